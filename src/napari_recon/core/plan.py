@@ -1,0 +1,130 @@
+"""Plan: the frozen, complete description of one engine run, made from headers alone."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from napari_recon.core.compute import Compute
+from napari_recon.core.grid import Frozen, Grid
+from napari_recon.core.region import Selection
+
+
+class InputRef(Frozen):
+    """A reference to one input: where it is and what it looks like, never its pixels.
+
+    Attributes
+    ----------
+    name : str
+        The engine's declared input it feeds.
+    uri : str
+        ``path``, ``path::key`` or ``layer:ID``.
+    grid : Grid or None
+        None for inputs that are not images (tables, files).
+    """
+
+    name: str
+    uri: str = ""
+    grid: Grid | None = None
+    dtype: str = ""
+    fingerprint: str = ""
+    label: str = ""
+
+
+class ModelRef(Frozen):
+    """A model that was recognised: its file, what it is and what it expects."""
+
+    id: str
+    path: str
+    sha256: str = ""
+    engine: str = ""
+    architecture: str = ""
+    options: dict[str, Any] = Field(default_factory=dict)
+    card: dict[str, Any] = Field(default_factory=dict)
+
+
+class OutputSpec(Frozen):
+    """A voxel output: where it lies and what it holds."""
+
+    name: str
+    kind: Literal["image", "labels"] = "image"
+    grid: Grid
+    dtype: str = "float32"
+
+
+class Resources(Frozen):
+    """What an engine decided for one frame.
+
+    Attributes
+    ----------
+    tile : dict
+        Tile size per axis, in the engine's own words (documented there).
+    tiles : int
+        Number of tiles per frame.
+    memory_bytes : int
+        Peak working set above the idle process.
+    work : float
+        Floating-point operations (or any unit that is proportional to time) per frame.
+    warnings : tuple of str
+        Sentences shown before Run.
+    details : dict
+        Further resolved values the run needs (JSON).
+    """
+
+    tile: dict[str, int] = Field(default_factory=dict)
+    tiles: int = 1
+    memory_bytes: int = 0
+    work: float = 1.0
+    warnings: tuple[str, ...] = ()
+    details: dict[str, Any] = Field(default_factory=dict)
+
+
+class Plan(Frozen):
+    """Everything a run needs, with all defaults filled; provenance, dry run and cluster workers share it.
+
+    Attributes
+    ----------
+    params : dict
+        Complete parameters as JSON values.
+    selection : Selection
+        As resolved: the box in voxels of the whole output grid, the time range filled in.
+    outputs : tuple of OutputSpec
+        As written: cropped to the selection, looped axes (T, C) outermost.
+    whole : dict
+        Output name -> whole-field grid of one frame, before cropping.
+    looped : str
+        The axes (of T and C) that the base class loops over, in order.
+    """
+
+    engine: str
+    version: str
+    params: dict[str, Any]
+    inputs: tuple[InputRef, ...]
+    model: ModelRef | None = None
+    selection: Selection = Selection()
+    outputs: tuple[OutputSpec, ...] = ()
+    whole: dict[str, Grid] = Field(default_factory=dict)
+    looped: str = ""
+    compute: Compute = Compute()
+    resources: Resources = Resources()
+
+    def input(self, name: str) -> InputRef | None:
+        """Return the first reference that feeds input `name`."""
+        return next((ref for ref in self.inputs if ref.name == name), None)
+
+    def output(self, name: str) -> OutputSpec:
+        """Return the output called `name`."""
+        return next(spec for spec in self.outputs if spec.name == name)
+
+    @property
+    def frames(self) -> int:
+        """Number of looped frames (time points times channels)."""
+        count = len(self.selection.time) if self.selection.time and "T" in self.looped else 1
+        main = self.inputs[0].grid if self.inputs else None
+        return count * (main.size("C") if main is not None and "C" in self.looped else 1)
+
+    @property
+    def work(self) -> float:
+        """Work of the whole plan, in the engine's unit."""
+        return self.resources.work * self.frames

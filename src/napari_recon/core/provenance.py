@@ -1,0 +1,171 @@
+"""Recipes and provenance: how a result was made, in a form that can be run again."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Literal
+
+import yaml
+from pydantic import Field, ValidationError
+
+from napari_recon import __version__
+from napari_recon.core.errors import InputError
+from napari_recon.core.grid import Frozen
+from napari_recon.core.plan import Plan
+from napari_recon.core.region import Selection
+
+KEY = "napari-recon"
+
+
+class InputSource(Frozen):
+    """Where a step's input comes from: a path, or ``step:ID.OUTPUT`` of an earlier step."""
+
+    path: str
+    axes: str = ""
+    fingerprint: str = ""
+
+
+class RecipeModel(Frozen):
+    """The model a step used."""
+
+    id: str
+    path: str = ""
+    sha256: str = ""
+
+
+class Step(Frozen):
+    """One engine run of a recipe; `resolved` holds what planning fixed (tile, precision, threads, seed, device)."""
+
+    id: str
+    engine: str
+    params: dict[str, Any] = Field(default_factory=dict)
+    model: RecipeModel | None = None
+    inputs: dict[str, list[InputSource]] = Field(default_factory=dict)
+    selection: Selection = Selection()
+    resolved: dict[str, Any] = Field(default_factory=dict)
+
+
+class Recipe(Frozen):
+    """One or more steps; YAML on disk."""
+
+    schema_version: Literal[1] = Field(default=1, alias="schema")
+    steps: tuple[Step, ...]
+
+    model_config = Frozen.model_config | {"populate_by_name": True}
+
+    @classmethod
+    def of(cls, plan: Plan) -> Recipe:
+        """Return the one-step recipe of a plan."""
+        inputs: dict[str, list[InputSource]] = {}
+        for ref in plan.inputs:
+            axes = ref.grid.axes if ref.grid else ""
+            inputs.setdefault(ref.name, []).append(InputSource(path=ref.uri, axes=axes, fingerprint=ref.fingerprint))
+        model = plan.model and RecipeModel(id=plan.model.id, path=plan.model.path, sha256=plan.model.sha256)
+        compute = plan.compute
+        resolved = {
+            "tile": dict(plan.resources.tile),
+            "device": compute.device,
+            "threads": compute.threads,
+            "seed": compute.seed,
+            "memory_bytes": compute.memory_bytes,
+            **({"precision": plan.params["precision"]} if "precision" in plan.params else {}),
+            **plan.resources.details,
+        }
+        step = Step(
+            id=plan.engine.partition(".")[2] or plan.engine,
+            engine=plan.engine,
+            params=plan.params,
+            model=model,
+            inputs=inputs,
+            selection=plan.selection,
+            resolved=resolved,
+        )
+        return cls(steps=(step,))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON values."""
+        return self.model_dump(mode="json", by_alias=True)
+
+    def to_yaml(self) -> str:
+        """Return the recipe file's text."""
+        return yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True)
+
+    @classmethod
+    def from_dict(cls, values: Any, where: str = "the recipe") -> Recipe:
+        """Return the recipe in `values`: a recipe itself, or provenance that holds one.
+
+        Raises
+        ------
+        InputError
+            When it is no recipe, or one of a newer schema.
+        """
+        if isinstance(values, dict) and "recipe" in values:
+            values = values["recipe"]
+        if not isinstance(values, dict) or "steps" not in values:
+            raise InputError(
+                f"{where} should hold a recipe with 'schema' and 'steps', found none; choose a *.recipe.yaml or a result"
+            )
+        if values.get("schema") != 1:
+            raise InputError(
+                f"{where} has recipe schema {values.get('schema')!r}, this version reads 1; update napari-recon"
+            )
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(map(str, first["loc"]))
+            raise InputError(f"{where} is not a valid recipe: {place}: {first['msg']}; mend or make it anew") from None
+
+    @classmethod
+    def from_yaml(cls, text: str, where: str = "the recipe") -> Recipe:
+        """Return the recipe of a YAML text (InputError when it is none)."""
+        try:
+            return cls.from_dict(yaml.safe_load(text), where)
+        except yaml.YAMLError as error:
+            raise InputError(f"{where} is not readable YAML ({str(error).splitlines()[0]}); mend or make it anew") from None
+
+
+class Record:
+    """Keeps the time of a run and what was decided during it.
+
+    Parameters
+    ----------
+    plan : Plan
+        The run that starts now.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._started = datetime.now(UTC)
+        self._clock = time.perf_counter()
+
+    def decide(self, params: Mapping[str, Any]) -> None:
+        """Store values that were automatic, so that the recipe repeats this very run."""
+        self._plan = self._plan.model_copy(update={"params": {**self._plan.params, **params}})
+
+    def finish(self, partial: bool) -> dict[str, Any]:
+        """Return the provenance: versions, times and the recipe."""
+        return {
+            "napari-recon": __version__,
+            "engine": self._plan.engine,
+            "recipe": Recipe.of(self._plan).to_dict(),
+            "started": self._started.isoformat(timespec="seconds"),
+            "seconds": round(time.perf_counter() - self._clock, 3),
+            "partial": partial,
+            "environment": environment(),
+        }
+
+
+def environment() -> dict[str, str]:
+    """Return the versions that matter for repeating a run."""
+    found = {"python": platform.python_version(), "system": platform.platform(terse=True)}
+    for package in ("torch", "numpy", "scipy"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,15 @@
+"""Every engine family. A new engine is one line here; see CONTRIBUTING.md."""
+
+from __future__ import annotations
+
+from napari_recon.core.registry import Registry
+
+registry = Registry(
+    {
+        "serenet.reconstruct": "napari_recon.engines.serenet.engine:Reconstruct",
+        "serenet.refocus": "napari_recon.engines.serenet.engine:Refocus",
+        "deconvolution.lightfield_rl": "napari_recon.engines.deconvolution.engine:LightFieldRL",
+        "simulate.lightfield": "napari_recon.engines.simulate.engine:LightField",
+    },
+    group="napari_recon.engines",
+)

@@ -1,0 +1,25 @@
+"""Shared fixtures: where the parity data lie, and no network or user cache in any test."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def parity_dir() -> Path:
+    """The folder of parity fixtures; the test is skipped when it is absent."""
+    folder = Path(os.environ.get("NAPARI_RECON_PARITY") or REPO.parent / "shared" / "parity")
+    if not folder.is_dir():
+        pytest.skip("parity fixtures are absent (set NAPARI_RECON_PARITY to their folder)")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test has an empty model cache of its own."""
+    monkeypatch.setenv("NAPARI_RECON_CACHE", str(tmp_path_factory.mktemp("cache")))
