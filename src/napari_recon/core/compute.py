@@ -29,12 +29,15 @@ class Compute(Frozen):
     seed : int
     memory_bytes : int
         What the run may use; 0 means 60 % of what is free when planning.
+    deterministic : bool
+        Ask torch for deterministic algorithms where it has them (`rerun` does, on CUDA).
     """
 
     device: str = "auto"
     threads: int = 0
     seed: int = 0
     memory_bytes: int = 0
+    deterministic: bool = False
 
     def resolved(self) -> Compute:
         """Return this with device, threads and memory fixed.
@@ -50,6 +53,7 @@ class Compute(Frozen):
             threads=self.threads or max(1, (os.cpu_count() or 2) - 1),
             seed=self.seed,
             memory_bytes=self.memory_bytes or int(0.6 * free_memory(device)),
+            deterministic=self.deterministic,
         )
 
 

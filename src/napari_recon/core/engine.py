@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 from napari_recon import __version__
@@ -110,6 +110,7 @@ class Engine(ABC, Generic[P]):
 
     info: ClassVar[EngineInfo]
     Params: type[P]
+    uses_torch: ClassVar[bool] = True
 
     @abstractmethod
     def plan(
@@ -145,10 +146,11 @@ class Engine(ABC, Generic[P]):
         try:
             for spec in plan.outputs:
                 yield OutputOpened(spec.name, spec)
-            for event in self.process(plan, inputs, token):
-                if isinstance(event, Decided):
-                    record.decide(event.params)
-                yield event
+            with torch_settings(plan.compute) if self.uses_torch else nullcontext():
+                for event in self.process(plan, inputs, token):
+                    if isinstance(event, Decided):
+                        record.decide(event.params)
+                    yield event
         except Cancelled:
             yield Finished(record.finish(partial=True), partial=True)
             return
@@ -178,7 +180,7 @@ class Engine(ABC, Generic[P]):
                 raise InputError(f"{self.info.name} needs the input {spec.name} ({spec.description}); give one")
             if not spec.many and len(by_name[spec.name]) > 1:
                 raise InputError(
-                    f"{self.info.name} takes one {spec.name}, found {len(by_name[spec.name])}; run once per input"
+                    f"{self.info.name} takes one {spec.name}, found {len(by_name[spec.name])}; run once for each"
                 )
         if self.info.needs_model == "required" and model is None:
             raise InputError(f"{self.info.name} needs a model; choose one from the menu or give --model")
@@ -192,13 +194,17 @@ class Engine(ABC, Generic[P]):
 
 
 @contextmanager
-def torch_threads(threads: int) -> Iterator[None]:
-    """Limit torch to `threads` intra-op threads for the duration (torch is imported here)."""
+def torch_settings(compute: Compute) -> Iterator[None]:
+    """Apply threads, seed and determinism to torch (imported here) for the duration of a run."""
     import torch
 
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
+    threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    torch.set_num_threads(max(1, compute.threads))
+    torch.manual_seed(compute.seed)
+    if compute.deterministic:
+        torch.use_deterministic_algorithms(True, warn_only=True)
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        torch.set_num_threads(threads)
+        torch.use_deterministic_algorithms(deterministic)

@@ -69,7 +69,7 @@ def describe(error: BaseException) -> ReconError:
             "the computation needed more memory than is free; choose a smaller tile_size or a smaller region "
             f"({text.splitlines()[0]})"
         )
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return DiskFull(f"no space is left where the result is written ({text}); free some or write elsewhere")
     if isinstance(error, PermissionError):
         return InputError(f"permission was denied ({text}); choose a place you may read or write")

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_recon.core.compute import Compute
-from napari_recon.core.engine import Engine, Inputs, InputSpec
+from napari_recon.core.engine import Engine, Inputs, InputSpec, Session
 from napari_recon.core.errors import InputError
 from napari_recon.core.events import BlockReady, Event, PreviewReady, Progress
 from napari_recon.core.grid import Grid
@@ -119,6 +119,14 @@ class FrameEngine(Engine[P]):
             frame = {spec.name: self._read(spec, inputs.get(spec.name, ()), index) for spec in self.info.inputs}
             for event in self.process_frame(plan, frame, number, token):
                 yield _placed(event, tuple(slice(i, i + 1) for i in place), number, plan.frames)
+
+    def open(self, plan: Plan, inputs: Inputs) -> Session:
+        """Return a live session (InputError when the engine is not declared live)."""
+        if not self.info.live:
+            return super().open(plan, inputs)
+        from napari_recon.core.live import FrameSession  # live imports this module
+
+        return FrameSession(self, plan, inputs)
 
     def _read(self, spec: InputSpec, things: Sequence[Any], index: Mapping[str, int]) -> Any:
         frames = [read_frame(thing, spec, index) if isinstance(thing, ImageStack) else thing for thing in things]

@@ -49,7 +49,7 @@ def param(
     **constraints
         Pydantic's ``ge``, ``gt``, ``le``, ``lt``, ``multiple_of`` ...
     """
-    extra = {"unit": unit, "advanced": advanced, "file": list(file), "live": live}
+    extra: dict[str, Any] = {"unit": unit, "advanced": advanced, "file": list(file), "live": live}
     return Field(default=default, description=description, json_schema_extra=extra, **constraints)
 
 
@@ -147,13 +147,29 @@ def make_params(model: type[P], values: Mapping[str, Any], engine: str = "") -> 
     try:
         return model.model_validate(nested(values))
     except ValidationError as error:
-        known = {row.name: row for row in describe_parameters(model)}
-        raise InputError("; ".join(dict.fromkeys(_sentence(e, known, engine) for e in error.errors()))) from None
+        raise InputError("; ".join(dict.fromkeys(_sentences(error, model, engine).values()))) from None
 
 
-def _sentence(error: Any, known: Mapping[str, ParameterInfo], engine: str) -> str:
-    located = [".".join(map(str, error["loc"][: n + 1])) for n in range(len(error["loc"]))]
-    name = next((n for n in reversed(located) if n in known), located[-1] if located else "the parameters")
+def problems(model: type[BaseModel], values: Mapping[str, Any], engine: str = "") -> dict[str, str]:
+    """Return one sentence per wrong parameter (dotted name; empty for the parameters as a whole)."""
+    try:
+        model.model_validate(nested(values))
+    except ValidationError as error:
+        return _sentences(error, model, engine)
+    return {}
+
+
+def _sentences(errors: ValidationError, model: type[BaseModel], engine: str) -> dict[str, str]:
+    known = {row.name: row for row in describe_parameters(model)}
+    found: dict[str, str] = {}
+    for error in errors.errors():
+        located = [".".join(map(str, error["loc"][: n + 1])) for n in range(len(error["loc"]))]
+        name = next((n for n in reversed(located) if n in known), located[-1] if located else "")
+        found.setdefault(name, _sentence(error, name, known, engine))
+    return found
+
+
+def _sentence(error: Any, name: str, known: Mapping[str, ParameterInfo], engine: str) -> str:
     if error["type"] == "extra_forbidden":
         where = f" of {engine}" if engine else ""
         return f"{name} is not a parameter{where}; choose from {', '.join(known)}"
@@ -161,4 +177,6 @@ def _sentence(error: Any, known: Mapping[str, ParameterInfo], engine: str) -> st
     expected = error["msg"][0].lower() + error["msg"][1:] if row is None else f"should be {row.type}"
     if row is not None and row.range:
         expected += f" ({row.range}{' ' + row.unit if row.unit else ''})"
+    if not name:
+        return error["msg"].removeprefix("Value error, ")
     return f"parameter {name} {expected}, found {error['input']!r}; see the list of parameters"

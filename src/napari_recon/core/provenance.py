@@ -14,8 +14,8 @@ from pydantic import Field, ValidationError
 
 from napari_recon import __version__
 from napari_recon.core.errors import InputError
-from napari_recon.core.grid import Frozen
-from napari_recon.core.plan import Plan
+from napari_recon.core.grid import SPATIAL, Frozen
+from napari_recon.core.plan import InputRef, Plan
 from napari_recon.core.region import Selection
 
 KEY = "napari-recon"
@@ -27,6 +27,19 @@ class InputSource(Frozen):
     path: str
     axes: str = ""
     fingerprint: str = ""
+    voxel_size_um: dict[str, float] = Field(default_factory=dict)
+
+    @classmethod
+    def of(cls, ref: InputRef) -> InputSource:
+        """Return the source a plan's reference stands for."""
+        grid = ref.grid
+        spatial = [a for a in grid.axes if a in SPATIAL and grid.unit(a) == "micrometer"] if grid else []
+        return cls(
+            path=ref.uri,
+            axes=grid.axes if grid else "",
+            fingerprint=ref.fingerprint,
+            voxel_size_um={a.lower(): grid.step(a) for a in spatial} if grid else {},
+        )
 
 
 class RecipeModel(Frozen):
@@ -62,8 +75,7 @@ class Recipe(Frozen):
         """Return the one-step recipe of a plan."""
         inputs: dict[str, list[InputSource]] = {}
         for ref in plan.inputs:
-            axes = ref.grid.axes if ref.grid else ""
-            inputs.setdefault(ref.name, []).append(InputSource(path=ref.uri, axes=axes, fingerprint=ref.fingerprint))
+            inputs.setdefault(ref.name, []).append(InputSource.of(ref))
         model = plan.model and RecipeModel(id=plan.model.id, path=plan.model.path, sha256=plan.model.sha256)
         compute = plan.compute
         resolved = {

@@ -1,0 +1,107 @@
+"""Tiles with halos, the central one first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import pairwise, product
+
+from napari_recon.core.grid import SPATIAL, Frozen, Grid
+from napari_recon.core.region import Box
+
+
+class Tile(Frozen):
+    """One piece of work: `core` is what it delivers, `read` what it needs (core plus halo, clipped to the field)."""
+
+    core: Box
+    read: Box
+
+    def trim(self) -> tuple[slice, ...]:
+        """Return the slices that cut `core` out of an array of `read`'s shape, in ZYX order of the limited axes."""
+        wanted, given = dict(self.core.items()), dict(self.read.items())
+        return tuple(slice(wanted[a][0] - given[a][0], wanted[a][1] - given[a][0]) for a in given)
+
+
+def cuts(start: int, stop: int, size: int, multiple: int = 1, phase: int = 0) -> list[tuple[int, int]]:
+    """Cut ``start:stop`` into pieces of at most `size` (rounded down to `multiple`) on a fixed lattice.
+
+    Inner borders lie at ``phase`` modulo the rounded size, counted from the origin of the *field*, not of the region:
+    so a region is cut where the whole field would be.
+    """
+    step = max(multiple, size // multiple * multiple)
+    first = start + (phase - start) % step
+    edges = sorted({start, *range(first, stop, step), stop})
+    return list(pairwise(edges))
+
+
+def tiles(
+    box: Box,
+    grid: Grid,
+    size: Mapping[str, int],
+    halo: Mapping[str, int] | None = None,
+    multiple: Mapping[str, int] | None = None,
+    phase: Mapping[str, int] | None = None,
+) -> list[Tile]:
+    """Partition `box` into tiles, nearest to its centre first.
+
+    Parameters
+    ----------
+    box : Box
+        The region, in voxels of `grid`.
+    grid : Grid
+        The whole field; halos are clipped to it.
+    size : mapping
+        Largest tile size per axis letter; an axis that is not named is not cut.
+    halo, multiple, phase : mapping, optional
+        Per axis: voxels needed around the core; borders lie at multiples (plus phase) of the size, see `cuts`.
+
+    Returns
+    -------
+    list of Tile
+        Their cores are disjoint and cover `box` exactly.
+    """
+    multiple, phase = multiple or {}, phase or {}
+    whole = dict(box.resolved(grid).items())
+    pieces = [
+        cuts(lo, hi, size[a], multiple.get(a, 1), phase.get(a, 0)) if a in size else [(lo, hi)]
+        for a, (lo, hi) in whole.items()
+    ]
+    found = []
+    for place in product(*pieces):
+        core = Box.of(dict(zip(whole, place, strict=True)))
+        found.append(Tile(core=core, read=core.expanded(halo or {}, grid)))
+    return sorted(found, key=lambda tile: _distance(tile.core, box.resolved(grid)))
+
+
+def _distance(core: Box, box: Box) -> float:
+    middle = {a: (lo + hi) / 2 for a, (lo, hi) in box.items()}
+    inner = {a: (lo + hi) / 2 for a, (lo, hi) in core.items()}
+    return sum((inner[a] - middle[a]) ** 2 for a in SPATIAL if a in inner)
+
+
+def largest_tile(
+    extent: tuple[int, int], halo: int, multiple: int, cost_per_pixel: float, limit: float, fixed: float = 0.0
+) -> tuple[int, int]:
+    """Return the largest near-square (y, x) tile whose cost with halo stays within `limit`.
+
+    Parameters
+    ----------
+    extent : (int, int)
+        Size of the region; a tile never exceeds it (rounded up to `multiple`).
+    halo, multiple : int
+        Pixels around a tile; tile sizes are multiples of this.
+    cost_per_pixel, limit, fixed : float
+        In the same unit: bytes for a memory limit, operations for a time limit.
+
+    Returns
+    -------
+    (int, int)
+        At least ``(multiple, multiple)``, even when that is over the limit.
+    """
+    best = (multiple, multiple)
+    edge = max(extent)
+    for n in range(multiple, -(-edge // multiple) * multiple + 1, multiple):
+        y, x = (min(n, -(-e // multiple) * multiple) for e in extent)
+        if fixed + cost_per_pixel * (y + 2 * halo) * (x + 2 * halo) > limit:
+            break
+        best = (y, x)
+    return best

@@ -1,0 +1,40 @@
+"""Which example stands for which engine; a variant is named after a slash."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+
+import numpy as np
+
+from napari_recon.core.stack import ImageStack
+from tests.toy_engine import ToySmooth
+
+from .examples import Example
+
+
+def _counts(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
+    """Smooth random counts, whole numbers, so that every dtype holds them exactly."""
+    rng = np.random.default_rng(seed)
+    return np.round(100 + 50 * rng.random(shape)).astype(np.uint16)
+
+
+def _toy() -> Example:
+    geometry = {"scale": {"T": 2.0, "Y": 0.5, "X": 0.5}, "translate": {"Y": 3.0}}
+    image = ImageStack.of(_counts((3, 25, 31)), "TYX", "toy", **geometry)
+    background = ImageStack.of(_counts((25, 31), 1), "YX", "background", **geometry)
+    return Example(
+        ToySmooth(),
+        {"image": image, "background": background},
+        {"radius": 2, "training_steps": 3},
+        tilings=({"tile_size": 7}, {"tile_size": 30}),
+    )
+
+
+_MAKERS: dict[str, Callable[[], Example]] = {"toy.smooth": _toy}
+EXAMPLES = list(_MAKERS)
+
+
+@cache
+def example_of(name: str) -> Example:
+    return _MAKERS[name]()

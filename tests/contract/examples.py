@@ -1,0 +1,56 @@
+"""A small example of every engine, on which the whole contract is run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from napari_recon.core.compute import Compute
+from napari_recon.core.engine import Engine
+from napari_recon.core.events import BlockReady, Event, OutputOpened, PreviewReady
+from napari_recon.core.plan import InputRef, ModelRef, Plan
+from napari_recon.core.region import Selection
+from napari_recon.core.stack import ImageStack
+from napari_recon.core.token import CancelToken
+
+
+@dataclass(frozen=True)
+class Example:
+    """An engine with inputs small enough to run many times.
+
+    `tilings` are parameter changes that must not change the result; `variants` are model choices.
+    """
+
+    engine: Engine[Any]
+    stacks: Mapping[str, ImageStack]
+    params: Mapping[str, Any] = field(default_factory=dict)
+    tilings: Sequence[Mapping[str, Any]] = ()
+    model: Callable[[], ModelRef | None] = lambda: None
+    tile_tolerance: float = 1e-5
+
+    def plan(self, selection: Selection = Selection(), **params: Any) -> Plan:
+        refs = [InputRef(name=n, uri=f"memory:{n}", grid=s.grid, dtype=str(s.dtype)) for n, s in self.stacks.items()]
+        compute = Compute(device="cpu", threads=1)
+        return self.engine.plan(refs, {**self.params, **params}, selection, self.model(), compute)
+
+    def events(self, plan: Plan, token: CancelToken | None = None) -> list[Event]:
+        return list(self.engine.run(plan, {n: [s] for n, s in self.stacks.items()}, token))
+
+    def result(self, plan: Plan) -> np.ndarray:
+        """Return the first output after all its events."""
+        return collect(self.events(plan), plan.outputs[0].name)
+
+
+def collect(events: Sequence[Event], output: str) -> np.ndarray:
+    array = None
+    for event in events:
+        if isinstance(event, OutputOpened) and event.output == output:
+            array = np.full(event.spec.grid.shape, np.nan, event.spec.dtype)
+        elif isinstance(event, BlockReady | PreviewReady) and event.output == output:
+            assert array is not None, "a block arrived before its output was opened"
+            array[event.slices] = event.array
+    assert array is not None
+    return array

@@ -1,0 +1,200 @@
+"""One contract over every engine: the invariants of docs/architecture.md."""
+
+from __future__ import annotations
+
+import pickle
+import threading
+import time
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from napari_recon.core.errors import InputError
+from napari_recon.core.events import BlockReady, Finished, OutputOpened, PreviewReady
+from napari_recon.core.plan import Plan
+from napari_recon.core.provenance import Recipe
+from napari_recon.core.region import Box, Selection, TimeRange
+from napari_recon.core.stack import ImageStack
+from napari_recon.core.token import CancelToken
+from napari_recon.engines import registry
+
+from .cases import EXAMPLES, example_of
+from .examples import Example, collect
+
+
+@pytest.fixture(params=EXAMPLES)
+def example(request: pytest.FixtureRequest) -> Example:
+    return example_of(request.param)
+
+
+def _inner_box(example: Example) -> Box:
+    """A box that is neither centred nor aligned to anything."""
+    grid = next(iter(example.plan().whole.values()))
+    bounds = {a: (n // 4 + 1, n // 4 + 2 + n // 3) for a, n in zip(grid.axes, grid.shape, strict=True) if a in "ZYX"}
+    return Box.of(bounds)
+
+
+def _close(a: np.ndarray, b: np.ndarray, tolerance: float) -> None:
+    assert a.shape == b.shape
+    assert np.isfinite(a).all() and np.isfinite(b).all(), "some voxels were never written"
+    assert np.abs(a - b).max() <= tolerance * max(np.abs(b).max(), 1e-12)
+
+
+def test_every_engine_has_an_example() -> None:
+    assert set(registry.names()) <= {name.partition("/")[0] for name in EXAMPLES}
+
+
+def test_the_plan_survives_json_and_pickle(example: Example) -> None:
+    plan = example.plan()
+    assert Plan.model_validate_json(plan.model_dump_json()) == plan
+    assert pickle.loads(pickle.dumps(plan)) == plan
+    assert plan.resources.memory_bytes > 0 and plan.work > 0 and plan.resources.tiles >= 1
+
+
+def test_events_are_picklable_and_end_with_finished(example: Example) -> None:
+    plan = example.plan()
+    events = example.events(plan)
+    pickle.loads(pickle.dumps(events))
+    assert isinstance(events[-1], Finished) and not events[-1].partial
+    assert sum(isinstance(e, Finished) for e in events) == 1
+    opened = [e.output for e in events if isinstance(e, OutputOpened)]
+    assert opened == [spec.name for spec in plan.outputs]
+    recipe = Recipe.from_dict(events[-1].provenance)
+    assert recipe.steps[0].engine == plan.engine
+    assert Recipe.from_yaml(recipe.to_yaml()) == recipe
+
+
+def test_a_region_is_the_crop_of_the_whole(example: Example) -> None:
+    whole, box = example.result(example.plan()), _inner_box(example)
+    plan = example.plan(Selection(box=box))
+    part = example.result(plan)
+    grid = plan.whole[plan.outputs[0].name]
+    crop = whole[(..., *box.slices(grid.axes))]
+    assert part.shape == plan.outputs[0].grid.shape
+    tolerance = example.engine.info.roi_tolerance or 1e-6
+    assert np.abs(part - crop).max() <= tolerance * np.abs(whole).max()
+    assert plan.outputs[0].grid.origin("Y") == pytest.approx(grid.to_world("Y", box.y[0]))  # type: ignore[index]
+
+
+def test_tiles_do_not_show(example: Example) -> None:
+    if not example.tilings:
+        pytest.skip("this engine has no tile parameter")
+    reference = example.result(example.plan())
+    for change in example.tilings:
+        _close(example.result(example.plan(**change)), reference, example.tile_tolerance)
+
+
+def test_outputs_cover_the_same_world_extent_as_the_input(example: Example) -> None:
+    if not example.stacks:
+        pytest.skip("this engine has no input")
+    main = next(iter(example.stacks.values())).grid
+    for grid in example.plan().whole.values():
+        for axis in set("YX") & set(grid.axes):
+            for grid_edge, main_edge in ((-0.5, -0.5), (grid.size(axis) - 0.5, main.size(axis) - 0.5)):
+                assert grid.to_world(axis, grid_edge) == pytest.approx(main.to_world(axis, main_edge), abs=1e-6)
+
+
+def test_a_frame_alone_equals_the_frame_in_a_series(example: Example) -> None:
+    plan = example.plan()
+    if "T" not in plan.looped:
+        pytest.skip("the example is a single frame")
+    whole = example.result(plan)
+    alone = example.result(example.plan(Selection(time=TimeRange(start=1, stop=2))))
+    _close(alone[0], whole[1], 1e-6)
+
+
+def test_the_same_plan_gives_the_same_result(example: Example) -> None:
+    plan = example.plan()
+    np.testing.assert_array_equal(example.result(plan), example.result(plan))
+
+
+def test_cancel_at_any_event_keeps_finished_blocks_and_inputs(example: Example) -> None:
+    plan = example.plan()
+    before = {name: stack.fingerprint() for name, stack in example.stacks.items()}
+    complete = example.events(plan)
+    final = {str(e.slices): e for e in complete if isinstance(e, BlockReady)}
+    for stop_after in sorted({0, 1, 2, len(complete) // 2, len(complete) - 2} & set(range(len(complete) - 1))):
+        token, seen = CancelToken(), []
+        for number, event in enumerate(example.engine.run(plan, {n: [s] for n, s in example.stacks.items()}, token)):
+            seen.append(event)
+            if number == stop_after:
+                token.cancel()
+        assert isinstance(seen[-1], Finished)
+        for event in seen:
+            if isinstance(event, BlockReady) and str(event.slices) in final and not _superseded(event, complete):
+                np.testing.assert_array_equal(event.array, final[str(event.slices)].array)
+    assert before == {name: stack.fingerprint() for name, stack in example.stacks.items()}
+
+
+def _superseded(event: BlockReady, events: list[object]) -> bool:
+    return sum(isinstance(e, BlockReady) and e.slices == event.slices for e in events) > 1
+
+
+def test_pause_holds_and_cancel_ends_a_pause(example: Example) -> None:
+    plan, token = example.plan(), CancelToken()
+    seen: list[object] = []
+    token.pause()
+    thread = threading.Thread(target=lambda: seen.extend(example.events(plan, token)))
+    thread.start()
+    time.sleep(0.3)
+    assert thread.is_alive() and not seen
+    token.cancel()
+    thread.join(20)
+    assert not thread.is_alive()
+    assert isinstance(seen[-1], Finished) and seen[-1].partial
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        pytest.param(lambda a: np.where(np.arange(a.size).reshape(a.shape) == 7, np.nan, a), id="nan"),
+        pytest.param(lambda a: np.where(np.arange(a.size).reshape(a.shape) == 7, np.inf, a), id="inf"),
+        pytest.param(lambda a: np.full_like(a, 3), id="constant"),
+        pytest.param(lambda a: a > a.mean(), id="bool"),
+        pytest.param(lambda a: a.astype(np.complex64), id="complex"),
+    ],
+)
+def test_unfit_content_is_one_sentence_before_the_first_block(
+    example: Example, spoil: Callable[[np.ndarray], np.ndarray]
+) -> None:
+    if not example.stacks:
+        pytest.skip("this engine has no input")
+    name, stack = next(iter(example.stacks.items()))
+    bad = ImageStack(spoil(np.asarray(stack.data, np.float32)), stack.grid, stack.name)
+    seen = []
+    with pytest.raises(InputError) as caught:
+        for event in example.engine.run(example.plan(), {**{n: [s] for n, s in example.stacks.items()}, name: [bad]}):
+            seen.append(event)
+    assert "\n" not in str(caught.value) and len(str(caught.value)) > 30
+    assert not any(isinstance(e, BlockReady | PreviewReady) for e in seen)
+
+
+@pytest.mark.parametrize(
+    "selection",
+    [
+        pytest.param(Selection(box=Box(y=(0, 100_000))), id="outside"),
+        pytest.param(Selection(box=Box(y=(-3, 2))), id="negative"),
+        pytest.param(Selection(time=TimeRange(start=0, stop=10_000)), id="late"),
+    ],
+)
+def test_an_impossible_selection_is_one_sentence(example: Example, selection: Selection) -> None:
+    with pytest.raises(InputError, match=r"\w+.*[;,] "):
+        example.plan(selection)
+
+
+def test_unknown_parameters_and_wrong_values_name_what_is_allowed(example: Example) -> None:
+    with pytest.raises(InputError, match="not a parameter"):
+        example.plan(no_such_parameter=1)
+
+
+def test_integer_and_float_input_give_the_same_result(example: Example) -> None:
+    if not example.stacks:
+        pytest.skip("this engine has no input")
+    plan = example.plan()
+    reference = example.result(plan)
+    name, stack = next(iter(example.stacks.items()))
+    for dtype in (np.uint16, np.float64):
+        other = ImageStack(np.asarray(stack.data).astype(dtype), stack.grid, stack.name)
+        events = list(example.engine.run(plan, {**{n: [s] for n, s in example.stacks.items()}, name: [other]}))
+        np.testing.assert_array_equal(collect(events, plan.outputs[0].name), reference)
