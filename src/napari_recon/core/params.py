@@ -156,6 +156,8 @@ def problems(model: type[BaseModel], values: Mapping[str, Any], engine: str = ""
         model.model_validate(nested(values))
     except ValidationError as error:
         return _sentences(error, model, engine)
+    except InputError as error:
+        return {"": str(error)}
     return {}
 
 
