@@ -1,0 +1,1 @@
+"""Physics shared by engines: light-field geometry, refocus, convolutions, projectors with adjoints."""
