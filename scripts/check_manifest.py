@@ -1,4 +1,4 @@
-"""Check the installed package's napari manifest: that it is found, valid, and that every command it names can be imported."""
+"""Check the installed package's napari manifest: it is found and valid, and every command it names can be imported."""
 
 from __future__ import annotations
 

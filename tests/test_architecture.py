@@ -1,0 +1,149 @@
+"""The rules of the house that a machine can check: who imports whom, what stays light, what never appears in the code."""
+
+from __future__ import annotations
+
+import ast
+import re
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from napari_recon.engines import registry
+
+REPO = Path(__file__).parent.parent
+SOURCE = REPO / "src" / "napari_recon"
+MODULES = sorted(SOURCE.rglob("*.py"))
+GUI = ("qtpy", "PyQt6", "PySide6", "napari", "magicgui", "superqt", "pyqtgraph", "vispy")
+HEADLESS = ["napari_recon", "napari_recon.engines", "napari_recon.jobs", "napari_recon.cli", "napari_recon.samples"]
+ENGINE_MODULES = sorted({target.partition(":")[0] for target in registry._targets.values()})
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(SOURCE).as_posix()
+
+
+def loaded_after(code: str) -> set[str]:
+    """Return the top-level packages that a fresh interpreter has loaded after running `code`."""
+    tell = "; import sys; print('LOADED', *sorted({name.partition('.')[0] for name in sys.modules}))"
+    done = subprocess.run([sys.executable, "-c", code + tell], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.rpartition("LOADED")[2].split())
+
+
+def calls(path: Path) -> Iterator[tuple[str, ast.Call]]:
+    """Yield (dotted name, node) of every call in a module."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call):
+            yield ast.unparse(node.func), node
+
+
+def test_import_directions() -> None:
+    from importlinter.cli import lint_imports
+
+    assert lint_imports(config_filename=str(REPO / "pyproject.toml"), no_cache=True) == 0
+
+
+@pytest.mark.parametrize("module", HEADLESS + ENGINE_MODULES)
+def test_import_needs_neither_torch_nor_a_viewer(module: str) -> None:
+    assert not loaded_after(f"import {module}") & {"torch", *GUI}
+
+
+def test_opening_a_dock_module_needs_no_torch() -> None:
+    pytest.importorskip("qtpy")
+    assert "torch" not in loaded_after("import napari_recon.widgets.light_field, napari_recon.viewer.plugin")
+
+
+def test_planning_needs_no_torch() -> None:
+    code = """
+import numpy as np
+from napari_recon.core.stack import ImageStack
+from napari_recon.engines import registry
+from napari_recon.jobs import input_ref
+views = ImageStack.of(np.zeros((169, 21, 21), np.uint16), "VYX", name="views")
+for name in ("serenet.refocus", "deconvolution.lightfield_rl"):
+    plan = registry.get(name).plan([input_ref("views", views)], {})
+    assert plan.outputs[0].grid.axes == "ZYX"
+"""
+    first_input = registry.get("serenet.refocus").info.inputs[0].name
+    assert not loaded_after(code.replace('"views", views', f'"{first_input}", views')) & {"torch", *GUI}
+
+
+@pytest.mark.parametrize("module", ["torch", "napari"])
+def test_the_check_for_loaded_packages_can_fail(module: str) -> None:
+    assert module in loaded_after(f"import sys, types; sys.modules[{module!r}] = types.ModuleType({module!r})")
+
+
+def test_modules_are_small() -> None:
+    lengths = {name_of(path): len(path.read_text(encoding="utf-8").splitlines()) for path in MODULES}
+    assert {name: n for name, n in lengths.items() if n > 450} == {}
+    assert statistics.median(n for n in lengths.values() if n > 5) <= 150
+
+
+def test_nothing_is_unpickled() -> None:
+    """A checkpoint is data: neither pickle nor `torch.load` may run what somebody put into a file."""
+    forbidden = re.compile(r"(^|\.)(pickle|cPickle|dill|cloudpickle|joblib|marshal|shelve)\.(load|loads|open|Unpickler)$")
+    unsafe = []
+    for path in MODULES:
+        for name, node in calls(path):
+            safe = any(k.arg == "weights_only" and ast.unparse(k.value) == "True" for k in node.keywords)
+            allows_pickle = any(k.arg == "allow_pickle" and ast.unparse(k.value) != "False" for k in node.keywords)
+            if forbidden.search(name) or allows_pickle or (name == "torch.load" and not safe):
+                unsafe.append(f"{name_of(path)}:{node.lineno} {name}")
+    assert unsafe == []
+
+
+def test_the_code_neither_prints_nor_evaluates_text() -> None:
+    found = [
+        f"{name_of(path)}:{node.lineno} {name}"
+        for path in MODULES
+        for name, node in calls(path)
+        if name in ("print", "eval", "exec", "os.system") or any(k.arg == "shell" for k in node.keywords)
+    ]
+    assert found == []
+
+
+def test_nothing_is_left_for_later() -> None:
+    left = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b|NotImplementedError|type: ignore\s*$")
+    found = [
+        f"{name_of(path)}:{number} {line.strip()}"
+        for path in MODULES
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
+        if left.search(line)
+    ]
+    assert found == []
+
+
+def test_only_the_viewer_package_changes_layers() -> None:
+    changes = re.compile(
+        r"(^|\.)(add_(image|labels|points|shapes|layer|vectors)|layers\.(append|extend|insert|remove|pop|clear|move))$"
+    )
+    found = [
+        f"{name_of(path)}:{node.lineno} {name}"
+        for path in MODULES
+        if path.relative_to(SOURCE).parts[0] != "viewer"
+        for name, node in calls(path)
+        if changes.search(name)
+    ]
+    assert found == []
+
+
+def test_public_functions_below_the_viewer_have_docstrings() -> None:
+    missing = []
+    for package in ("core", "optics", "tiling", "hub", "io", "metrics", "engines", "jobs"):
+        for path in sorted((SOURCE / package).rglob("*.py")):
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+            owners = [tree, *(n for n in tree.body if isinstance(n, ast.ClassDef) and not n.name.startswith("_"))]
+            for node in (child for owner in owners for child in owner.body):
+                public = isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_")
+                if public and ast.get_docstring(node) is None and "overload" not in ast.unparse(node):
+                    missing.append(f"{name_of(path)}:{node.lineno} {node.name}")
+    assert missing == []
+
+
+def test_every_package_says_what_it_is() -> None:
+    silent = [name_of(path) for path in MODULES if ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) is None]
+    assert silent == []
