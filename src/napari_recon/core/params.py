@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, Field, ValidationError
 from pydantic.fields import FieldInfo
@@ -114,9 +114,20 @@ def _type_names(annotation: Any) -> Iterator[str]:
 
 
 def bounds(info: FieldInfo) -> dict[str, Any]:
-    """Return the numeric constraints of a field: any of ``ge gt le lt multiple_of``."""
+    """Return the numeric constraints of a field: any of ``ge gt le lt multiple_of``, also those of a union's members."""
     names = ("ge", "gt", "le", "lt", "multiple_of")
-    return {n: getattr(m, n) for m in info.metadata for n in names if getattr(m, n, None) is not None}
+    limits = [*info.metadata, *_inner_metadata(info.annotation)]
+    return {n: getattr(m, n) for m in limits for n in names if getattr(m, n, None) is not None}
+
+
+def _inner_metadata(annotation: Any) -> Iterator[Any]:
+    """Yield the constraints inside ``Annotated[int, Field(ge=1)] | Literal["auto"]``."""
+    if get_origin(annotation) is Annotated:
+        for item in get_args(annotation)[1:]:
+            yield from item.metadata if isinstance(item, FieldInfo) else (item,)
+    elif get_origin(annotation) in (Union, types.UnionType):
+        for part in get_args(annotation):
+            yield from _inner_metadata(part)
 
 
 def _range_text(info: FieldInfo) -> str:

@@ -1,0 +1,1 @@
+"""Dock widgets: thin compositions of shared panels. Nothing here imports torch."""

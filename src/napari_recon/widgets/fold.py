@@ -1,0 +1,46 @@
+"""A section that folds away. Folded children leave the tab order, which an animated fold of zero height does not do."""
+
+from __future__ import annotations
+
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import QSizePolicy, QToolButton, QVBoxLayout, QWidget
+
+
+class Fold(QWidget):
+    """A titled section with a button that shows and hides its body."""
+
+    toggled = Signal(bool)
+
+    def __init__(self, title: str, body: QWidget, folded: bool = True) -> None:
+        super().__init__()
+        self._title = title
+        self.body = body
+        self.button = QToolButton()
+        self.button.setAutoRaise(True)
+        self.button.setCheckable(True)
+        self.button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextOnly)
+        self.button.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.button.setStyleSheet("text-align: left; border: none; background: transparent;")
+        self.button.setAccessibleName(title)
+        self.button.toggled.connect(self._apply)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(4)
+        column.addWidget(self.button)
+        column.addWidget(body)
+        self.button.setChecked(not folded)
+        self._apply(not folded)
+
+    def set_open(self, opened: bool) -> None:
+        """Unfold or fold."""
+        self.button.setChecked(opened)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the body shows."""
+        return self.button.isChecked()
+
+    def _apply(self, opened: bool) -> None:
+        self.button.setText(f"{'▾' if opened else '▸'} {self._title}")
+        self.body.setVisible(opened)
+        self.toggled.emit(opened)

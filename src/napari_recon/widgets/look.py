@@ -1,0 +1,90 @@
+"""Small shared helpers for how widgets look and behave: state colours, wheel guard, accessible names."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from qtpy.QtCore import QEvent, QObject, QSize, Qt
+from qtpy.QtGui import QFont
+from qtpy.QtWidgets import QAbstractButton, QLabel, QSizePolicy, QToolButton, QWidget
+
+Level = Literal["info", "good", "warning", "error"]
+# Okabe-Ito hues: told apart by colour-blind people and readable on napari's dark and light grounds.
+COLOURS: dict[Level, str] = {"info": "", "good": "#009e73", "warning": "#d98200", "error": "#e0553a"}
+SIGNS: dict[Level, str] = {"info": "", "good": "✓ ", "warning": "⚠ ", "error": "✕ "}
+
+
+class WheelGuard(QObject):
+    """Lets a wheel turn scroll the panel instead of changing a box that is not focused."""
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """Swallow wheel events of unfocused widgets so that Qt offers them to the parent."""
+        if event is not None and event.type() == QEvent.Type.Wheel and not watched.hasFocus():  # type: ignore[union-attr]
+            event.ignore()
+            return True
+        return False
+
+
+def guard_wheel(widget: QWidget) -> None:
+    """Make `widget` ignore the mouse wheel while it has no focus."""
+    widget.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+    widget.installEventFilter(WheelGuard(widget))
+
+
+def describe(widget: QWidget, name: str, text: str = "") -> None:
+    """Give `widget` an accessible name and `text` as tooltip and description."""
+    widget.setAccessibleName(name)
+    if text:
+        widget.setToolTip(text)
+        widget.setAccessibleDescription(text)
+
+
+def allow(button: QAbstractButton | QWidget, reason: str, tooltip: str) -> None:
+    """Enable `button` when `reason` is empty; else disable it and say why in its tooltip."""
+    button.setEnabled(not reason)
+    button.setToolTip(reason or tooltip)
+    button.setAccessibleDescription(reason or tooltip)
+
+
+class Line(QLabel):
+    """A wrapped line of text with a state: its colour comes with a sign, never alone."""
+
+    def __init__(self, text: str = "", parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setWordWrap(True)
+        self.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
+        self.say(text)
+
+    def say(self, text: str, level: Level = "info") -> None:
+        """Show `text`; an empty text hides the line."""
+        self.setProperty("level", level)
+        self.setText(SIGNS[level] + text if text else "")
+        self.setAccessibleDescription(text)
+        self.setStyleSheet(f"color: {COLOURS[level]};" if COLOURS[level] else "")
+        self.setVisible(bool(text))
+
+    def heightForWidth(self, width: int) -> int:
+        """Keep room for every wrapped line."""
+        return super().heightForWidth(width)
+
+    def minimumSizeHint(self) -> QSize:
+        """Ask for no width: the line wraps."""
+        return QSize(0, super().minimumSizeHint().height())
+
+
+def small_button(text: str, name: str, tooltip: str) -> QToolButton:
+    """Return a flat button with a text of one or two characters."""
+    button = QToolButton()
+    button.setText(text)
+    button.setAutoRaise(True)
+    describe(button, name, tooltip)
+    return button
+
+
+def bold(label: QLabel) -> QLabel:
+    """Return `label` in bold."""
+    font = QFont(label.font())
+    font.setBold(True)
+    label.setFont(font)
+    return label
