@@ -1,0 +1,172 @@
+"""OME-Zarr: reads 0.4 and 0.5 (level 0) and plain zarr arrays, writes 0.5 chunk by chunk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from napari_recon.core.errors import InputError
+from napari_recon.core.grid import AXIS_NAMES, Grid
+from napari_recon.core.plan import OutputSpec
+from napari_recon.io.found import Found, reading
+from napari_recon.io.output import OutputFile, remove, stored_axes
+
+KEY = "napari-recon"
+CHUNK = {"Z": 32, "Y": 256, "X": 256}
+
+
+def read_zarr(path: Path, key: str = "") -> Found:
+    """Open level 0 of an OME-Zarr image, or the array at `key`.
+
+    Raises
+    ------
+    InputError
+        No zarr store, no image in it, or metadata that say nothing.
+    """
+    import zarr
+
+    with reading(path, "zarr"):
+        node = zarr.open(path / key if key else path, mode="r")
+        if isinstance(node, zarr.Array):
+            return Found(node, _dimension_names(node))
+        attributes = dict(node.attrs)
+        provenance = attributes.get(KEY)
+        multiscale = _multiscale(attributes, path)
+        if multiscale is None:
+            arrays = sorted(node.array_keys())
+            if len(arrays) != 1:
+                raise InputError(
+                    f"{path} should be an OME-Zarr image, found a group with {arrays or 'no arrays'}; "
+                    "name the array as FILE::NAME"
+                )
+            only = node[arrays[0]]
+            return Found(only, _dimension_names(only), provenance=provenance)
+        names = [str(axis.name).upper() for axis in multiscale.axes]
+        data = node[multiscale.datasets[0].path]
+    axes = "".join(n if n in AXIS_NAMES else "Q" for n in names)
+    scale, translate = _placed(multiscale, axes)
+    units = {n: str(axis.unit) for n, axis in zip(axes, multiscale.axes, strict=True) if axis.unit}
+    exact = provenance is not None or bool(attributes.get(f"{KEY}-axes"))
+    return Found(data, axes, scale, translate, units, provenance, exact=exact)
+
+
+def read_zarr_provenance(path: Path) -> dict[str, Any] | None:
+    """Return the provenance stored in the attributes, None when there is none."""
+    import zarr
+
+    with reading(path, "zarr"):
+        found = dict(zarr.open(path, mode="r").attrs).get(KEY)
+    return dict(found) if isinstance(found, Mapping) else None
+
+
+def _dimension_names(array: Any) -> str | None:
+    names = getattr(array.metadata, "dimension_names", None)
+    if not names or any(n is None for n in names):
+        return None
+    return "".join(str(n).upper() if str(n).upper() in AXIS_NAMES else "Q" for n in names)
+
+
+def _multiscale(attributes: Mapping[str, Any], path: Path) -> Any:
+    """Return the first multiscale of OME metadata (0.5 or 0.4), None when there is none."""
+    if "multiscales" in attributes.get("ome", {}):
+        from ome_zarr_models.v05.multiscales import Multiscale
+
+        found = attributes["ome"]["multiscales"][0]
+    elif "multiscales" in attributes:
+        from ome_zarr_models.v04.multiscales import Multiscale  # type: ignore[assignment]
+
+        found = attributes["multiscales"][0]
+    else:
+        return None
+    try:
+        return Multiscale.model_validate(found)
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"]
+        raise InputError(
+            f"{path} should carry valid OME-Zarr 0.4 or 0.5 metadata, found: {reason}; open its array as FILE::0 with --axes"
+        ) from None
+
+
+def _placed(multiscale: Any, axes: str) -> tuple[dict[str, float], dict[str, float]]:
+    scale, translate = np.ones(len(axes)), np.zeros(len(axes))
+    steps = [*multiscale.datasets[0].coordinateTransformations, *(multiscale.coordinateTransformations or ())]
+    for step in steps:
+        if step.type == "scale":
+            factor = np.asarray(step.scale, dtype=float)
+            scale, translate = scale * factor, translate * factor
+        elif step.type == "translation":
+            translate = translate + np.asarray(step.translation, dtype=float)
+    return dict(zip(axes, scale.tolist(), strict=True)), dict(zip(axes, translate.tolist(), strict=True))
+
+
+class ZarrOutput(OutputFile):
+    """An OME-Zarr 0.5 image with one level."""
+
+    carries_provenance = True
+
+    def __init__(self, path: Path, spec: OutputSpec) -> None:
+        super().__init__(path, spec)
+        import zarr
+
+        axes = stored_axes(spec.grid)
+        self._grid = spec.grid.only(axes)
+        self._order = [spec.grid.axes.index(a) for a in axes]
+        attributes = _ome_attributes(self._grid, spec.name, path)
+        try:
+            self._group = zarr.create_group(self._temporary, zarr_format=3, attributes=attributes)
+            self._array = self._group.create_array(
+                "0",
+                shape=self._grid.shape,
+                dtype=np.dtype(spec.dtype),
+                chunks=tuple(min(n, CHUNK.get(a, 1)) for a, n in zip(axes, self._grid.shape, strict=True)),
+                dimension_names=list(axes.lower()),
+            )
+        except BaseException:
+            remove(self._temporary)
+            raise
+
+    def _write(self, slices: tuple[slice, ...], array: NDArray[Any]) -> None:
+        self._array[tuple(slices[i] for i in self._order)] = np.transpose(array, self._order)
+
+    def _finish(self, provenance: dict[str, Any]) -> None:
+        if provenance:
+            self._group.attrs[KEY] = provenance
+
+
+def _ome_attributes(grid: Grid, name: str, path: Path) -> dict[str, Any]:
+    """Return the group attributes, checked by the OME-Zarr models."""
+    from ome_zarr_models.v05.axes import Axis
+    from ome_zarr_models.v05.image import ImageAttrs
+    from ome_zarr_models.v05.multiscales import Dataset, Multiscale
+
+    try:
+        multiscale = Multiscale(
+            name=name,
+            axes=[
+                Axis(name=a.lower(), type=_axis_type(a, grid.axes), unit=None if u == "pixel" else u)
+                for a, u in zip(grid.axes, grid.units, strict=True)
+            ],
+            datasets=(Dataset.build(path="0", scale=list(grid.scale), translation=list(grid.translate)),),
+        )
+        ome = ImageAttrs(multiscales=[multiscale], version="0.5").model_dump(mode="json", exclude_none=True)
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"]
+        raise InputError(
+            f"{path.name} can't hold an image with axes {grid.axes} as OME-Zarr ({reason}); write .ome.tif or .npy instead"
+        ) from None
+    return {"ome": ome, f"{KEY}-axes": grid.axes}
+
+
+def _axis_type(axis: str, axes: str) -> str:
+    if axis in "ZYX":
+        return "space"
+    if axis in "TC":
+        return AXIS_NAMES[axis]
+    # The format allows one custom axis; a second one (angle and phase) takes the free channel type.
+    custom = [a for a in axes if a in "NAPV"]
+    return "channel" if len(custom) > 1 and axis == custom[-1] and "C" not in axes else AXIS_NAMES[axis]
