@@ -18,7 +18,8 @@ class HasShape(Protocol):
     """All a recogniser may look at: real tensors and the headers of safetensors files both have it."""
 
     @property
-    def shape(self) -> Any: ...
+    def shape(self) -> Any:
+        """Length per dimension."""
 
 
 State = Mapping[str, HasShape]

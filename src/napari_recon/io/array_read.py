@@ -61,12 +61,12 @@ def read_h5(path: Path, key: str = "") -> Found:
     axes = about.get("axes")
     if not isinstance(axes, str) or len(axes) != len(data.shape):
         return Found(data)
-    places = [
+    scale, translate = (
         dict(zip(axes, [float(v) for v in about[name]], strict=True)) if name in about else {}
         for name in ("scale", "translate")
-    ]
+    )
     units = dict(zip(axes, map(str, about["units"]), strict=True)) if "units" in about else {}
-    return Found(data, axes, *places, units)
+    return Found(data, axes, scale, translate, units)
 
 
 def read_mrc(path: Path, key: str = "") -> Found:

@@ -31,10 +31,10 @@ def read_zarr(path: Path, key: str = "") -> Found:
     import zarr
 
     with reading(path, "zarr"):
-        node = zarr.open(path / key if key else path, mode="r")
+        node: Any = zarr.open(path / key if key else path, mode="r")
         if isinstance(node, zarr.Array):
             return Found(node, _dimension_names(node))
-        attributes = dict(node.attrs)
+        attributes: dict[str, Any] = dict(node.attrs)
         provenance = attributes.get(KEY)
         multiscale = _multiscale(attributes, path)
         if multiscale is None:
@@ -118,8 +118,8 @@ class ZarrOutput(OutputFile):
         self._order = [spec.grid.axes.index(a) for a in axes]
         attributes = _ome_attributes(self._grid, spec.name, path)
         try:
-            self._group = zarr.create_group(self._temporary, zarr_format=3, attributes=attributes)
-            self._array = self._group.create_array(
+            self._group: Any = zarr.create_group(self._temporary, zarr_format=3, attributes=attributes)
+            self._array: Any = self._group.create_array(
                 "0",
                 shape=self._grid.shape,
                 dtype=np.dtype(spec.dtype),
@@ -136,6 +136,10 @@ class ZarrOutput(OutputFile):
     def _finish(self, provenance: dict[str, Any]) -> None:
         if provenance:
             self._group.attrs[KEY] = provenance
+        self._close()
+
+    def _close(self) -> None:
+        self._group = self._array = None
 
 
 def _ome_attributes(grid: Grid, name: str, path: Path) -> dict[str, Any]:

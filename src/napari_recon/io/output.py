@@ -86,6 +86,7 @@ class OutputFile(ABC):
     def _finish(self, provenance: dict[str, Any]) -> None:
         """Complete and close the temporary file."""
 
+    @abstractmethod
     def _close(self) -> None:
         """Release the temporary file so that it can be removed."""
 

@@ -39,22 +39,23 @@ def read_tiff(path: Path, key: str = "") -> Found:
         tif = tifffile.TiffFile(path)
         try:
             series = _series(tif, path, key)
-            note = _annotation(tif)
+            note = _annotation(tif) or {}
             scale, units = _geometry(tif, series)
+            exact = False
             axes, shape = series.axes, tuple(series.shape)
-            grid = note.get("grid") if note else None
-            exact = grid is not None and math.prod(grid["shape"]) == math.prod(shape)
-            if exact:
+            grid: dict[str, Any] = note.get("grid") or {}
+            if grid and math.prod(grid["shape"]) == math.prod(shape):
+                exact = True
                 axes, shape = grid["axes"], tuple(grid["shape"])
             metadata = {"software": tif.pages.first.software} if tif.pages.first.software else {}
             data = _data(tif, series, shape, path)
         except BaseException:
             tif.close()
             raise
+    translate: dict[str, float] = {}
     if exact:
-        named: list[dict[str, Any]] = [dict(zip(axes, grid[k], strict=True)) for k in ("scale", "translate", "units")]
-        return Found(data, axes, *named, note.get("provenance"), metadata, exact=True)
-    return Found(data, axes, scale, {}, units, note.get("provenance") if note else None, metadata)
+        scale, translate, units = (dict(zip(axes, grid[k], strict=True)) for k in ("scale", "translate", "units"))
+    return Found(data, axes, scale, translate, units, note.get("provenance"), metadata, exact)
 
 
 def read_tiff_provenance(path: Path) -> dict[str, Any] | None:

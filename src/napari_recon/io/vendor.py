@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from napari_recon.core.errors import InputError
 from napari_recon.io.found import Found, optional, reading
@@ -31,7 +32,7 @@ def read_vendor(path: Path, key: str = "") -> Found:
         if key:
             image.set_scene(int(key) if key.isdigit() else key)
         data, sizes = image.dask_data, image.physical_pixel_sizes
-        step = getattr(image, "time_interval", None)
+        step: Any = getattr(image, "time_interval", None)
     keep = [i for i, n in enumerate(data.shape) if n > 1 or "TCZYX"[i] in "YX"]
     axes = "".join("TCZYX"[i] for i in keep)
     data = data[tuple(slice(None) if i in keep else 0 for i in range(5))]

@@ -1,0 +1,271 @@
+"""The model menu: built-in, imported and downloadable cards; finding, checking, importing and removing.
+
+Torch is imported only to look into a torch file for the first time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import logging
+import secrets
+import shutil
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError
+
+from napari_recon.core.errors import CheckpointError, InputError
+from napari_recon.core.grid import Frozen
+from napari_recon.core.plan import ModelRef
+from napari_recon.hub import recognise
+from napari_recon.hub.card import ModelCard, cache_folder
+from napari_recon.hub.recognise import Recognised
+from napari_recon.hub.state import sha256, state_shapes
+
+BUILT_IN = Path(__file__).parent / "models"
+"""Cards shipped with the package: with their weights (built in), or with a url only (downloadable)."""
+
+SUFFIXES = (".pt", ".pth", ".tar", ".safetensors", ".ckpt", ".bin")
+_log = logging.getLogger(__name__)
+
+
+class CheckReport(Frozen):
+    """The answer of `check`, as the command line prints it."""
+
+    fits: bool
+    engine: str = ""
+    architecture: str = ""
+    options: dict[str, Any] = Field(default_factory=dict)
+    inferred: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+
+
+def catalogue(engine: str | None = None) -> list[ModelCard]:
+    """Return every card, built-in ones first, then imported, then downloadable; no torch, no network.
+
+    Parameters
+    ----------
+    engine : str, optional
+        Only models of this engine (or of its family).
+    """
+    cards: dict[str, ModelCard] = {}
+    shipped = [card for path in sorted(BUILT_IN.glob("*.json")) if (card := _read_card(path))]
+    for card in shipped:
+        if card.file and (BUILT_IN / card.file).is_file():
+            cards[card.id] = card.model_copy(update={"origin": "built in", "path": str(BUILT_IN / card.file)})
+    for path in sorted((cache_folder() / "models").glob("*/card.json")):
+        card = _read_card(path)
+        if card and card.id not in cards and (path.parent / card.file).is_file():
+            origin = "downloadable" if card.url else "imported"
+            cards[card.id] = card.model_copy(update={"origin": origin, "path": str(path.parent / card.file)})
+    for card in shipped:
+        if card.url and card.id not in cards:
+            cards[card.id] = card.model_copy(update={"origin": "downloadable", "path": ""})
+    rank = {"built in": 0, "imported": 1, "downloadable": 2}
+    found = sorted(cards.values(), key=lambda card: rank[card.origin])
+    return [card for card in found if engine is None or fits_engine(card, engine)]
+
+
+def fits_engine(card: ModelCard, engine: str) -> bool:
+    """Return whether a model may be offered for `engine`: same engine or same family."""
+    return card.engine.partition(".")[0] == engine.partition(".")[0]
+
+
+def find(id: str, engine: str | None = None) -> ModelCard:
+    """Return the card whose id is `id`, or whose id it is a unique beginning or part of.
+
+    Raises
+    ------
+    InputError
+        Unknown or ambiguous; the message lists what there is.
+    """
+    cards = catalogue()
+    fitting = [card for card in cards if engine is None or fits_engine(card, engine)]
+    for pool in (fitting, cards):
+        for match in (str.__eq__, str.startswith, str.__contains__):
+            found = [card for card in pool if match(card.id, id)]
+            if len(found) == 1:
+                return found[0]
+            if found:
+                listed = ", ".join(card.id for card in found)
+                raise InputError(f"model {id!r} should name one model, found several: {listed}; write more of the id")
+    listed = ", ".join(card.id for card in fitting) or "none"
+    raise InputError(
+        f"there is no model {id!r}; models here{f' for {engine}' if engine else ''}: {listed}. "
+        "Give a checkpoint file, or import one (napari-recon models import FILE)"
+    )
+
+
+def resolve(id_or_path: str | Path, engine: str | None = None) -> ModelRef:
+    """Return the reference of a model: a catalogue id, the unique part of one, or a checkpoint file.
+
+    A file that was not imported is recognised once; the answer is remembered by checksum, so that later plans need no
+    torch.
+
+    Raises
+    ------
+    InputError
+        Unknown id; a model that is not downloaded.
+    CheckpointError
+        A file that fits no engine, or another engine than `engine`.
+    """
+    path = Path(id_or_path).expanduser()
+    if path.is_file():
+        card = _card_of_file(path)
+    elif path.suffix in SUFFIXES or len(path.parts) > 1:
+        raise CheckpointError(f"{path} should be a checkpoint file that exists, found none; check the path")
+    else:
+        card = find(str(id_or_path), engine)
+    if not card.available:
+        raise InputError(f"model {card.id} is not on this computer yet; fetch it (napari-recon models fetch {card.id})")
+    if engine is not None and not fits_engine(card, engine):
+        raise CheckpointError(
+            f"{engine} needs a model of its own, found {card.id}, a {card.architecture} network of {card.engine}; "
+            "choose another model"
+        )
+    if card.sha256 and sha256(card.path) != card.sha256:
+        raise CheckpointError(f"the file of model {card.id} changed since it was stored; remove and import it again")
+    return card.ref()
+
+
+def check(path: str | Path) -> CheckReport:
+    """Say what a checkpoint is and whether it fits, from names and shapes.
+
+    Raises
+    ------
+    CheckpointError
+        When the file can't be read as tensors at all.
+    """
+    path = Path(path).expanduser()
+    state = state_shapes(path)
+    found = recognise.recognise(state)
+    if found is None:
+        names = ", ".join(f"{n} {tuple(t.shape)}" for n, t in list(state.items())[:3])
+        problem = f"no engine knows this network; it has {len(state)} tensors, the first are {names}"
+        return CheckReport(fits=False, problems=(problem,))
+    return CheckReport(fits=found.fits, **found.model_dump(exclude={"contract"}))
+
+
+def import_model(path: str | Path, id: str | None = None) -> ModelCard:
+    """Copy a checkpoint into the cache with a card of what was recognised.
+
+    Raises
+    ------
+    CheckpointError
+        When it fits no engine.
+    InputError
+        When `id` is taken by another model, or is no id.
+    """
+    path = Path(path).expanduser()
+    card = _recognised_card(path)
+    if id is not None:
+        try:
+            card = ModelCard.model_validate({**card.model_dump(), "id": id})
+        except ValidationError as error:
+            raise InputError(f"{error.errors()[0]['msg'].removeprefix('Value error, ')}; choose another id") from None
+    taken = next((c for c in catalogue() if c.id == card.id), None)
+    if taken is not None and taken.available and taken.sha256 == card.sha256:
+        return taken
+    if taken is not None:
+        raise InputError(f"the id {card.id} belongs to another model ({taken.name}); choose another with --id")
+    return store(card, path, path.suffix)
+
+
+def remove(id: str) -> None:
+    """Delete an imported or fetched model from the cache.
+
+    Raises
+    ------
+    InputError
+        Unknown id, or a built-in model.
+    """
+    card = find(id)
+    if card.origin == "built in":
+        raise InputError(f"model {card.id} is built in and can't be removed; only imported and fetched ones can")
+    if not card.available:
+        raise InputError(f"model {card.id} is not on this computer, so there is nothing to remove")
+    shutil.rmtree(Path(card.path).parent)
+
+
+def store(card: ModelCard, weights: Path, suffix: str, move: bool = False) -> ModelCard:
+    """Put weights and card into the cache (all or nothing) and return the card with its path."""
+    folder = cache_folder() / "models" / card.id
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    card = card.model_copy(update={"file": f"weights{suffix}"})
+    temporary = folder.with_name(f".{card.id}.{secrets.token_hex(4)}")
+    temporary.mkdir()
+    try:
+        (shutil.move if move else shutil.copyfile)(weights, temporary / card.file)
+        (temporary / "card.json").write_text(card.to_json(), "utf-8")
+        if folder.exists():
+            shutil.rmtree(folder)
+        temporary.rename(folder)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    return card.model_copy(update={"path": str(folder / card.file)})
+
+
+def _read_card(path: Path) -> ModelCard | None:
+    try:
+        return ModelCard.model_validate_json(path.read_text("utf-8"))
+    except (ValidationError, OSError, UnicodeDecodeError) as error:
+        _log.warning("the model card %s is not readable and is left out (%s)", path, str(error).splitlines()[0])
+        return None
+
+
+def _card_of_file(path: Path) -> ModelCard:
+    digest = sha256(path)
+    known = next((c for c in catalogue() if c.available and c.sha256 == digest), None)
+    if known is not None:
+        return known
+    memory = cache_folder() / "recognised" / f"{digest}-{_recognisers_digest()}.json"
+    if memory.is_file() and (card := _read_card(memory)):
+        return card.model_copy(update={"path": str(path.resolve())})
+    card = _recognised_card(path)
+    try:
+        memory.parent.mkdir(parents=True, exist_ok=True)
+        memory.write_text(card.to_json(), "utf-8")
+    except OSError as error:
+        _log.info("what %s is could not be remembered: %s", path, error)
+    return card
+
+
+def _recognised_card(path: Path) -> ModelCard:
+    state = state_shapes(path)
+    found = recognise.recognise(state)
+    if found is None or not found.fits:
+        problems = "; ".join(found.problems if found else check(path).problems)
+        nearest = f" (nearest: {found.architecture} of {found.engine})" if found else ""
+        raise CheckpointError(
+            f"{path} should be a checkpoint of a known network{nearest}, found differences: {problems}; choose another file"
+        )
+    return _card(found, path)
+
+
+def _card(found: Recognised, path: Path) -> ModelCard:
+    digest = sha256(path)
+    return ModelCard(
+        id=f"{found.architecture}-{digest[:8]}",
+        title=f"{found.architecture} ({path.parent.name}/{path.name})",
+        engine=found.engine,
+        architecture=found.architecture,
+        options=found.options,
+        contract=found.contract,
+        inferred=found.inferred,
+        sha256=digest,
+        source=str(path),
+        path=str(path.resolve()),
+    )
+
+
+def _recognisers_digest() -> str:
+    """Return a short digest of the recognisers' source, so that a better recogniser is asked again."""
+    digest = hashlib.sha256(json.dumps(recognise.RECOGNISERS).encode())
+    for target in recognise.RECOGNISERS:
+        spec = importlib.util.find_spec(target.partition(":")[0])
+        if spec is not None and spec.origin:
+            digest.update(Path(spec.origin).read_bytes())
+    return digest.hexdigest()[:12]

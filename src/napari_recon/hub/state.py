@@ -1,0 +1,176 @@
+"""Loading weights safely: safetensors, or torch files with ``weights_only=True``; code in a file is never run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_recon.core.errors import CheckpointError
+from napari_recon.core.plan import ModelRef
+from napari_recon.hub.recognise import HasShape
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+WRAPPERS = ("state_dict", "model_state_dict", "model", "sd", "params", "params_ema", "net", "network", "weights")
+PREFIXES = ("module.", "_orig_mod.")
+REFUSED = re.compile(
+    r"(?:Unsupported global: GLOBAL|Unsupported class|Trying to call reduce for unrecognized function)\s+(\S+)"
+)
+
+
+def load_state(model: ModelRef | str | Path) -> dict[str, Tensor]:
+    """Return a network's tensors on the CPU, wrappers and ``module.`` prefixes removed. Imports torch.
+
+    Raises
+    ------
+    CheckpointError
+        No readable checkpoint, one with code in it, or one that changed since it was recognised.
+    """
+    path = Path(model.path if isinstance(model, ModelRef) else model).expanduser()
+    _sniff(path)
+    if isinstance(model, ModelRef) and model.sha256 and sha256(path) != model.sha256:
+        raise CheckpointError(
+            f"{path} should be the file of model {model.id}, found other content (its checksum differs); "
+            "import the new file, or restore the old one"
+        )
+    if path.suffix == ".safetensors":
+        read_shapes(path)
+        from safetensors.torch import load_file
+
+        return unprefixed(load_file(path, device="cpu"))
+    return _flat(_load_torch(path), path)
+
+
+def state_shapes(path: Path) -> Mapping[str, HasShape]:
+    """Return what a recogniser looks at; torch is imported only for torch files."""
+    path = Path(path).expanduser()
+    _sniff(path)
+    return unprefixed(read_shapes(path)) if path.suffix == ".safetensors" else load_state(path)
+
+
+class Shape:
+    """A tensor of which only the shape was read."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.shape = shape
+
+
+def read_shapes(path: Path) -> dict[str, Shape]:
+    """Return names and shapes from the header of a safetensors file.
+
+    Raises
+    ------
+    CheckpointError
+        When it is damaged or truncated.
+    """
+    size = path.stat().st_size
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if length > min(size, 100_000_000):
+                raise ValueError("its header is longer than the file")
+            header = json.loads(file.read(length))
+        header.pop("__metadata__", None)
+        end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
+        if 8 + length + end != size:
+            raise ValueError(f"{8 + length + end} bytes are announced, {size} are there")
+        return {name: Shape(tuple(entry["shape"])) for name, entry in header.items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(
+            f"{path} should be a safetensors file, found a damaged one ({error}); download it again"
+        ) from None
+
+
+def sha256(path: str | Path) -> str:
+    """Return the checksum of a file; asked again for an unchanged file, it is not read again."""
+    path = Path(path)
+    about = path.stat()
+    return _sha256(str(path.resolve()), about.st_size, about.st_mtime_ns)
+
+
+@lru_cache(maxsize=256)
+def _sha256(path: str, size: int, mtime_ns: int) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def unprefixed(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the state without prefixes that all its names share and that training wrappers leave."""
+    state = dict(state)
+    while prefix := next((p for p in PREFIXES if state and all(k.startswith(p) for k in state)), None):
+        state = {name[len(prefix) :]: value for name, value in state.items()}
+    return state
+
+
+def _sniff(path: Path) -> None:
+    if not path.is_file():
+        raise CheckpointError(f"{path} should be a checkpoint file that exists, found none; check the path")
+    with path.open("rb") as file:
+        start = file.read(512)
+    if not start:
+        raise CheckpointError(f"{path} should be a checkpoint, found an empty file (0 bytes); download it again")
+    if start.startswith(b"version https://git-lfs"):
+        raise CheckpointError(f"{path} should be a checkpoint, found a Git LFS pointer; download the file it points to")
+    if start.lstrip()[:1] == b"<" or (path.suffix != ".safetensors" and _is_text(start)):
+        raise CheckpointError(f"{path} should be a checkpoint, found a text file; download the file itself, not its page")
+
+
+def _is_text(start: bytes) -> bool:
+    printable = sum(byte in b"\t\r\n" or 32 <= byte < 127 for byte in start)
+    return len(start) > 4 and printable == len(start)
+
+
+def _load_torch(path: Path) -> Any:
+    import pickle
+
+    import torch
+
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except MemoryError:
+        raise
+    except Exception as error:
+        text = str(error)
+        refused = REFUSED.search(text)
+        if refused or (isinstance(error, pickle.UnpicklingError) and "Unsupported" in text and "operand" not in text):
+            what = f" ({refused[1]})" if refused else ""
+            raise CheckpointError(
+                f"{path} should hold tensors only, found Python objects that could run code{what}; nothing was executed. "
+                "Save the network's state_dict alone and use that"
+            ) from None
+        raise CheckpointError(
+            f"{path} should be a torch checkpoint, found a damaged, truncated or other file; download it again"
+        ) from None
+
+
+def _flat(content: Any, path: Path) -> dict[str, Tensor]:
+    import torch
+
+    if isinstance(content, torch.Tensor):
+        raise CheckpointError(
+            f"{path} should hold the weights of a network, found a single tensor of shape {tuple(content.shape)}; "
+            "choose the checkpoint (a psf_shift file is given as the parameter psf_shift)"
+        )
+    found = _tensors(content, torch.Tensor)
+    if not found:
+        holds = ", ".join(map(str, list(content)[:6])) if isinstance(content, Mapping) else type(content).__name__
+        raise CheckpointError(
+            f"{path} should hold the weights of a network, found: {holds or 'nothing'}; choose another file"
+        )
+    return unprefixed(found)
+
+
+def _tensors(content: Any, kind: type) -> dict[str, Any]:
+    """Return the state dict inside `content`, looking through the usual wrappers."""
+    if not isinstance(content, Mapping):
+        return {}
+    for name in WRAPPERS:
+        if isinstance(content.get(name), Mapping) and (inner := _tensors(content[name], kind)):
+            return inner
+    return {str(name): value for name, value in content.items() if isinstance(value, kind)}
