@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -43,15 +44,27 @@ class Row(NamedTuple):
         return compare[sign]
 
 
-def save(name: str, title: str, rows: list[Row], command: str, note: str = "") -> Path:
-    """Write the results of one benchmark; `command` repeats it, `note` says what a reader must know."""
+def save(name: str, rows: list[Row], command: str, note: str = "", headlines: Mapping[str, str] | None = None) -> Path:
+    """Write the results of one benchmark, which docs/benchmarks.md shows in its block `name`.
+
+    Parameters
+    ----------
+    name : str
+    rows : list of Row
+    command : str
+        What repeats it, from the repository's root.
+    note : str
+        What a reader must know to judge the numbers.
+    headlines : mapping, optional
+        Engine name -> the one sentence that README.md's table of engines shows.
+    """
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
     content = {
         "name": name,
-        "title": title,
         "command": command,
         "note": note,
+        "headlines": dict(headlines or {}),
         "date": datetime.now(UTC).date().isoformat(),
         "machine": machine(),
         "rows": [row._asdict() for row in rows],

@@ -1,7 +1,7 @@
 """Fill docs/benchmarks.md from benchmarks/results/*.json.
 
-    python benchmarks/report.py            rewrites the page
-    python benchmarks/report.py --check    only tells whether it is current (exit status 1 when not)
+python benchmarks/report.py            rewrites the page
+python benchmarks/report.py --check    only tells whether it is current (exit status 1 when not)
 """
 
 from __future__ import annotations
@@ -29,7 +29,11 @@ def block(name: str) -> str:
     found = json.loads(path.read_text(encoding="utf-8"))
     rows = [Row(**row) for row in found["rows"]]
     lines = [(row.what, f"{row.value:.4g} {row.unit}".strip(), row.target, VERDICT[row.met]) for row in rows]
-    parts = [table(["measured", "value", "aim", ""], lines), found["note"], f"Repeat with `{found['command']}`. {_where(found)}"]
+    parts = [
+        table(["measured", "value", "aim", ""], lines),
+        found["note"],
+        f"Repeat with `{found['command']}`. {_where(found)}",
+    ]
     return "\n\n".join(part for part in parts if part)
 
 

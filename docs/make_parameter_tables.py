@@ -1,25 +1,47 @@
 """Write the generated blocks of docs/engines/*.md and README.md: what each engine takes, gives and can be told.
 
-    python docs/make_parameter_tables.py            rewrites the pages
-    python docs/make_parameter_tables.py --check    only tells whether they are current (exit status 1 when not)
+python docs/make_parameter_tables.py            rewrites the pages
+python docs/make_parameter_tables.py --check    only tells whether they are current (exit status 1 when not)
 """
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
 REPO = Path(__file__).parent.parent
 sys.path.insert(0, str(REPO / "scripts"))
 
-from generated_blocks import table, update  # noqa: E402
+from generated_blocks import names, table, update  # noqa: E402
 
 from napari_recon.core.engine import EngineInfo  # noqa: E402
 from napari_recon.core.params import ParameterInfo, describe_parameters  # noqa: E402
 from napari_recon.engines import registry  # noqa: E402
 
 PAGES = sorted((REPO / "docs" / "engines").glob("*.md"))
+RESULTS = REPO / "benchmarks" / "results"
 MODEL = {"none": "no", "optional": "optional", "required": "yes"}
+
+
+def block(name: str) -> str:
+    """Return the Markdown of a generated block: an engine's, or the table of all engines."""
+    return overview() if name == "engines" else engine_block(name)
+
+
+def overview() -> str:
+    """Return the table of engines with what each was measured to do."""
+    page_of = {name: page for page in PAGES for name in names(page.read_text(encoding="utf-8"))}
+    measured: dict[str, list[str]] = {}
+    for path in sorted(RESULTS.glob("*.json")):
+        for engine, sentence in json.loads(path.read_text(encoding="utf-8")).get("headlines", {}).items():
+            measured.setdefault(engine, []).append(sentence)
+    rows = []
+    for name in registry.names():
+        info = registry.get(name).info
+        link = f"[`{name}`]({page_of[name].relative_to(REPO).as_posix()})"
+        rows.append((link, _sentence(info.summary), MODEL[info.needs_model], " ".join(measured.get(name, []))))
+    return table(["engine", "does", "needs a model", "measured"], rows)
 
 
 def engine_block(name: str) -> str:
@@ -28,7 +50,9 @@ def engine_block(name: str) -> str:
     parts = [f"*{engine.info.title}.* {_sentence(engine.info.summary)}", inputs_and_outputs(engine.info)]
     parts.append(table(["property", "value"], list(_properties(engine.info))))
     rows = describe_parameters(engine.Params)
-    parts.append(table(["parameter", "type", "default", "range", "unit", "meaning"], [_row(r) for r in rows if not r.advanced]))
+    parts.append(
+        table(["parameter", "type", "default", "range", "unit", "meaning"], [_row(r) for r in rows if not r.advanced])
+    )
     if advanced := [_row(r) for r in rows if r.advanced]:
         parts += ["Advanced:", table(["parameter", "type", "default", "range", "unit", "meaning"], advanced)]
     return "\n\n".join(part for part in parts if part)
@@ -81,7 +105,7 @@ def _sentence(text: str) -> str:
 def main() -> int:
     """Update or check the pages."""
     check = "--check" in sys.argv[1:]
-    stale = update(PAGES, engine_block, check)
+    stale = update([*PAGES, REPO / "README.md"], block, check)
     for page in stale:
         sys.stderr.write(f"{page.relative_to(REPO)} {'is out of date' if check else 'was updated'}\n")
     return int(check and bool(stale))
