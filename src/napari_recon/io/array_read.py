@@ -166,7 +166,7 @@ class _Reversed:
     def __getitem__(self, key: Any) -> NDArray[Any]:
         keys = list(key) if isinstance(key, tuple) else [key]
         if any(k is Ellipsis for k in keys):
-            return np.asarray(self._proxy).transpose()[tuple(keys)]
+            return np.asarray(np.asarray(self._proxy).transpose()[tuple(keys)])
         keys += [slice(None)] * (len(self.shape) - len(keys))
         return np.asarray(self._proxy[tuple(keys[::-1])], dtype=self.dtype).transpose()
 

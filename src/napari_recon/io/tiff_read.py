@@ -127,9 +127,8 @@ class _Pages:
         with self._lock, reading(self._path, "TIFF"), _quiet():
             page = self._series[number]
             if page is None:
-                return np.zeros(self._shape, self._series.dtype)[key]
-            result: NDArray[Any] = page.asarray().reshape(self._shape)[key]
-            return result
+                return np.asarray(np.zeros(self._shape, self._series.dtype)[key])
+            return np.asarray(page.asarray().reshape(self._shape)[key])
 
 
 def _annotation(tif: Any) -> dict[str, Any] | None:
