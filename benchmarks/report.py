@@ -40,8 +40,8 @@ def block(name: str) -> str:
 def _where(found: dict[str, Any]) -> str:
     m = found["machine"]
     return (
-        f"Measured on {found['date']} with {m['threads']} threads of {m['cores']} {m['processor']} cores, device {m['device']}, "
-        f"Python {m['python']}, PyTorch {m['torch']}."
+        f"Measured on {found['date']} with {m['threads']} threads of {m['cores']} {m['processor']} cores, "
+        f"device {m['device']}, Python {m['python']}, PyTorch {m['torch']}."
     )
 
 

@@ -21,6 +21,7 @@ from napari_recon.engines import registry  # noqa: E402
 
 PAGES = sorted((REPO / "docs" / "engines").glob("*.md"))
 RESULTS = REPO / "benchmarks" / "results"
+HEADER = ("parameter", "type", "default", "range", "unit", "meaning")
 MODEL = {"none": "no", "optional": "optional", "required": "yes"}
 
 
@@ -50,11 +51,9 @@ def engine_block(name: str) -> str:
     parts = [f"*{engine.info.title}.* {_sentence(engine.info.summary)}", inputs_and_outputs(engine.info)]
     parts.append(table(["property", "value"], list(_properties(engine.info))))
     rows = describe_parameters(engine.Params)
-    parts.append(
-        table(["parameter", "type", "default", "range", "unit", "meaning"], [_row(r) for r in rows if not r.advanced])
-    )
-    if advanced := [_row(r) for r in rows if r.advanced]:
-        parts += ["Advanced:", table(["parameter", "type", "default", "range", "unit", "meaning"], advanced)]
+    parts.append(table(HEADER, [_row(row) for row in rows if not row.advanced]))
+    if advanced := [_row(row) for row in rows if row.advanced]:
+        parts += ["Advanced:", table(HEADER, advanced)]
     return "\n\n".join(part for part in parts if part)
 
 

@@ -5,4 +5,4 @@ cd "$(dirname "$0")/.."
 
 python=${VENV:-.venv}/bin/python
 "$python" -c 'import material' 2>/dev/null || "$python" -m pip install --quiet --editable ".[docs]"
-NO_MKDOCS_2_WARNING=1 "$python" -m mkdocs build --strict --quiet --site-dir "${SITE:-site}"
+NO_MKDOCS_2_WARNING=1 "$python" -m mkdocs build --strict --site-dir "${SITE:-site}"

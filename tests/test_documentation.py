@@ -47,14 +47,14 @@ def test_every_page_is_in_the_navigation() -> None:
 
 def test_blocks_are_replaced_and_the_rest_is_kept(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
-    page.write_text("before\n<!-- generated: a.b -->\nold\n<!-- end -->\nbetween\n<!-- generated: c -->\n<!-- end -->\nafter\n")
+    page.write_text("one\n<!-- generated: a.b -->\nold\n<!-- end -->\ntwo\n<!-- generated: c -->\n<!-- end -->\n")
     assert generated_blocks.names(page.read_text()) == ["a.b", "c"]
     assert generated_blocks.update([page], str.upper, check=True) == [page]
     assert "old" in page.read_text()
     assert generated_blocks.update([page], str.upper) == [page]
     assert generated_blocks.update([page], str.upper) == []
     assert page.read_text() == (
-        "before\n<!-- generated: a.b -->\n\nA.B\n\n<!-- end -->\nbetween\n<!-- generated: c -->\n\nC\n\n<!-- end -->\nafter\n"
+        "one\n<!-- generated: a.b -->\n\nA.B\n\n<!-- end -->\ntwo\n<!-- generated: c -->\n\nC\n\n<!-- end -->\n"
     )
 
 
