@@ -31,7 +31,14 @@ def _toy() -> Example:
     )
 
 
-_MAKERS: dict[str, Callable[[], Example]] = {"toy.smooth": _toy}
+def _simulate() -> Example:
+    from napari_recon.engines.simulate.engine import LightField
+
+    small = {"frames": 2, "height": 9, "width": 12, "planes": 5, "tubes": 2, "beads": 2, "bubbles": 0}
+    return Example(LightField(), {}, small)
+
+
+_MAKERS: dict[str, Callable[[], Example]] = {"toy.smooth": _toy, "simulate.lightfield": _simulate}
 EXAMPLES = list(_MAKERS)
 
 

@@ -48,7 +48,7 @@ def collect(events: Sequence[Event], output: str) -> np.ndarray:
     array = None
     for event in events:
         if isinstance(event, OutputOpened) and event.output == output:
-            array = np.full(event.spec.grid.shape, np.nan, event.spec.dtype)
+            array = np.full(event.spec.grid.shape, np.nan)  # what is never written stays NaN
         elif isinstance(event, BlockReady | PreviewReady) and event.output == output:
             assert array is not None, "a block arrived before its output was opened"
             array[event.slices] = event.array
