@@ -1,0 +1,133 @@
+"""How long a run will take: one small tile is timed, and every finished run teaches the next estimate."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from napari_recon.core.engine import Inputs
+from napari_recon.core.plan import Plan
+from napari_recon.core.region import Box, Selection, TimeRange
+from napari_recon.core.token import CancelToken
+from napari_recon.engines import registry
+
+KEPT = 5
+_warm: set[str] = set()
+
+
+def probe(plan: Plan, inputs: Inputs, token: CancelToken | None = None) -> float:
+    """Return the expected seconds of the whole plan, from timing one small central box of its first frame.
+
+    The first call per engine, device and model runs the box twice, since the first run pays for imports, weights and
+    caches.
+
+    Raises
+    ------
+    Cancelled, ReconError
+        As the run itself would.
+    """
+    small = small_plan(plan)
+    key = _key(plan)[0]
+    for _ in range(1 if key in _warm else 2):
+        seconds = _timed(small, inputs, token or CancelToken())
+    _warm.add(key)
+    return seconds * plan.work / max(small.work, 1e-9)
+
+
+def small_plan(plan: Plan) -> Plan:
+    """Return the plan of one small central box at the first frame of `plan`."""
+    engine = registry.get(plan.engine)
+    if not plan.outputs or not plan.whole:
+        return plan
+    box = plan.selection.box
+    whole = plan.whole[plan.outputs[0].name]
+    target = box.resolved(whole) if isinstance(box, Box) else Box.whole(whole)
+    bounds = {a: _centre(lo, hi, plan.resources.tile.get(a.lower(), 0)) for a, (lo, hi) in target.items()}
+    if target.z is not None:
+        bounds["Z"] = target.z
+    time_range = plan.selection.time
+    first = TimeRange(start=time_range.start, stop=time_range.start + 1) if time_range else None
+    selection = Selection(box=Box.of(bounds) if bounds else None, time=first)
+    return engine.plan(plan.inputs, plan.params, selection, plan.model, plan.compute)
+
+
+def _centre(start: int, stop: int, tile: int) -> tuple[int, int]:
+    size = min(stop - start, max(16, (stop - start) // 4 if not tile else min(tile, (stop - start) // 2)))
+    low = start + (stop - start - size) // 2
+    return low, low + size
+
+
+def _timed(plan: Plan, inputs: Inputs, token: CancelToken) -> float:
+    started = time.perf_counter()
+    for _ in registry.get(plan.engine).run(plan, inputs, token):
+        token.check()
+    return time.perf_counter() - started
+
+
+def estimate(plan: Plan) -> float | None:
+    """Return the expected seconds from remembered runs of the same engine, device and network; None without any.
+
+    Runs on frames of similar size count before others, since overheads make small frames slower per unit of work.
+    """
+    table, (kind, size) = _load(), _key(plan)
+    near = {
+        abs(int(name.rpartition("|")[2]) - size): seen for name, seen in table.items() if name.rpartition("|")[0] == kind
+    }
+    return plan.work / statistics.median(near[min(near)]) if near else None
+
+
+def remember(plan: Plan, seconds: float) -> None:
+    """Store the speed (work per second) of a finished run; the median of the last few counts."""
+    if seconds <= 0 or plan.work <= 0:
+        return
+    table = _load()
+    name = "{}|{}".format(*_key(plan))
+    table[name] = [*table.get(name, []), plan.work / seconds][-KEPT:]
+    target = _store()
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_suffix(f".{os.getpid()}")
+        temporary.write_text(json.dumps(table, indent=1))
+        temporary.replace(target)
+    except OSError:
+        return  # an estimate is a comfort: a read-only home must not fail a run
+
+
+def _key(plan: Plan) -> tuple[str, int]:
+    """Return engine, device and network in words, and the decade of one frame's work."""
+    network = plan.model.architecture if plan.model else ""
+    return f"{plan.engine}|{plan.compute.device}|{network}", len(str(int(max(plan.resources.work, 1)))) - 1
+
+
+def _store() -> Path:
+    from platformdirs import user_cache_dir
+
+    folder = os.environ.get("NAPARI_RECON_CACHE") or user_cache_dir("napari-recon")
+    return Path(folder) / "throughput.json"
+
+
+def _load() -> dict[str, list[float]]:
+    try:
+        values: Any = json.loads(_store().read_text())
+    except (OSError, ValueError):
+        return {}
+    if not isinstance(values, Mapping):
+        return {}
+    rows = {str(k): row for k, row in values.items() if isinstance(row, list) and str(k).rpartition("|")[2].isdigit()}
+    kept = {k: [float(v) for v in row if isinstance(v, int | float) and v > 0] for k, row in rows.items()}
+    return {k: row for k, row in kept.items() if row}
+
+
+def describe_seconds(seconds: float) -> str:
+    """Return ``"3 min 20 s"``."""
+    whole = round(seconds)
+    if whole < 1:
+        return "less than 1 s"
+    if whole >= 3600:
+        return f"{whole // 3600} h {whole % 3600 // 60} min"
+    return " ".join(f"{n} {unit}" for n, unit in ((whole // 60, "min"), (whole % 60, "s")) if n)

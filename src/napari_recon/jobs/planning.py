@@ -1,0 +1,174 @@
+"""From inputs and settings to a plan: opens files by their headers, resolves the model, asks the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_recon.core.compute import Compute
+from napari_recon.core.engine import Engine, Inputs, InputSpec
+from napari_recon.core.errors import InputError
+from napari_recon.core.grid import Grid
+from napari_recon.core.params import describe_parameters
+from napari_recon.core.plan import InputRef, ModelRef, Plan
+from napari_recon.core.region import Selection
+from napari_recon.core.stack import ImageStack
+from napari_recon.engines import registry
+from napari_recon.io import open_inputs
+from napari_recon.jobs.fingerprints import of_path
+
+PICTURES = {"image", "labels", "psf"}
+
+
+def make_plan(
+    engine: str | Engine[Any],
+    inputs: Mapping[str, Sequence[Any]],
+    params: Mapping[str, Any] | None = None,
+    selection: Selection = Selection(),
+    model: str | Path | ModelRef | None = None,
+    compute: Compute = Compute(),
+    *,
+    axes: str | None = None,
+    voxel_size_um: Mapping[str, float] | None = None,
+) -> tuple[Plan, Inputs]:
+    """Return the plan of a run and its opened inputs; reads headers, not pixels.
+
+    Parameters
+    ----------
+    engine : str or Engine
+    inputs : mapping
+        Input name -> arrays, `ImageStack` objects or paths (``FILE::NAME``, folders and globs included).
+    params : mapping, optional
+        Dotted names reach nested settings; what is left out keeps its default.
+    selection : Selection
+    model : str, Path or ModelRef, optional
+        A model's id, a file or a folder.
+    compute : Compute
+    axes : str, optional
+        Axis letters of the main input, for files and arrays that do not say.
+    voxel_size_um : mapping, optional
+        ``{"z": ..., "y": ..., "x": ...}`` of the main input in micrometers.
+
+    Returns
+    -------
+    Plan, Inputs
+
+    Raises
+    ------
+    InputError
+        When anything does not fit, in one sentence.
+    """
+    found = registry.get(engine) if isinstance(engine, str) else engine
+    opened: dict[str, list[Any]] = {}
+    refs: list[InputRef] = []
+    for name, things in inputs.items():
+        spec = found.info.input(name)
+        main = spec == found.info.inputs[0]
+        opened[name] = []
+        for thing in things:
+            opened_things = open_input(spec, thing, axes if main else None, voxel_size_um if main else None)
+            opened[name] += opened_things
+            refs += [input_ref(name, t, "" if isinstance(t, ImageStack) else _uri(thing)) for t in opened_things]
+    plan = found.plan(refs, _absolute_files(found, params or {}), selection, resolve_model(model, found), compute)
+    return plan, opened
+
+
+def open_input(
+    spec: InputSpec, thing: Any, axes: str | None = None, voxel_size_um: Mapping[str, float] | None = None
+) -> list[Any]:
+    """Return what an engine receives for `thing` (a path, an array, an `ImageStack` or any object), in a list."""
+    if isinstance(thing, str | Path):
+        return open_inputs(spec, [_uri(thing)], axes, voxel_size_um)
+    if isinstance(thing, ImageStack) or not hasattr(thing, "shape") or not PICTURES & set(spec.accepts):
+        return [thing]
+    if not hasattr(thing, "dtype"):
+        thing = np.asarray(thing)
+    letters = axes or frame_axes(spec.axes, len(thing.shape))
+    grid = Grid.of(
+        letters,
+        thing.shape,
+        scale={a.upper(): s for a, s in (voxel_size_um or {}).items()},
+        units={a.upper(): "micrometer" for a in voxel_size_um or {}},
+    )
+    return [ImageStack(thing, grid, spec.name)]
+
+
+def frame_axes(axes: str, ndim: int) -> str:
+    """Return the axes of an unlabelled array: one frame's, with T, then C, in front when there are more dimensions."""
+    extra = ndim - len(axes)
+    loops = [a for a in "TC" if a not in axes]
+    return "".join(loops[: max(extra, 0)]) + axes
+
+
+def input_ref(name: str, thing: Any, uri: str = "") -> InputRef:
+    """Return the reference a plan keeps of an input.
+
+    Files are fingerprinted from a few pieces of their content, arrays in memory likewise; lazy arrays without a file
+    are not read.
+    """
+    if isinstance(thing, ImageStack):
+        path = of_path(thing.uri)
+        in_memory = isinstance(thing.data, np.ndarray) and not isinstance(thing.data, np.memmap)
+        print_ = path or (thing.fingerprint() if in_memory else "")
+        return InputRef(
+            name=name, uri=thing.uri, grid=thing.grid, dtype=str(thing.dtype), fingerprint=print_, label=thing.name
+        )
+    if not uri and isinstance(thing, str | Path):
+        uri = _uri(thing)
+    return InputRef(name=name, uri=uri, fingerprint=of_path(uri), label=Path(uri).name)
+
+
+def resolve_model(model: str | Path | ModelRef | None, engine: Engine[Any]) -> ModelRef | None:
+    """Return the reference of a model given by id, file or folder."""
+    if model is None or isinstance(model, ModelRef):
+        return model
+    from napari_recon.hub import resolve
+
+    return resolve(str(model), engine=engine.info.name)
+
+
+def assign_inputs(
+    engine: Engine[Any], positional: Sequence[Any], named: Mapping[str, Sequence[Any]] | None = None
+) -> dict[str, list[Any]]:
+    """Return inputs by name: `named` as given, `positional` filling the other declared inputs in order.
+
+    Raises
+    ------
+    InputError
+        More inputs than the engine takes.
+    """
+    found: dict[str, list[Any]] = {}
+    for name, things in (named or {}).items():
+        found.setdefault(engine.info.input(name).name, []).extend(things)
+    left = list(positional)
+    for spec in engine.info.inputs:
+        if left and spec.name not in found:
+            found[spec.name], left = (left, []) if spec.many else (left[:1], left[1:])
+    if left:
+        takes = ", ".join(spec.name for spec in engine.info.inputs) or "none"
+        raise InputError(
+            f"{engine.info.name} takes the inputs {takes}, found {len(left)} more ({left[0]}); "
+            "run once for each, or quote a glob that is one series"
+        )
+    return {spec.name: found[spec.name] for spec in engine.info.inputs if spec.name in found}
+
+
+def _uri(path: str | Path) -> str:
+    """Return `path` absolute, so that a recipe works from any folder."""
+    text = str(path)
+    file, mark, key = text.partition("::")
+    if text.startswith(("layer:", "step:")) or "://" in text:
+        return text
+    return str(Path(file).expanduser().absolute()) + mark + key
+
+
+def _absolute_files(engine: Engine[Any], params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters with existing files named by absolute paths."""
+    files = {row.name for row in describe_parameters(engine.Params) if row.file}
+    return {
+        name: _uri(value) if name in files and isinstance(value, str | Path) and Path(value).exists() else value
+        for name, value in params.items()
+    }

@@ -1,0 +1,265 @@
+"""Recipes run again: from a recipe file, a result or provenance, with moved inputs and several steps."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from napari_recon.core.compute import Compute
+from napari_recon.core.engine import Engine, Inputs
+from napari_recon.core.errors import InputError
+from napari_recon.core.events import Event, Finished, Warned
+from napari_recon.core.params import describe_parameters
+from napari_recon.core.plan import ModelRef, Plan
+from napari_recon.core.provenance import InputSource, Recipe, RecipeModel, Step
+from napari_recon.core.stack import ImageStack
+from napari_recon.core.token import CancelToken
+from napari_recon.engines import registry
+from napari_recon.jobs.planning import PICTURES, input_ref, make_plan, open_input
+from napari_recon.jobs.running import Result, collect, run_plan
+
+Replaced = Mapping[str, Sequence[Any]]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The last step of a recipe, ready to run; `notes` say what differs from the first time."""
+
+    plan: Plan
+    inputs: Inputs
+    recipe: Recipe
+    notes: tuple[str, ...] = ()
+
+    def run(self, token: CancelToken | None = None) -> Iterator[Event]:
+        """Yield the notes, then the events; the provenance holds the recipe with all its steps."""
+        for note in self.notes:
+            yield Warned(note)
+        with warnings.catch_warnings(record=True) as caught:
+            if self.plan.compute.deterministic:
+                warnings.simplefilter("always")
+            for event in run_plan(self.plan, self.inputs, token):
+                if isinstance(event, Finished):
+                    for text in dict.fromkeys(str(w.message) for w in caught if "deterministic" in str(w.message)):
+                        yield Warned(text.splitlines()[0])
+                    event = replace(event, provenance=self._whole(event.provenance))
+                yield event
+
+    def _whole(self, provenance: Mapping[str, Any]) -> dict[str, Any]:
+        if len(self.recipe.steps) == 1 or "recipe" not in provenance:
+            return dict(provenance)
+        last = Recipe.from_dict(dict(provenance)).steps[-1]
+        steps = (*self.recipe.steps[:-1], last.model_copy(update={"id": self.recipe.steps[-1].id}))
+        return {**provenance, "recipe": self.recipe.model_copy(update={"steps": steps}).to_dict()}
+
+
+def read_recipe(source: Any) -> Recipe:
+    """Return the recipe in `source`: a ``*.recipe.yaml``, a result file, provenance, or a recipe itself.
+
+    Raises
+    ------
+    InputError
+        When there is none.
+    """
+    if isinstance(source, Recipe):
+        return source
+    if isinstance(source, Mapping):
+        return Recipe.from_dict(dict(source), "the provenance")
+    path = Path(str(source).partition("::")[0])
+    if not path.exists():
+        raise InputError(f"a recipe or a result was expected at {path}, found no file; check the path")
+    if path.suffix.lower() in (".yaml", ".yml", ".json"):
+        try:
+            return Recipe.from_yaml(path.read_text(encoding="utf-8"), str(path))
+        except (UnicodeDecodeError, IsADirectoryError):
+            raise InputError(f"{path} should be a recipe in YAML, found something else; choose another file") from None
+    from napari_recon.io import read_provenance
+
+    found = read_provenance(path)
+    if found is None:
+        raise InputError(f"{path} should carry a recipe, found none in or beside it; choose the *.recipe.yaml of its run")
+    return Recipe.from_dict(found, str(path))
+
+
+def plan_of(
+    step: Step,
+    inputs: Replaced | None = None,
+    earlier: Mapping[str, Result] | None = None,
+    device: str = "",
+) -> tuple[Plan, Inputs]:
+    """Return plan and opened inputs of a recorded step.
+
+    Parameters
+    ----------
+    step : Step
+    inputs : mapping, optional
+        Input name -> things that replace the recorded ones.
+    earlier : mapping, optional
+        Step id -> result, for inputs that are outputs of earlier steps.
+    device : str, optional
+        Instead of the recorded one.
+
+    Raises
+    ------
+    InputError
+        A file has gone, or no longer fits.
+    """
+    engine = registry.get(step.engine)
+    opened: dict[str, list[Any]] = {}
+    for name, sources in step.inputs.items():
+        spec = engine.info.input(name)
+        if inputs is not None and name in inputs:
+            axes = next((s.axes for s in sources), "") or None
+            things = [t for given in inputs[name] for t in _open_replacement(spec, given, axes)]
+        else:
+            things = [t for source in sources for t in _open_source(spec, source, earlier or {})]
+        opened[name] = things
+    params = dict(step.params)
+    for name in {row.name for row in describe_parameters(engine.Params) if row.file} & set(inputs or {}):
+        params[name] = str((inputs or {})[name][-1])
+    model = _model(step.model, engine)
+    return make_plan(engine, opened, params, step.selection, model, _compute(step, device))
+
+
+def prepare(
+    recipe: Recipe,
+    inputs: Replaced | None = None,
+    token: CancelToken | None = None,
+    device: str = "",
+    on_event: Callable[[Event], None] | None = None,
+) -> Stage:
+    """Run every step but the last in memory and return the last, ready to run.
+
+    Raises
+    ------
+    InputError
+        A replacement for an input that no step has, or a step that refers to nothing.
+    """
+    _check_names(recipe, inputs or {})
+    done: dict[str, Result] = {}
+    notes: list[str] = []
+    for step in recipe.steps:
+        plan, opened = plan_of(step, inputs, done, device)
+        notes += differences(step, plan)
+        if step is recipe.steps[-1]:
+            break
+        done[step.id] = collect(_seen(run_plan(plan, opened, token), on_event))
+        if done[step.id].partial:
+            break
+    return Stage(plan, opened, recipe, tuple(notes))
+
+
+def differences(step: Step, plan: Plan) -> list[str]:
+    """Return one sentence per input, model or device that is not the one the recipe was made with."""
+    found = []
+    for name, sources in step.inputs.items():
+        refs = [ref for ref in plan.inputs if ref.name == name]
+        for source, ref in zip(sources, refs, strict=False):
+            if source.fingerprint and ref.fingerprint and source.fingerprint != ref.fingerprint:
+                found.append(
+                    f"the input {name} differs from the one the recipe was made with: fingerprint {ref.fingerprint} "
+                    f"instead of {source.fingerprint} ({ref.uri or ref.label or 'in memory'})"
+                )
+    if step.model and plan.model and step.model.sha256 and step.model.sha256 != plan.model.sha256:
+        found.append(
+            f"the model {plan.model.id} differs from the one the recipe was made with: sha256 {plan.model.sha256[:12]} "
+            f"instead of {step.model.sha256[:12]}"
+        )
+    device = step.resolved.get("device")
+    if device and device != plan.compute.device:
+        found.append(f"the recipe was made on {device} and runs on {plan.compute.device}: last digits may differ")
+    return found
+
+
+def _check_names(recipe: Recipe, inputs: Replaced) -> None:
+    known = {name for step in recipe.steps for name in step.inputs}
+    for step in recipe.steps:
+        known |= {row.name for row in describe_parameters(registry.get(step.engine).Params) if row.file}
+    if unknown := sorted(set(inputs) - known):
+        raise InputError(f"the recipe has no input {unknown[0]!r}; its inputs are: {', '.join(sorted(known)) or 'none'}")
+
+
+def _open_replacement(spec: Any, thing: Any, axes: str | None) -> list[Any]:
+    try:
+        return open_input(spec, thing)
+    except InputError:
+        if axes is None:
+            raise
+        return open_input(spec, thing, axes)
+
+
+def _open_source(spec: Any, source: InputSource, earlier: Mapping[str, Result]) -> list[Any]:
+    if source.path.startswith("step:"):
+        return [_of_step(source.path, earlier)]
+    if not source.path or source.path.startswith("layer:"):
+        raise InputError(
+            f"the input {spec.name} of the recipe was a layer or an array, not a file; give it as --input {spec.name}=FILE"
+        )
+    if not PICTURES & set(spec.accepts) or not source.axes:
+        return open_input(spec, source.path)
+    try:
+        stack = open_input(spec, source.path)[0]
+    except InputError:
+        stack = None
+    if not isinstance(stack, ImageStack) or InputSource.of(input_ref(spec.name, stack)) != source:
+        return open_input(spec, source.path, source.axes, source.voxel_size_um or None)
+    return [stack]
+
+
+def _of_step(reference: str, earlier: Mapping[str, Result]) -> Any:
+    step, _, output = reference.removeprefix("step:").partition(".")
+    result = earlier.get(step)
+    found = None if result is None else result.outputs.get(output, result.artifacts.get(output))
+    if found is None:
+        raise InputError(f"the recipe refers to {reference}, which no earlier step makes; mend the recipe")
+    return replace(found, uri=reference) if isinstance(found, ImageStack) else found
+
+
+def _model(model: RecipeModel | None, engine: Engine[Any]) -> ModelRef | None:
+    if model is None:
+        return None
+    from napari_recon.hub import resolve
+
+    first: ModelRef | None = None
+    problem: InputError | None = None
+    for name in (model.id, model.path):
+        if not name:
+            continue
+        try:
+            found: ModelRef = resolve(name, engine=engine.info.name)
+        except InputError as error:
+            problem = problem or error
+            continue
+        if not model.sha256 or found.sha256 == model.sha256:
+            return found
+        first = first or found
+    if first is None:
+        raise problem or InputError("the recipe names a model without id or path; mend the recipe")
+    return first
+
+
+def _compute(step: Step, device: str) -> Compute:
+    kept = step.resolved
+    asked = device or str(kept.get("device", "auto"))
+    compute = Compute(
+        device=asked,
+        threads=int(kept.get("threads", 0)),
+        seed=int(kept.get("seed", 0)),
+        memory_bytes=int(kept.get("memory_bytes", 0)),
+        deterministic=asked.startswith("cuda"),
+    )
+    try:
+        return compute.resolved()
+    except InputError:
+        if device:
+            raise
+        return compute.model_copy(update={"device": "auto", "deterministic": False}).resolved()
+
+
+def _seen(events: Iterator[Event], on_event: Callable[[Event], None] | None) -> Iterator[Event]:
+    for event in events:
+        if on_event is not None:
+            on_event(event)
+        yield event

@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from napari_recon.core.errors import DiskFull, InputError, OutOfMemory
+from napari_recon.core.token import CancelToken
+from napari_recon.io import open_stack, read_provenance
+from napari_recon.jobs import OutputWriter, collect, make_plan, run_plan
+from napari_recon.jobs.artifacts import write_artifact, write_table
+
+
+def _write(image: np.ndarray, out: Path | str, engine: str = "toy.smooth", **params: object) -> OutputWriter:
+    plan, inputs = make_plan(engine, {"image": [image]}, params)
+    writer = OutputWriter(out, plan)
+    for _ in writer.through(run_plan(plan, inputs)):
+        pass
+    return writer
+
+
+def test_a_file_takes_the_first_output_and_names_the_rest(image: np.ndarray, tmp_path: Path) -> None:
+    writer = _write(image, tmp_path / "new" / "a.ome.tif", training_steps=2)
+    names = {p.name for p in (tmp_path / "new").iterdir()}
+    assert names == {"a.ome.tif", "a.brightness.csv", "a.gain.safetensors", "a.metrics.csv"}
+    assert writer.paths["smooth"].endswith("a.ome.tif")
+    assert read_provenance(tmp_path / "new" / "a.ome.tif")["engine"] == "toy.smooth"
+    rows = list(csv.DictReader((tmp_path / "new" / "a.brightness.csv").read_text().splitlines()))
+    assert [row["frame"] for row in rows] == ["0", "1", "2"]
+
+
+def test_a_folder_holds_every_output_under_its_name(image: np.ndarray, tmp_path: Path) -> None:
+    _write(image, f"{tmp_path}/results/")
+    assert {p.name for p in (tmp_path / "results").iterdir()} == {"smooth.ome.tif", "brightness.csv"}
+
+
+def test_formats_without_room_for_a_recipe_get_it_beside_them(image: np.ndarray, tmp_path: Path) -> None:
+    _write(image, tmp_path / "a.npy")
+    assert (tmp_path / "a.npy.recipe.yaml").exists()
+    assert read_provenance(tmp_path / "a.npy")["recipe"]["steps"][0]["engine"] == "toy.smooth"
+
+
+def test_files_hold_what_collect_gives(image: np.ndarray, tmp_path: Path) -> None:
+    plan, inputs = make_plan("toy.smooth", {"image": [image]}, {"radius": 3, "tile_size": 5})
+    _write(image, tmp_path / "a.ome.zarr", radius=3, tile_size=5)
+    stack = open_stack(tmp_path / "a.ome.zarr")
+    np.testing.assert_array_equal(stack.read(), collect(run_plan(plan, inputs))["smooth"])
+
+
+def test_a_cancelled_run_leaves_a_valid_partial_file_with_the_latest_estimate(image: np.ndarray, tmp_path: Path) -> None:
+    plan, inputs = make_plan("toy.steps", {"image": [image[0]]})
+    token, writer = CancelToken(), OutputWriter(tmp_path / "a.tif", plan)
+    for number, _ in enumerate(writer.through(run_plan(plan, inputs, token))):
+        if number == 5:
+            token.cancel()
+    yx = open_stack(tmp_path / "a.tif").read()
+    np.testing.assert_array_equal(yx[:4, 0], [1, 2, 3, 4])
+    assert (yx[4:] == 5).all() and read_provenance(tmp_path / "a.tif")["partial"] is True
+
+
+def test_nothing_is_kept_of_a_run_cancelled_before_its_first_block(image: np.ndarray, tmp_path: Path) -> None:
+    plan, inputs = make_plan("toy.smooth", {"image": [image]})
+    token = CancelToken()
+    token.cancel()
+    list(OutputWriter(tmp_path / "a.tif", plan).through(run_plan(plan, inputs, token)))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_was_finished_is_kept_when_memory_runs_out(image: np.ndarray, tmp_path: Path, steps: object) -> None:
+    steps.fail_at = 3
+    with pytest.raises(OutOfMemory):
+        _write(image[0], tmp_path / "a.tif", "toy.steps")
+    yx = open_stack(tmp_path / "a.tif").read()
+    assert yx[:3, 0].tolist() == [1, 2, 3]
+    assert read_provenance(tmp_path / "a.tif")["partial"] is True
+
+
+def test_bad_content_found_during_the_run_leaves_no_file_and_keeps_the_old_one(image: np.ndarray, tmp_path: Path) -> None:
+    (tmp_path / "old.tif").write_bytes(b"old")
+    bad = image.astype(np.float32)
+    bad[1, 3, 3] = np.nan
+    with pytest.raises(InputError, match="NaN"):
+        _write(bad, tmp_path / "old.tif")
+    assert {p.name: p.read_bytes() for p in tmp_path.glob("*.tif")} == {"old.tif": b"old"}
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_too_small_a_disk_is_said_before_the_run(image: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
+    plan, _ = make_plan("toy.smooth", {"image": [image]})
+    with pytest.raises(DiskFull, match=r"36\.9 kB"):
+        OutputWriter(tmp_path / "a.tif", plan)
+
+
+def test_a_disk_that_fills_during_the_run_keeps_what_was_finished(
+    image: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from napari_recon.io.tiff_write import TiffOutput
+
+    real, count = TiffOutput._write, [0]
+
+    def full_after_two(self: TiffOutput, slices: tuple, array: np.ndarray) -> None:
+        count[0] += 1
+        if count[0] == 3:
+            raise OSError(28, "No space left on device")
+        real(self, slices, array)
+
+    monkeypatch.setattr(TiffOutput, "_write", full_after_two)
+    with pytest.raises(DiskFull):
+        _write(image, tmp_path / "a.tif")
+    assert open_stack(tmp_path / "a.tif").read().any()
+
+
+@pytest.mark.parametrize("name", ["a.xyz", "blocked/a.tif", "folder.tif"])
+def test_an_unfit_place_is_refused_before_the_run(image: np.ndarray, tmp_path: Path, name: str) -> None:
+    (tmp_path / "blocked").write_text("a file, no folder")
+    (tmp_path / "folder.tif").mkdir()
+    plan, _ = make_plan("toy.smooth", {"image": [image]})
+    before = sorted(tmp_path.rglob("*"))
+    # an existing folder is a place for results, even one with an odd name
+    if name == "folder.tif":
+        OutputWriter(tmp_path / name, plan)
+    else:
+        with pytest.raises(InputError, match="; "):
+            OutputWriter(tmp_path / name, plan)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pt"])
+def test_training_writes_the_model_alone(image: np.ndarray, tmp_path: Path, suffix: str) -> None:
+    plan, inputs = make_plan("toy.smooth", {"image": [image]}, {"training_steps": 3})
+    writer = OutputWriter(tmp_path / f"model{suffix}", plan, only_model=True)
+    list(writer.through(run_plan(plan, inputs)))
+    assert writer.paths["gain"] == str(tmp_path / f"model{suffix}") and "smooth" not in writer.paths
+    if suffix == ".pt":
+        import torch
+
+        state = torch.load(tmp_path / "model.pt", weights_only=True)
+    else:
+        from safetensors.numpy import load_file
+
+        state = load_file(tmp_path / "model.safetensors")
+    assert state["gain"].shape == (1,)
+
+
+def test_artifacts_of_every_kind_are_written(tmp_path: Path) -> None:
+    (tmp_path / "made.bin").write_bytes(b"12")
+    write_artifact(tmp_path / "copy.bin", "file", str(tmp_path / "made.bin"))
+    write_artifact(tmp_path / "report.json", "report", {"psnr": np.float32(31.5)})
+    write_table(tmp_path / "columns.csv", {"t": [0, 1], "x": [2, 3]})
+    write_table(tmp_path / "rows.csv", [[1, 2], [3, 4]])
+    assert (tmp_path / "copy.bin").read_bytes() == b"12"
+    assert json.loads((tmp_path / "report.json").read_text()) == {"psnr": 31.5}
+    assert (tmp_path / "columns.csv").read_text().split() == ["t,x", "0,2", "1,3"]
+    assert (tmp_path / "rows.csv").read_text().split() == ["1,2", "3,4"]
