@@ -1,0 +1,8 @@
+"""Sample data that come with the package: simulated, small, with ground truth."""
+
+from __future__ import annotations
+
+from napari_recon.samples.files import names, path
+from napari_recon.samples.lightfield import light_field
+
+__all__ = ["light_field", "names", "path"]
