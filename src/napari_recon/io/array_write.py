@@ -18,6 +18,8 @@ from napari_recon.io.suffixes import suffix_of
 
 LIBRARIES = {".h5": "h5py", ".hdf5": "h5py", ".mrc": "mrcfile", ".nii": "nibabel", ".nii.gz": "nibabel"}
 
+MRC_DTYPES = ("int8", "int16", "uint16", "float32", "float16")
+
 
 class ArrayOutput(OutputFile):
     """Formats of bare arrays. Only npy is written in place; the others are collected in memory and saved at the end."""
@@ -31,6 +33,10 @@ class ArrayOutput(OutputFile):
         shape, dtype = spec.grid.shape, np.dtype(spec.dtype)
         if self._suffix in (".nii", ".nii.gz") and set(spec.grid.axes) - set("TZYX"):
             raise InputError(f"NIfTI holds axes T, Z, Y and X, found {spec.grid.axes}; write .ome.tif or .ome.zarr instead")
+        if self._suffix == ".mrc" and len(shape) not in (2, 3):
+            raise InputError(f"MRC holds 2 or 3 dimensions, found {spec.grid.axes}; write .ome.tif or .ome.zarr instead")
+        if self._suffix == ".mrc" and dtype.name not in MRC_DTYPES:
+            raise InputError(f"MRC holds {', '.join(MRC_DTYPES)}, found {dtype}; write .ome.tif or .ome.zarr instead")
         if self._suffix != ".npy":
             self._array: Any = np.zeros(shape, dtype)
             return
@@ -91,8 +97,8 @@ class ArrayOutput(OutputFile):
 
     def _save_nifti(self, path: Path) -> None:
         nibabel = optional("nibabel", path)
-        full = "XYZT" if "T" in self.spec.grid.axes else "XYZ"
         grid = self.spec.grid
+        full = "XYZT" if "T" in grid.axes else "XYZ" if "Z" in grid.axes else "XY"
         array = self._array.transpose([grid.axes.index(a) for a in full if a in grid.axes])
         array = array.reshape([grid.size(a) for a in full])
         affine = np.diag([*(grid.step(a) if a in grid.axes else 1.0 for a in "XYZ"), 1.0])

@@ -46,11 +46,10 @@ def read_zarr(path: Path, key: str = "") -> Found:
                 )
             only = node[arrays[0]]
             return Found(only, _dimension_names(only), provenance=provenance)
-        names = [str(axis.name).upper() for axis in multiscale.axes]
+        axes = "".join(_letter(axis.name) for axis in multiscale.axes)
         data = node[multiscale.datasets[0].path]
-    axes = "".join(n if n in AXIS_NAMES else "Q" for n in names)
     scale, translate = _placed(multiscale, axes)
-    units = {n: str(axis.unit) for n, axis in zip(axes, multiscale.axes, strict=True) if axis.unit}
+    units = {a: str(axis.unit) for a, axis in zip(axes, multiscale.axes, strict=True) if axis.unit}
     exact = provenance is not None or bool(attributes.get(f"{KEY}-axes"))
     return Found(data, axes, scale, translate, units, provenance, exact=exact)
 
@@ -68,7 +67,13 @@ def _dimension_names(array: Any) -> str | None:
     names = getattr(array.metadata, "dimension_names", None)
     if not names or any(n is None for n in names):
         return None
-    return "".join(str(n).upper() if str(n).upper() in AXIS_NAMES else "Q" for n in names)
+    return "".join(map(_letter, names))
+
+
+def _letter(name: Any) -> str:
+    spelled = {word: letter for letter, word in AXIS_NAMES.items()}
+    upper = str(name).upper()
+    return upper if upper in AXIS_NAMES else spelled.get(str(name).lower(), "Q")
 
 
 def _multiscale(attributes: Mapping[str, Any], path: Path) -> Any:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from napari_recon.core.engine import InputSpec
 from napari_recon.core.errors import InputError
@@ -20,7 +19,7 @@ from napari_recon.io import array_read, omezarr, tiff_read
 from napari_recon.io.axes import name_axes, to_standard_units
 from napari_recon.io.found import Found, Reader
 from napari_recon.io.lazy import PieceArray
-from napari_recon.io.output import is_zarr, recipe_path
+from napari_recon.io.output import is_zarr, read_recipe_beside
 from napari_recon.io.suffixes import IMAGES, TABLES, TIFF, VENDOR, ZARR, stem_of, suffix_of
 
 READERS: dict[str, Reader] = {
@@ -120,11 +119,7 @@ def read_provenance(uri: str | Path) -> dict[str, Any] | None:
         found = tiff_read.read_tiff_provenance(path)
     elif suffix in ZARR or (path.is_dir() and is_zarr(path)):
         found = omezarr.read_zarr_provenance(path)
-    beside = recipe_path(path)
-    if found is None and beside.exists():
-        values = yaml.safe_load(beside.read_text("utf-8"))
-        found = values if isinstance(values, dict) else None
-    return found
+    return found if found is not None else read_recipe_beside(path)[0]
 
 
 def split_uri(uri: str | Path) -> tuple[Path, str]:
@@ -178,7 +173,14 @@ def _read(path: Path, key: str) -> Found:
         )
     if path.is_file() and path.stat().st_size == 0:
         raise InputError(f"{path} should be an image, found an empty file (0 bytes); copy or save it again")
-    return reader(path, key)
+    found = reader(path, key)
+    provenance, grid = (None, None) if key else read_recipe_beside(path)
+    if grid is not None and grid.shape == tuple(found.data.shape):
+        scale, translate, units = (
+            dict(zip(grid.axes, values, strict=True)) for values in (grid.scale, grid.translate, grid.units)
+        )
+        return Found(found.data, grid.axes, scale, translate, units, provenance, found.metadata, exact=True)
+    return found
 
 
 def _stack(

@@ -59,10 +59,10 @@ class OutputFile(ABC):
                 self._finish(dict(provenance or {}))
                 replace(self._temporary, self.path)
                 beside = recipe_path(self.path)
+                beside.unlink(missing_ok=True)
                 if provenance and not self.carries_provenance:
-                    beside.write_text(yaml.safe_dump(_plain(provenance), sort_keys=False, allow_unicode=True), "utf-8")
-                elif beside.exists():
-                    beside.unlink()
+                    values = {**_plain(provenance), "grid": self.spec.grid.model_dump(mode="json")}
+                    beside.write_text(yaml.safe_dump(values, sort_keys=False, allow_unicode=True), "utf-8")
             self._done = True
         return self.path
 
@@ -187,6 +187,19 @@ def output_path(out: str | Path, name: str, first: bool, default_ext: str = ".om
 def recipe_path(path: Path) -> Path:
     """Return the recipe's place beside a result whose format can't carry it."""
     return path.with_name(f"{path.name}.recipe.yaml")
+
+
+def read_recipe_beside(path: Path) -> tuple[dict[str, Any] | None, Grid | None]:
+    """Return provenance and grid of ``FILE.recipe.yaml`` beside a result; None where there is none or it is unreadable."""
+    beside = recipe_path(path)
+    if not beside.is_file():
+        return None, None
+    try:
+        values = yaml.safe_load(beside.read_text("utf-8"))
+        grid = values.pop("grid", None)
+        return values, Grid.model_validate(grid) if grid else None
+    except (yaml.YAMLError, UnicodeDecodeError, AttributeError, ValueError, InputError):
+        return None, None
 
 
 def is_zarr(folder: Path) -> bool:

@@ -93,7 +93,10 @@ def _data(tif: Any, series: Any, shape: tuple[int, ...], path: Path) -> Any:
         expected = series.dataoffset + math.prod(shape) * stored.itemsize
         _check_complete(path, expected)
         tif.close()
-        return np.memmap(path, dtype=stored, mode="r", offset=series.dataoffset, shape=shape)
+        pixels = np.memmap(path, dtype=stored, mode="r", offset=series.dataoffset, shape=shape)
+        if stored.isnative:
+            return pixels
+        return PieceArray((), shape, dtype.newbyteorder("="), lambda _, key: np.asarray(pixels[key]))
     keyframe, count = series.keyframe, len(series)
     page_size = math.prod(keyframe.shape)
     lead = next((n for n in range(len(shape)) if math.prod(shape[:n]) == count), None)
@@ -103,7 +106,7 @@ def _data(tif: Any, series: Any, shape: tuple[int, ...], path: Path) -> Any:
     if last is not None:
         _check_complete(path, max(o + n for o, n in zip(last.dataoffsets, last.databytecounts, strict=True)))
     pages = _Pages(tif, series, shape[lead:], path)
-    array = PieceArray(shape[:lead], shape[lead:], dtype, pages)
+    array = PieceArray(shape[:lead], shape[lead:], dtype.newbyteorder("="), pages)
     weakref.finalize(array, tif.close)
     return array
 
