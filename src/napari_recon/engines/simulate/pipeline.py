@@ -31,13 +31,16 @@ def recording(params: LightFieldParams, rig: Rig, seed: int, token: CancelToken)
     canvas = Canvas(rig.canvas_zyx, rig.geometry.z_step_um / rig.geometry.fine_pixel_um)
     scene = scene_of(params, rig, canvas, seed)
     imaging = Imaging(rig.canvas_zyx, rig.geometry.upsampling, params.psf_sigma, rig.margin)
-    unit = photons_per_unit(scene, canvas, imaging, params.peak, rig, token.check)
+    volume = scene.draw(canvas, 0.0, token.check)
+    unit = np.float32(photons_per_unit(volume, imaging, params.peak, rig, token.check))
     yield ArtifactReady("psf_shift", "file", str(_saved_shift(rig.geometry.psf_shift)))
     yield ArtifactReady("parameters", "report", _report(params, rig, seed))
     inner = _inner(rig, params)
     total = params.frames * rig.pages
     for time in range(params.frames):
-        volume = scene.draw(canvas, time, token.check) * np.float32(unit)
+        if time:
+            volume = scene.draw(canvas, time, token.check)
+        volume *= unit
         truth = (volume[inner] * np.float32(params.gain))[None]
         yield BlockReady("truth", (slice(time, time + 1), *(slice(0, n) for n in truth.shape[1:])), truth)
         for page, clean_yx in _pages(torch.from_numpy(volume), imaging, rig, token.check):
@@ -73,10 +76,10 @@ def scene_of(params: LightFieldParams, rig: Rig, canvas: Canvas, seed: int) -> S
 
 
 def photons_per_unit(
-    scene: Scene, canvas: Canvas, imaging: Imaging, peak: float, rig: Rig, check: Callable[[], None]
+    first_zyx: NDArray[np.float32], imaging: Imaging, peak: float, rig: Rig, check: Callable[[], None]
 ) -> float:
     """Return the photons per unit of drawn brightness that give the first frame's centre view its `peak`."""
-    centre = imaging.view(torch.from_numpy(scene.draw(canvas, 0.0, check)), rig.shift_vz2[rig.centre], check)
+    centre = imaging.view(torch.from_numpy(first_zyx), rig.shift_vz2[rig.centre], check)
     brightest = float(centre.max())
     if brightest <= 0:
         raise InputError("the phantom should show in the centre view, found it dark; add structures or planes")
