@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from napari_recon.core.errors import InputError
+from napari_recon.core.grid import AXIS_NAMES, SPATIAL, Grid, check_axes
+from napari_recon.core.stack import ImageStack
+from napari_recon.viewer.placement import PLACEMENT, is_plain, to_world
 
 if TYPE_CHECKING:
     from napari.layers import Layer
 
     from napari_recon.core.engine import InputSpec
-    from napari_recon.core.stack import ImageStack
+
+_LETTER = {name: letter for letter, name in AXIS_NAMES.items()} | {"channels": "C", "views": "V", "t": "T", "c": "C"}
+_LETTER |= {letter.lower(): letter for letter in AXIS_NAMES}
+_TYPES = {"image": "image", "psf": "image", "labels": "labels", "points": "points"}
 
 
 @dataclass(frozen=True)
@@ -34,14 +44,69 @@ class Problem:
     fix_axes: str = ""
 
 
+def fits(layer: Layer, spec: InputSpec) -> bool:
+    """Return whether the layer belongs in the drop-down list of input `spec` (its type alone decides)."""
+    return layer._type_string in {_TYPES[kind] for kind in spec.accepts if kind in _TYPES}
+
+
 def guess_axes(layer: Layer, spec: InputSpec) -> str:
-    """Return the likely axis letters of `layer` as input `spec`: labels first, else the declared axes behind T and C."""
-    raise NotImplementedError
+    """Return the likely axis letters of `layer` as input `spec`: labels first, else the declared axes behind T and C.
+
+    Empty when the number of dimensions can't be explained.
+    """
+    labelled = "".join(_LETTER.get(str(label).strip().lower(), "?") for label in layer.axis_labels)
+    if "?" not in labelled and len(set(labelled)) == len(labelled) and set(spec.axes) <= set(labelled):
+        return labelled
+    declared = spec.axes or "ZYX"[-layer.ndim :]
+    extra = layer.ndim - len(declared)
+    outer = "".join(a for a in "TC" if a not in declared)
+    if extra == 0:
+        return declared
+    if extra == 1 and "T" in outer:
+        return "T" + declared
+    return outer + declared if extra == len(outer) else ""
 
 
 def check_layer(layer: Layer, spec: InputSpec, axes: str) -> list[Problem]:
     """Return what is wrong with `layer` as input `spec` under `axes`, from headers alone."""
-    raise NotImplementedError
+    if not fits(layer, spec):
+        wanted = " or ".join(spec.accepts)
+        return [
+            Problem(
+                f"{spec.name} should be an {wanted} layer, found the {layer._type_string} layer {layer.name}; choose another"
+            )
+        ]
+    if getattr(layer, "rgb", False):
+        return [Problem(_rgb_sentence(layer))]
+    shape = _shape(layer)
+    guess = guess_axes(layer, spec)
+    try:
+        axes = check_axes(axes, len(shape), layer.name)
+    except InputError as error:
+        return [_axes_problem(str(error), guess, axes)]
+    problems = []
+    missing = [a for a in spec.axes if a not in axes]
+    extra = [a for a in axes if a not in spec.axes and a not in "TC"]
+    if missing or extra:
+        text = (
+            f"{spec.name} should have axes {spec.axes} (T and C may come in front), found {axes} for shape {shape}; "
+            "set what each dimension of the layer means"
+        )
+        problems.append(_axes_problem(text, guess, axes))
+    if 0 in shape:
+        problems.append(Problem(f"{layer.name} is empty (shape {shape}); choose a layer that holds data"))
+    if np.dtype(layer.dtype).kind not in "uif":
+        problems.append(
+            Problem(f"{layer.name} should hold intensities (integers or floats), found {layer.dtype}; convert it first")
+        )
+    if not problems and any(str(u) == "pixel" for u, a in zip(layer.units, axes, strict=True) if a in "YX"):
+        problems.append(
+            Problem(
+                f"{layer.name} has no pixel size, so the result is placed in pixels; set the layer's scale and units",
+                "warning",
+            )
+        )
+    return problems
 
 
 def stack_from_layer(layer: Layer, axes: str) -> ImageStack:
@@ -56,11 +121,55 @@ def stack_from_layer(layer: Layer, axes: str) -> ImageStack:
     InputError
         RGB or non-image layers, or axes that do not fit.
     """
-    raise NotImplementedError
+    if getattr(layer, "rgb", False):
+        raise InputError(_rgb_sentence(layer))
+    if layer._type_string not in ("image", "labels"):
+        raise InputError(f"an image layer was expected, found the {layer._type_string} layer {layer.name}; choose another")
+    data = layer.data[0] if getattr(layer, "multiscale", False) else layer.data
+    axes = check_axes(axes, len(data.shape), layer.name)
+    matrix = to_world(layer)
+    metadata: dict[str, Any] = {"layer": layer.name, "layer_id": str(layer.unique_id)}
+    scale, translate = np.diag(matrix)[:-1], matrix[:-1, -1]
+    if not is_plain(matrix):
+        scale, translate = np.abs(np.asarray(layer.scale, dtype=float)), np.zeros(len(axes))
+        metadata[PLACEMENT] = (matrix @ np.diag([*1 / scale, 1.0])).tolist()
+    grid = Grid(
+        axes=axes,
+        shape=tuple(int(n) for n in data.shape),
+        scale=tuple(float(s) for s in scale),
+        translate=tuple(float(t) for t in translate),
+        units=tuple(str(u) for u in layer.units),
+    )
+    return ImageStack(data, grid, layer.name, uri_of(layer), metadata)
 
 
-def fits(layer: Layer, spec: InputSpec) -> bool:
-    """Return whether the layer belongs in the drop-down list of input `spec` (its type alone decides)."""
-    raise NotImplementedError
+def uri_of(layer: Layer) -> str:
+    """Return the path the layer was read from when it is one file or folder, else ``layer:ID``."""
+    path = layer.source.path
+    return str(path) if path else f"layer:{layer.unique_id}"
 
 
+def pixel_size_text(layer: Layer, axes: str) -> str:
+    """Return for example ``"z 0.3 · y 0.1 · x 0.1 um"`` for the spatial axes of `layer`."""
+    shown = [(a, s, str(u)) for a, s, u in zip(axes, layer.scale, layer.units, strict=False) if a in SPATIAL]
+    units = {u for _, _, u in shown}
+    short = {"micrometer": "um", "nanometer": "nm", "pixel": "pixel"}
+    unit = short.get(*units, *units) if len(units) == 1 else ""  # type: ignore[misc]
+    return " · ".join(f"{a.lower()} {s:.4g}" for a, s, _ in shown) + (f" {unit}" if unit else "")
+
+
+def _shape(layer: Layer) -> tuple[int, ...]:
+    data = layer.data[0] if getattr(layer, "multiscale", False) else layer.data
+    return tuple(int(n) for n in data.shape)
+
+
+def _rgb_sentence(layer: Layer) -> str:
+    return (
+        f"{layer.name} is an RGB picture, intensities were expected; load the original data, or split it into channels "
+        "(right click, Split RGB) and choose one"
+    )
+
+
+def _axes_problem(text: str, guess: str, axes: str) -> Problem:
+    usable = guess and guess != axes
+    return Problem(text, fix_label=f"Use {guess}" if usable else "", fix_axes=guess if usable else "")

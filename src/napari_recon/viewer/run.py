@@ -2,49 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from qtpy.QtCore import QObject, Signal
+from napari.utils.notifications import show_error, show_warning
+from qtpy.QtCore import QObject, QTimer, Signal
 
+from napari_recon.core.errors import OutOfMemory, describe
+from napari_recon.core.events import ArtifactReady, CheckpointSaved, Decided, Finished, MetricLogged, Progress, Warned
 from napari_recon.core.plan import Plan
+from napari_recon.core.provenance import Record, Recipe
+from napari_recon.core.token import CancelToken
+from napari_recon.viewer.job import BufferOpened, Job, Planned, Runner, job_events, job_title, smaller_tiles
+from napari_recon.viewer.progress import Estimator, Stopwatch
+from napari_recon.viewer.results import ResultLayers
+from napari_recon.viewer.worker import ReconWorker, make_worker
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Layer
 
-    from napari_recon.core.engine import Inputs
+__all__ = ["Job", "Offer", "ProgressState", "RunController", "RunResult", "job_title"]
 
-
-@dataclass(frozen=True)
-class Job:
-    """One run to do.
-
-    Attributes
-    ----------
-    plan : Plan or callable
-        A callable returns ``(plan, inputs)`` and is called in the worker: planning and opening never block the viewer.
-    inputs : mapping
-        Input name -> list of ImageStack (or paths); ignored when `plan` is a callable.
-    title : str
-        Name of the result layer; see `job_title`.
-    parent_layers : tuple of Layer
-        The layers it is made from, the main one first.
-    preview : bool
-        The result replaces that of the previous preview.
-    """
-
-    plan: Plan | Callable[[], tuple[Plan, Inputs]]
-    inputs: Inputs = field(default_factory=dict)
-    title: str = ""
-    parent_layers: tuple[Layer, ...] = ()
-    preview: bool = False
+TICK_MS = 250
+FORCE_AFTER_MS = 2000
 
 
 @dataclass(frozen=True)
 class ProgressState:
-    """What the run bar shows; `remaining_s` is None while it can't be told ("estimating...")."""
+    """What the run bar shows; `fraction` and `remaining_s` are None while they can't be told ("estimating...")."""
 
     fraction: float | None = None
     done: float = 0
@@ -78,13 +66,8 @@ class RunResult:
     error: Exception | None = None
 
 
-def job_title(layer_name: str, engine_title: str, region: str = "", preview: bool = False) -> str:
-    """Return a layer name such as ``"cells · Richardson-Lucy · y 30-100 x 50-120"``."""
-    raise NotImplementedError
-
-
 class RunController(QObject):
-    """Runs jobs for one dock. All methods and signals belong to the main thread.
+    """Runs jobs for one dock. All methods and signals belong to the main thread; docks take turns.
 
     Parameters
     ----------
@@ -108,31 +91,270 @@ class RunController(QObject):
     queue_changed = Signal(object)
     finished = Signal(object)
 
-    def __init__(self, viewer: ViewerModel, runner: Callable[..., Any] | None = None, parent: QObject | None = None) -> None:
+    _active: ClassVar[RunController | None] = None
+    _waiting: ClassVar[deque[RunController]] = deque()
+
+    def __init__(self, viewer: ViewerModel, runner: Runner | None = None, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.viewer = viewer
+        self.results = ResultLayers(viewer, self)
+        self.results.lost.connect(self._on_layer_lost)
+        self._runner = runner or _run_plan
+        self._queue: deque[Job] = deque()
+        self._state = "idle"
+        self._worker: ReconWorker | None = None
+        self._run = _Run()
+        self._closed = False
+        self._tick = QTimer(self)
+        self._tick.setInterval(TICK_MS)
+        self._tick.timeout.connect(self._emit_progress)
 
     @property
     def state(self) -> str:
         """One of idle, planning, running, paused, stopping."""
-        raise NotImplementedError
+        return self._state
 
-    def start(self, jobs: list[Job]) -> None:
+    @property
+    def queued(self) -> list[str]:
+        """Titles of the jobs that wait."""
+        return [job.title for job in self._queue]
+
+    def start(self, jobs: Sequence[Job]) -> None:
         """Run `jobs` one after another; behind those already waiting."""
-        raise NotImplementedError
+        if self._closed or not jobs:
+            return
+        self._queue.extend(jobs)
+        self.queue_changed.emit(self.queued)
+        if self._state == "idle":
+            self._set_state("planning")
+            if RunController._active in (None, self):
+                self._begin()
+            else:
+                RunController._waiting.append(self)
+                self._run = _Run(jobs[0])
+                self._emit_progress("queued behind the run of another dock")
 
     def pause(self) -> None:
         """Hold the running job at its next check."""
-        raise NotImplementedError
+        if self._state == "running":
+            self._run.token.pause()
+            self._run.watch.pause()
+            self._set_state("paused")
+            self._emit_progress()
 
     def resume(self) -> None:
         """Go on."""
-        raise NotImplementedError
+        if self._state == "paused":
+            self._run.watch.resume()
+            self._run.token.resume()
+            self._set_state("running")
 
     def cancel(self) -> None:
         """Stop the running job, keep what it finished, and forget the waiting ones."""
-        raise NotImplementedError
+        self._queue.clear()
+        self.queue_changed.emit([])
+        if self in RunController._waiting:
+            RunController._waiting.remove(self)
+            self._set_state("idle")
+        elif self._worker is not None and self._state != "stopping":
+            self._set_state("stopping")
+            self._run.token.cancel()
+            QTimer.singleShot(FORCE_AFTER_MS, self._worker.stop)
 
     def close(self) -> None:
-        """Cancel everything and let go of the viewer (the dock closes)."""
-        raise NotImplementedError
+        """Cancel everything and let go of the viewer (the dock closes); layers stay as they are."""
+        if self._closed:
+            return
+        self._closed = True
+        self.cancel()
+        self._tick.stop()
+        self.results.close()
+        self._hand_over()
+
+    def _begin(self) -> None:
+        RunController._active = self
+        job = self._queue.popleft()
+        self.queue_changed.emit(self.queued)
+        self._run = run = _Run(job)
+        self._worker = worker = make_worker(job_events, job, self._runner, run.token, token=run.token)
+        worker.yielded.connect(self._on_event)
+        worker.errored.connect(self._on_error)
+        worker.warned.connect(self._on_library_warning)
+        worker.finished.connect(self._on_worker_finished)
+        self._set_state("planning")
+        self._tick.start()
+        self._emit_progress("planning")
+        worker.start()
+
+    def _on_event(self, event: Any) -> None:
+        if self._closed or self._worker is None or self._worker.closing:
+            return
+        run = self._run
+        if isinstance(event, Planned):
+            run.planned = event
+            if self._state == "planning":
+                self._set_state("running")
+        elif isinstance(event, BufferOpened):
+            self._open_layer(event)
+        elif isinstance(event, Progress):
+            run.estimator.update(event)
+            self._emit_progress()
+        elif isinstance(event, MetricLogged):
+            self.metric.emit(event.name, event.step, event.value)
+        elif isinstance(event, ArtifactReady):
+            self.artifact.emit(event)
+        elif isinstance(event, Warned):
+            self.message.emit(event.message, "warning")
+        elif isinstance(event, Decided):
+            run.decided |= event.params
+            self.message.emit("chosen: " + ", ".join(f"{k} = {v}" for k, v in event.params.items()), "info")
+        elif isinstance(event, CheckpointSaved):
+            self.message.emit(f"step {event.step} saved to {event.path}; training can resume from there", "info")
+        elif isinstance(event, Finished):
+            run.ended = event
+
+    def _open_layer(self, event: BufferOpened) -> None:
+        run, spec = self._run, event.buffer.spec
+        assert run.planned is not None and run.job is not None  # a buffer opens only after planning
+        plan = run.planned.plan
+        name = run.job.title or plan.engine
+        if len(plan.outputs) > 1 and spec.name != plan.outputs[0].name:
+            name = f"{name} · {spec.name}"
+        parent = run.job.parent_layers[0] if run.job.parent_layers else None
+        provisional = {"recipe": Recipe.of(plan).to_dict(), "partial": True, "output": spec.name}
+        self.results.open(event.buffer, name, provisional, run.planned.stack, parent, run.job.preview)
+
+    def _on_error(self, error: Exception) -> None:
+        self._run.error = describe(error)
+
+    def _on_library_warning(self, warning: Any) -> None:
+        message, category, filename, *_ = warning
+        ours = issubclass(category, UserWarning | RuntimeWarning) and "napari/" not in str(filename).replace(
+            "napari_recon", ""
+        )
+        if ours and str(message) not in self._run.library_warnings:
+            self._run.library_warnings.add(str(message))
+            self.message.emit(str(message).splitlines()[0], "warning")
+
+    def _on_worker_finished(self) -> None:
+        worker, self._worker = self._worker, None
+        if self._closed or worker is None:
+            return
+        self._tick.stop()
+        run = self._run
+        if worker.closing:
+            # the window is closing: touch nothing that may be gone
+            self.results.close()
+            result = RunResult(run.job, run.plan, partial=True)
+        else:
+            result = self._settle(run)
+        self._emit_progress()
+        go_on = bool(self._queue) and not worker.closing
+        if not go_on:
+            self._queue.clear()
+            self._hand_over()
+            self._set_state("idle")
+        self.finished.emit(result)
+        if go_on:
+            self._begin()
+
+    def _settle(self, run: _Run) -> RunResult:
+        """Leave the layers as they should be and say how it went."""
+        partial = run.error is not None or run.ended is None or run.ended.partial
+        provenance = dict(run.ended.provenance) if run.ended else {}
+        if not provenance and run.plan is not None:
+            provenance = run.record_of(run.plan)
+        if partial and not self.results.blocks:
+            self.results.discard()
+            layers: tuple[Layer, ...] = ()
+        else:
+            layers = self.results.finish(provenance, partial)
+        if run.error is not None:
+            self._report(run, bool(layers))
+        elif partial:
+            kept = "what was finished is kept, marked partial" if layers else "nothing was finished yet"
+            self.message.emit(f"cancelled after {run.watch.seconds:.1f} s; {kept}", "info")
+        else:
+            self.message.emit(f"finished in {run.watch.seconds:.1f} s", "info")
+        return RunResult(run.job, run.plan, layers, provenance, partial, run.error)
+
+    def _report(self, run: _Run, kept: bool) -> None:
+        error = run.error
+        text = str(error) + ("; what was finished is kept, marked partial" if kept else "")
+        smaller = None
+        if isinstance(error, OutOfMemory) and run.planned is not None and run.job is not None:
+            smaller = smaller_tiles(run.job, run.planned.plan, run.planned.inputs)
+        self.message.emit(text, "error")
+        show_error(text)
+        if smaller is not None:
+            job, size = smaller
+            self.offered.emit(Offer(text, f"Retry with tile_size {size}", lambda: self.start([job])))
+
+    def _on_layer_lost(self, layer: Layer) -> None:
+        text = f"{layer.name} was removed while it is being filled; the run goes on and the layer can be put back"
+        self.message.emit(text, "warning")
+        show_warning(text)
+        self.offered.emit(Offer(text, "Show the result again", lambda: self.results.readd(layer)))
+
+    def _emit_progress(self, message: str = "") -> None:
+        run = self._run
+        latest = run.estimator.latest
+        self.progressed.emit(
+            ProgressState(
+                fraction=min(1.0, latest.done / latest.total) if latest and latest.total else None,
+                done=latest.done if latest else 0,
+                total=latest.total if latest else 0,
+                unit=latest.unit if latest else "",
+                message=message or (latest.message if latest else ""),
+                elapsed_s=run.watch.seconds,
+                remaining_s=run.estimator.remaining_s,
+                title=run.job.title if run.job else "",
+                queued=tuple(self.queued),
+            )
+        )
+
+    def _set_state(self, state: str) -> None:
+        if state != self._state:
+            self._state = state
+            self.state_changed.emit(state)
+
+    def _hand_over(self) -> None:
+        """Let the next dock run."""
+        if RunController._active is self:
+            RunController._active = None
+            while RunController._waiting and RunController._active is None:
+                following = RunController._waiting.popleft()
+                if following._queue and not following._closed:
+                    following._begin()
+
+
+class _Run:
+    """What is known about the job in work."""
+
+    def __init__(self, job: Job | None = None) -> None:
+        self.job = job
+        self.token = CancelToken()
+        self.watch = Stopwatch()
+        self.estimator = Estimator(self.watch)
+        self.planned: Planned | None = None
+        self.ended: Finished | None = None
+        self.error: Exception | None = None
+        self.decided: dict[str, Any] = {}
+        self.library_warnings: set[str] = set()
+
+    @property
+    def plan(self) -> Plan | None:
+        """The plan, once it is made."""
+        return self.planned.plan if self.planned else None
+
+    def record_of(self, plan: Plan) -> dict[str, Any]:
+        """Return the provenance of a run that failed, from what was known."""
+        record = Record(plan)
+        record.decide(self.decided)
+        return {**record.finish(partial=True), "seconds": round(self.watch.seconds, 3)}
+
+
+def _run_plan(plan: Plan, inputs: Any, token: CancelToken) -> Any:
+    from napari_recon.jobs import run_plan
+
+    return run_plan(plan, inputs, token)

@@ -1,0 +1,293 @@
+"""Events to layers: the only place that adds, fills and names result layers. Main thread only."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from qtpy.QtCore import QObject, QTimer, Signal
+
+from napari_recon.core.provenance import KEY
+from napari_recon.core.stack import ImageStack
+from napari_recon.viewer.buffers import Limits, OutputBuffer
+from napari_recon.viewer.placement import layer_geometry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from napari.components import ViewerModel
+    from napari.layers import Layer
+
+TICK_MS = 100
+SECONDS_3D = 1.0
+CHANNEL_COLORMAPS = ("green", "magenta", "cyan", "yellow", "red", "blue")
+KEPT_BY_PREVIEWS = ("visible", "opacity", "blending", "gamma", "colormap", "rendering", "iso_threshold", "attenuation")
+
+
+@dataclass(eq=False)
+class Shown:
+    """One layer of a running job."""
+
+    buffer: OutputBuffer
+    channel: int
+    layer: Layer
+    touched_contrast: bool = False
+    removed: bool = False
+    setting: bool = False
+    pending: bool = False
+    refreshed_at: float = 0.0
+    limits: Limits | None = None
+    callback: Any = None
+
+
+class ResultLayers(QObject):
+    """Shows the outputs of one run at a time, and knows which layer was the last preview.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+
+    Notes
+    -----
+    ``lost(layer)`` fires when somebody removes a layer that is still being filled.
+    """
+
+    lost = Signal(object)
+
+    def __init__(self, viewer: ViewerModel, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._viewer = viewer
+        self._shown: list[Shown] = []
+        self._previews: list[Shown] = []
+        self._removing = False
+        self._timer = QTimer(self)
+        self._timer.setInterval(TICK_MS)
+        self._timer.timeout.connect(self.flush)
+        viewer.layers.events.removed.connect(self._on_removed)
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers of the current run that are in the viewer."""
+        return tuple(s.layer for s in self._shown if s.layer in self._viewer.layers)
+
+    @property
+    def blocks(self) -> int:
+        """How many blocks the current run has written."""
+        return sum({id(s.buffer): s.buffer.blocks for s in self._shown}.values())
+
+    def open(
+        self,
+        buffer: OutputBuffer,
+        name: str,
+        provenance: Mapping[str, Any],
+        stack: ImageStack | None = None,
+        parent: Layer | None = None,
+        preview: bool = False,
+    ) -> list[Layer]:
+        """Add one layer per channel of `buffer` and follow what is written to it.
+
+        Parameters
+        ----------
+        buffer : OutputBuffer
+        name : str
+        provenance : mapping
+            What is known before the run ends.
+        stack : ImageStack, optional
+            The main input.
+        parent : Layer, optional
+            The layer `stack` was made from.
+        preview : bool
+            Replace the layers of the previous preview, keeping how they looked.
+        """
+        looks = self._drop_previews() if preview and not self._shown else []
+        for channel, (array, grid) in enumerate(zip(buffer.arrays, buffer.grids, strict=True)):
+            title = self._unused(f"{name} · channel {channel}" if buffer.channels > 1 else name)
+            options = layer_geometry(grid, stack, parent)
+            options |= {"name": title, "metadata": {KEY: dict(provenance)}}
+            with self._selection_kept():
+                layer = self._add(buffer, channel, array, options)
+            shown = Shown(buffer, channel, layer)
+            self._follow(shown, looks)
+            if preview:
+                self._previews.append(shown)
+            self._bring_into_view(layer)
+        self._timer.start()
+        return [s.layer for s in self._shown if s.buffer is buffer]
+
+    def flush(self) -> None:
+        """Show what was written since the last call, where it can be seen."""
+        for shown in self._shown:
+            boxes = shown.buffer.take(shown.channel)
+            if shown.removed or not (boxes or shown.pending):
+                continue
+            if boxes:
+                self._adapt_contrast(shown, fresh=False)
+                shown.pending = shown.pending or self._in_sight(shown.layer, boxes)
+            in_3d = self._viewer.dims.ndisplay == 3
+            if shown.pending and (not in_3d or time.monotonic() - shown.refreshed_at >= SECONDS_3D):
+                shown.layer.refresh(thumbnail=False, highlight=False, extent=False)
+                shown.refreshed_at, shown.pending = time.monotonic(), False
+
+    def finish(self, provenance: Mapping[str, Any], partial: bool) -> tuple[Layer, ...]:
+        """End the run: store how the layers were made, show them in full and select them."""
+        self._timer.stop()
+        for shown in self._shown:
+            layer = shown.layer
+            layer.metadata[KEY] = {**provenance, "output": shown.buffer.spec.name, "partial": partial}
+            if shown.buffer.channels > 1:
+                layer.metadata[KEY]["channel"] = shown.channel
+            if partial:
+                layer.name = f"{layer.name} (partial)"
+            if not shown.removed:
+                self._adapt_contrast(shown, fresh=True)
+                layer.refresh()
+                layer.events.data(value=layer.data)
+        kept = self.layers
+        if kept:
+            self._viewer.layers.selection = set(kept)
+            self._viewer.layers.selection.active = kept[0]
+        self._forget()
+        return kept
+
+    def discard(self) -> None:
+        """Remove the layers of a run that finished nothing."""
+        self._timer.stop()
+        for layer in self.layers:
+            self._remove(layer)
+        self._forget()
+
+    def readd(self, layer: Layer) -> None:
+        """Put a layer back that was removed while it was being filled."""
+        if layer not in self._viewer.layers:
+            self._viewer.add_layer(layer)
+        for shown in self._shown:
+            if shown.layer is layer:
+                shown.removed, shown.pending = False, True
+        layer.refresh()
+
+    def close(self) -> None:
+        """Let go of the viewer; layers stay as they are."""
+        self._timer.stop()
+        with suppress(RuntimeError, ValueError, TypeError):
+            self._viewer.layers.events.removed.disconnect(self._on_removed)
+        self._forget()
+
+    def _add(self, buffer: OutputBuffer, channel: int, array: Any, options: dict[str, Any]) -> Layer:
+        if buffer.spec.kind == "labels":
+            return self._viewer.add_labels(array, multiscale=False, **options)
+        if buffer.channels > 1:
+            options |= {"colormap": CHANNEL_COLORMAPS[channel % len(CHANNEL_COLORMAPS)], "blending": "additive"}
+        layer = self._viewer.add_image(array, contrast_limits=(0, 1), multiscale=False, rgb=False, **options)
+        layer.metadata[KEY] = options["metadata"][KEY]
+        return layer
+
+    def _follow(self, shown: Shown, looks: Sequence[Mapping[str, Any]]) -> None:
+        index = len(self._shown)
+        self._shown.append(shown)
+        if index < len(looks):
+            for name, value in looks[index].items():
+                with suppress(AttributeError, ValueError):
+                    setattr(shown.layer, name, value)
+            shown.touched_contrast = "contrast_limits" in looks[index]
+        if shown.buffer.spec.kind == "image":
+
+            def touched(event: Any = None) -> None:
+                shown.touched_contrast = shown.touched_contrast or not shown.setting
+
+            shown.layer.events.contrast_limits.connect(touched)
+            shown.callback = touched
+
+    def _adapt_contrast(self, shown: Shown, fresh: bool) -> None:
+        if shown.buffer.spec.kind != "image" or shown.touched_contrast or (shown.limits is not None and not fresh):
+            return
+        limits = shown.buffer.limits(shown.channel, fresh)
+        if limits is None or limits[3] <= limits[2]:
+            return
+        shown.setting, shown.limits = True, limits
+        low, high, least, most = limits
+        shown.layer.contrast_limits_range = (least, most)
+        shown.layer.contrast_limits = (low, high)
+        shown.setting = False
+
+    def _in_sight(self, layer: Layer, boxes: Sequence[tuple[slice, ...]]) -> bool:
+        dims = self._viewer.dims
+        offset = dims.ndim - layer.ndim
+        hidden = [d - offset for d in dims.not_displayed if d >= offset]
+        if not hidden or layer.projection_mode != "none":
+            return True
+        at = np.rint(np.asarray(layer.world_to_data(dims.point[-layer.ndim :])))
+        return any(all(box[d].start <= at[d] < box[d].stop for d in hidden) for box in boxes)
+
+    def _bring_into_view(self, layer: Layer) -> None:
+        """Move sliders that point beside the new layer to its middle; the camera stays."""
+        dims = self._viewer.dims
+        offset = dims.ndim - layer.ndim
+        low, high = layer.extent.world
+        middle = np.asarray(layer.data_to_world([(n - 1) // 2 for n in layer.data.shape]))
+        for axis in dims.not_displayed:
+            own = axis - offset
+            if own >= 0 and not low[own] <= dims.point[axis] <= high[own]:
+                dims.set_point(axis, float(middle[own]))
+
+    def _unused(self, name: str) -> str:
+        taken = {layer.name for layer in self._viewer.layers}
+        number = 2
+        title = name
+        while title in taken:
+            title, number = f"{name} ({number})", number + 1
+        return title
+
+    def _drop_previews(self) -> list[dict[str, Any]]:
+        looks = []
+        old, self._previews = self._previews, []
+        for shown in old:
+            layer = shown.layer
+            if layer in self._viewer.layers:
+                look = {name: getattr(layer, name) for name in KEPT_BY_PREVIEWS if hasattr(layer, name)}
+                if shown.touched_contrast:
+                    look["contrast_limits"] = tuple(layer.contrast_limits)
+                looks.append(look)
+                self._remove(layer)
+            self._unfollow(shown)
+        return looks
+
+    def _forget(self) -> None:
+        for shown in self._shown:
+            if shown not in self._previews:
+                self._unfollow(shown)
+        self._shown = []
+
+    def _unfollow(self, shown: Shown) -> None:
+        if shown.callback is not None:
+            shown.layer.events.contrast_limits.disconnect(shown.callback)
+            shown.callback = None
+
+    def _remove(self, layer: Layer) -> None:
+        self._removing = True
+        try:
+            self._viewer.layers.remove(layer)
+        finally:
+            self._removing = False
+
+    def _on_removed(self, event: Any) -> None:
+        if self._removing:
+            return
+        for shown in self._shown:
+            if shown.layer is event.value and not shown.removed:
+                shown.removed = True
+                self.lost.emit(shown.layer)
+
+    @contextmanager
+    def _selection_kept(self) -> Iterator[None]:
+        """Adding a layer must not take the user's tool (a rectangle being drawn) away."""
+        selection = self._viewer.layers.selection
+        before, active = set(selection), selection.active
+        yield
+        if before:
+            selection.intersection_update(before)
+            selection.update(before)
+            selection.active = active
