@@ -12,13 +12,18 @@ extras=${EXTRAS:-all,test}
 
 main() {
     local python packages
-    mapfile -t packages < <(missing_display_packages)
-    install_packages "to show windows" "${packages[@]}" ||
-        say "Going on without them: windows can't be shown, everything else works."
     python=$(find_python)
-    "$python" -c 'import ensurepip, venv' 2>/dev/null ||
-        install_packages "to make virtual environments" "$(venv_package "$python")" || exit 1
+    mapfile -t packages < <(missing_display_packages)
+    can_make_environments "$python" || packages+=("$(venv_package "$python")")
+    if ! install_packages "${packages[@]}"; then
+        can_make_environments "$python" || exit 1
+        say "Going on without them: windows can't be shown, everything else works."
+    fi
     make_environment "$python"
+}
+
+can_make_environments() {
+    "$1" -c 'import ensurepip, venv' 2>/dev/null
 }
 
 find_python() {

@@ -55,18 +55,16 @@ may_install() {
     command -v apt-get >/dev/null && { [ "$(id -u)" -eq 0 ] || sudo --non-interactive true 2>/dev/null; }
 }
 
-# install_packages PURPOSE PACKAGE...: install Debian packages, or say which are missing and fail.
+# install_packages PACKAGE...: install Debian packages, or say which are missing and fail.
 install_packages() {
-    local purpose=$1
-    shift
     [ $# -gt 0 ] || return 0
     if may_install; then
-        say "Installing system packages $purpose: $*"
+        say "Installing system packages: $*"
         as_root apt-get update -qq &&
             as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$@" >/dev/null &&
             return
     fi
-    say "These system packages are missing $purpose: $*"
+    say "These system packages are missing, for windows or virtual environments: $*"
     say "Install them (Debian, Ubuntu: sudo apt install $*), then run this again."
     return 1
 }
