@@ -34,12 +34,16 @@ LIBRARIES
 missing_display_packages() {
     local present library package
     [ "$(uname -s)" = Linux ] || return 0
-    present=$(PATH=$PATH:/sbin:/usr/sbin ldconfig -p)
+    present=$(PATH=$PATH:/sbin:/usr/sbin ldconfig -p 2>/dev/null || true)
     while read -r library package; do
         grep -qF "$library " <<<"$present" || echo "$package"
     done < <(display_libraries)
     command -v Xvfb >/dev/null || echo xvfb
     command -v xauth >/dev/null || echo xauth
+}
+
+virtual_display_works() {
+    [ -z "$(missing_display_packages)" ] && command -v xvfb-run >/dev/null
 }
 
 # Run a command as root, without ever asking for a password.

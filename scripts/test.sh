@@ -3,12 +3,13 @@
 # PYTEST_ARGS is passed on, e.g. PYTEST_ARGS="-k region".
 set -euo pipefail
 cd "$(dirname "$0")/.."
+# shellcheck source=scripts/system.sh
+source scripts/system.sh
 
 scripts/setup.sh
-pytest=("${VENV:-.venv}/bin/python" -m pytest)
-if ! command -v xvfb-run >/dev/null || ! command -v xauth >/dev/null; then
-    pytest+=(-m "not gl")
-fi
 more=()
-eval "more=(${PYTEST_ARGS:-})"
-exec scripts/on_display.sh "${pytest[@]}" "${more[@]}"
+if ! virtual_display_works; then
+    more=(-m "not gl")
+fi
+eval "more+=(${PYTEST_ARGS:-})"
+exec scripts/on_display.sh "${VENV:-.venv}/bin/python" -m pytest "${more[@]}"
