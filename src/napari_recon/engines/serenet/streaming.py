@@ -1,0 +1,184 @@
+"""The networks of `network`, computed plane by plane: the same function in constant memory and inside the cache (torch).
+
+Every layer looks at one plane above and below, so a layer is a generator: it takes chunks of consecutive planes, keeps
+the last two, and yields planes as soon as they are determined. Nothing is computed twice and nothing has the full depth.
+Chunks are (1, channels, planes, y, x), stored channels last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import tee
+
+import torch
+import torch.nn.functional as F
+
+from napari_recon.engines.serenet.network import NEGATIVE_SLOPE, Conv, FSeReNet, LateralUp, SeReNet, UNet3d
+
+Chunks = Iterator[torch.Tensor]
+Check = Callable[[], None]
+
+
+def streamed(network: SeReNet | FSeReNet, features: Iterable[torch.Tensor], pads: tuple[int, int] | None = None) -> Chunks:
+    """Yield the network's output before the final resize, in chunks of planes.
+
+    Parameters
+    ----------
+    network : SeReNet or FSeReNet
+        In eval mode; its device and dtype are those of the features.
+    features : iterable of torch.Tensor
+        Consecutive chunks of refocused views, (1, views, planes, h, w).
+    pads : (int, int), optional
+        Zero planes that F-SeReNet's pooling puts in front of and behind the features; default makes the depth a multiple
+        of four and can only be left out by networks without pooling.
+
+    Yields
+    ------
+    torch.Tensor
+        (1, 1, planes, y, x); together as many planes as the features have.
+    """
+    chunks = iter(features)
+    for layer in network.fusion:
+        if isinstance(layer, Conv):
+            chunks = convolved(chunks, layer)
+        elif isinstance(layer, LateralUp):
+            chunks = map(layer, chunks)
+    if isinstance(network, FSeReNet):
+        chunks = _unet(chunks, network.decoder, pads or (0, 0))
+        for layer in network.final_conv:
+            if isinstance(layer, Conv):
+                chunks = convolved(chunks, layer)
+    return chunks
+
+
+def convolved(chunks: Chunks, layer: Conv) -> Chunks:
+    """Convolve and activate; zero planes lie before the first and behind the last chunk."""
+    weight = layer.weight.contiguous(memory_format=torch.channels_last_3d)
+    kept: torch.Tensor | None = None
+    for chunk in chunks:
+        kept = torch.cat([_zero_plane(chunk) if kept is None else kept, chunk], dim=2)
+        if kept.shape[2] > 2:
+            yield _conv(kept, weight, layer.bias)
+            kept = kept[:, :, -2:]
+    if kept is not None:
+        yield _conv(torch.cat([kept, _zero_plane(kept)], dim=2), weight, layer.bias)
+
+
+def _zero_plane(like: torch.Tensor) -> torch.Tensor:
+    return torch.zeros_like(like[:, :, :1])
+
+
+def _conv(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+    if _use_onednn(x):
+        y = torch.mkldnn_convolution(x, weight, bias, (0, 1, 1), (1, 1, 1), (1, 1, 1), 1)
+    else:
+        y = F.conv3d(x, weight, bias, padding=(0, 1, 1))
+    return F.leaky_relu_(y, NEGATIVE_SLOPE)
+
+
+def _use_onednn(x: torch.Tensor) -> bool:
+    """Whether to name oneDNN: left to choose, torch takes a 10 times slower loop for few channels and planes."""
+    return x.device.type == "cpu" and x.dtype == torch.float32 and torch.backends.mkldnn.is_available()
+
+
+def _unet(chunks: Chunks, unet: UNet3d, pads: tuple[int, int]) -> Chunks:
+    front, behind = pads
+    chunks = padded(chunks, front, behind)
+    skips: list[Chunks] = []
+    for block in unet.down_layers:
+        chunks, skip = tee(convolved(chunks, block.conv[0]))  # type: ignore[index, arg-type]
+        skips.append(skip)
+        chunks = (F.max_pool3d(pair, 2) for pair in in_multiples(chunks, 2))
+    first, *others = unet.up_layers
+    chunks = convolved(chunks, first.conv[0])  # type: ignore[index, arg-type]
+    for block, skip in zip(others, reversed(skips), strict=True):
+        joined = (torch.cat(pair, dim=1) for pair in aligned(doubled(chunks), skip))
+        chunks = convolved(joined, block.conv[0])  # type: ignore[index, arg-type]
+    return trimmed(chunks, front, behind)
+
+
+def padded(chunks: Chunks, front: int, behind: int) -> Chunks:
+    """Put zero planes in front of and behind all chunks."""
+    last: torch.Tensor | None = None
+    for chunk in chunks:
+        if last is None and front:
+            chunk = F.pad(chunk, (0, 0, 0, 0, front, 0)).contiguous(memory_format=torch.channels_last_3d)
+        last = chunk
+        yield chunk
+    if last is not None and behind:
+        yield _zero_plane(last).expand(-1, -1, behind, -1, -1).contiguous(memory_format=torch.channels_last_3d)
+
+
+def trimmed(chunks: Chunks, front: int, behind: int) -> Chunks:
+    """Drop the first `front` and the last `behind` planes."""
+    held: torch.Tensor | None = None
+    for chunk in chunks:
+        drop, front = min(front, chunk.shape[2]), max(0, front - chunk.shape[2])
+        held = chunk[:, :, drop:] if held is None else torch.cat([held, chunk[:, :, drop:]], dim=2)
+        if held.shape[2] > behind:
+            yield held[:, :, : held.shape[2] - behind]
+            held = held[:, :, held.shape[2] - behind :]
+
+
+def in_multiples(chunks: Chunks, multiple: int) -> Chunks:
+    """Regroup planes so that every chunk has a multiple of `multiple` of them; the total must be one too."""
+    held: torch.Tensor | None = None
+    for chunk in chunks:
+        whole = chunk if held is None or not held.shape[2] else torch.cat([held, chunk], dim=2)
+        ready = whole.shape[2] // multiple * multiple
+        if ready:
+            yield whole[:, :, :ready]
+        held = whole[:, :, ready:]
+
+
+def aligned(one: Chunks, other: Chunks) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Yield the planes of two streams side by side, in chunks of equal size."""
+    a: torch.Tensor | None = None
+    b: torch.Tensor | None = None
+    while True:
+        a = next(one, None) if a is None else a
+        b = next(other, None) if b is None else b
+        if a is None or b is None:
+            return
+        count = min(a.shape[2], b.shape[2])
+        yield a[:, :, :count], b[:, :, :count]
+        a = a[:, :, count:] if a.shape[2] > count else None
+        b = b[:, :, count:] if b.shape[2] > count else None
+
+
+def doubled(chunks: Chunks) -> Chunks:
+    """Up-sample z, y and x trilinearly by two, pixel edges aligned, the outermost planes repeated."""
+    kept: torch.Tensor | None = None
+    for chunk in chunks:
+        wide = F.interpolate(chunk, scale_factor=(1, 2, 2), mode="trilinear", align_corners=False)
+        if kept is None:
+            yield wide[:, :, :1]
+            kept = wide
+        else:
+            kept = torch.cat([kept, wide], dim=2)
+        if kept.shape[2] > 1:
+            yield _between(kept)
+            kept = kept[:, :, -1:]
+    if kept is not None:
+        yield kept[:, :, -1:]
+
+
+def _between(x: torch.Tensor) -> torch.Tensor:
+    """Return the planes a quarter and three quarters of the way between neighbouring planes."""
+    lower, upper = x[:, :, :-1], x[:, :, 1:]
+    n, channels, gaps, h, w = lower.shape
+    out = torch.empty((n, channels, 2 * gaps, h, w), dtype=x.dtype, device=x.device, memory_format=torch.channels_last_3d)
+    torch.lerp(lower, upper, 0.25, out=out[:, :, 0::2])
+    torch.lerp(lower, upper, 0.75, out=out[:, :, 1::2])
+    return out
+
+
+def depth_pads(planes: int) -> tuple[int, int]:
+    """Return the zero planes the U-Net puts in front and behind to reach a multiple of four."""
+    missing = -planes % 4
+    return missing // 2, missing - missing // 2
+
+
+def chunk_starts(start: int, stop: int, size: int) -> Sequence[tuple[int, int]]:
+    """Cut ``start:stop`` into consecutive ranges of at most `size` planes."""
+    return [(a, min(a + size, stop)) for a in range(start, stop, size)]
