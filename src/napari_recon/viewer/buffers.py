@@ -89,7 +89,7 @@ class OutputBuffer:
 
     def _write(self, channel: int, place: Mapping[str, slice], block: NDArray[Any]) -> None:
         grid = self.grids[channel]
-        known = set(self.spec.grid.axes)
+        known = set(self.spec.grid.axes) - {"C"}
         where = tuple(
             slice(*place[a].indices(n)[:2]) if a in known else slice(0, 1)
             for a, n in zip(grid.axes, grid.shape, strict=True)

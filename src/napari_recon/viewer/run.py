@@ -13,7 +13,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from napari_recon.core.errors import OutOfMemory, describe
 from napari_recon.core.events import ArtifactReady, CheckpointSaved, Decided, Finished, MetricLogged, Progress, Warned
 from napari_recon.core.plan import Plan
-from napari_recon.core.provenance import Record, Recipe
+from napari_recon.core.provenance import Recipe, Record
 from napari_recon.core.token import CancelToken
 from napari_recon.viewer.job import BufferOpened, Job, Planned, Runner, job_events, job_title, smaller_tiles
 from napari_recon.viewer.progress import Estimator, Stopwatch
