@@ -103,7 +103,7 @@ def read_nifti(path: Path, key: str = "") -> Found:
         units["T"] = spelled.get(time, time)
     if ndim < 4:
         scale.pop("T", None)
-    data = _Reversed(image.dataobj)
+    data = _Reversed(image.dataobj, path)
     return Found(data, axes, scale, translate, units)
 
 
@@ -156,8 +156,8 @@ class _Dataset:
 class _Reversed:
     """A NIfTI array proxy with its axes in reverse order; values are scaled as the header says."""
 
-    def __init__(self, proxy: Any) -> None:
-        self._proxy = proxy
+    def __init__(self, proxy: Any, path: Path) -> None:
+        self._proxy, self._path = proxy, path
         self.shape: tuple[int, ...] = tuple(proxy.shape[::-1])
         slope, inter = getattr(proxy, "slope", 1.0), getattr(proxy, "inter", 0.0)
         scaled = (slope, inter) != (1.0, 0.0)
@@ -165,10 +165,11 @@ class _Reversed:
 
     def __getitem__(self, key: Any) -> NDArray[Any]:
         keys = list(key) if isinstance(key, tuple) else [key]
-        if any(k is Ellipsis for k in keys):
-            return np.asarray(np.asarray(self._proxy).transpose()[tuple(keys)])
-        keys += [slice(None)] * (len(self.shape) - len(keys))
-        return np.asarray(self._proxy[tuple(keys[::-1])], dtype=self.dtype).transpose()
+        with reading(self._path, "NIfTI"):
+            if any(k is Ellipsis for k in keys):
+                return np.asarray(np.asarray(self._proxy).transpose()[tuple(keys)])
+            keys += [slice(None)] * (len(self.shape) - len(keys))
+            return np.asarray(self._proxy[tuple(keys[::-1])], dtype=self.dtype).transpose()
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return np.asarray(self[...], dtype=dtype)

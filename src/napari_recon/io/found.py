@@ -55,6 +55,8 @@ def reading(path: Path, kind: str) -> Iterator[None]:
         raise InputError(f"{path} can't be read (permission denied); choose a file you may read") from None
     except Exception as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
+        if "pickle" in reason:
+            reason = "no array in it, or Python objects, which are refused"
         raise InputError(
             f"{path} should be a readable {kind} file, found damaged or other content ({reason}); "
             "check that the file is complete and its suffix is right"

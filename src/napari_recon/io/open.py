@@ -176,9 +176,8 @@ def _read(path: Path, key: str) -> Found:
     found = reader(path, key)
     provenance, grid = (None, None) if key else read_recipe_beside(path)
     if grid is not None and grid.shape == tuple(found.data.shape):
-        scale, translate, units = (
-            dict(zip(grid.axes, values, strict=True)) for values in (grid.scale, grid.translate, grid.units)
-        )
+        scale, translate = (dict(zip(grid.axes, values, strict=True)) for values in (grid.scale, grid.translate))
+        units = dict(zip(grid.axes, grid.units, strict=True))
         return Found(found.data, grid.axes, scale, translate, units, provenance, found.metadata, exact=True)
     return found
 

@@ -80,6 +80,8 @@ def _quiet() -> Iterator[None]:
 
 
 def _series(tif: Any, path: Path, key: str) -> Any:
+    if not tif.series:
+        raise InputError(f"{path} should hold an image, found none: it is empty or truncated; copy or save it again")
     number = int(key) if key.isdigit() else (0 if not key else -1)
     if not 0 <= number < len(tif.series):
         raise InputError(f"{path} holds {len(tif.series)} image series, {key!r} was asked; give FILE::0 or leave it out")
@@ -88,6 +90,8 @@ def _series(tif: Any, path: Path, key: str) -> Any:
 
 def _data(tif: Any, series: Any, shape: tuple[int, ...], path: Path) -> Any:
     dtype = np.dtype(series.dtype)
+    if series.dataoffset is None or len(series) == 1:
+        _check_chain(tif, path)
     if series.dataoffset is not None:
         stored = np.dtype(tif.byteorder + dtype.char)
         expected = series.dataoffset + math.prod(shape) * stored.itemsize
@@ -109,6 +113,15 @@ def _data(tif: Any, series: Any, shape: tuple[int, ...], path: Path) -> Any:
     array = PieceArray(shape[:lead], shape[lead:], dtype.newbyteorder("="), pages)
     weakref.finalize(array, tif.close)
     return array
+
+
+def _check_chain(tif: Any, path: Path) -> None:
+    """Raise when the last page announces another one: the end of the file is missing."""
+    pages = len(tif.pages)
+    tif.filehandle.seek(tif.pages.next_page_offset)
+    pointer = tif.filehandle.read(tif.tiff.offsetsize)
+    if any(pointer) or len(pointer) < tif.tiff.offsetsize:
+        raise InputError(f"{path} should hold more than {pages} pages: it is truncated; copy or save it again")
 
 
 def _check_complete(path: Path, expected: int) -> None:
