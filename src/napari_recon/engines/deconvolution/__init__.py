@@ -1,0 +1,1 @@
+"""Richardson-Lucy deconvolution: the classical baseline, needing physics but no weights."""

@@ -1,0 +1,70 @@
+"""What a light field says about its own background and scale, before anything is reconstructed (numpy only)."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+#: Variance, in squared counts, added to the Poisson variance in the reduced deviance: camera read noise and rounding.
+READ_VARIANCE = 5.0
+
+_WINDOW = 5
+_DARKEST = 0.005
+
+
+def estimate_background(views_vyx: NDArray[np.float32]) -> float:
+    """Return the level of the darkest places of a light field.
+
+    The darkest five-pixel windows are found on one half of a checkerboard and measured on the other half, and the
+    other way round: choosing by noisy values and measuring the same values would give the noise's lower tail.
+
+    Parameters
+    ----------
+    views_vyx : ndarray
+        Views (V, Y, X) in any intensity unit.
+
+    Returns
+    -------
+    float
+        In the unit of the data, never negative.
+    """
+    height, width = views_vyx.shape[-2:]
+    side_y, side_x = min(_WINDOW, height), min(_WINDOW, width)
+    checker = (np.add.outer(np.arange(height), np.arange(width)) % 2).astype(np.float32)
+    halves = []
+    for mask in (checker, 1 - checker):
+        total = _window_sum(views_vyx * mask, side_y, side_x)
+        halves.append((total / np.maximum(_window_sum(mask[None], side_y, side_x), 1)).ravel())
+    count = max(1, int(_DARKEST * halves[0].size))
+    levels = [
+        float(measured[np.argpartition(chosen, count - 1)[:count]].mean(dtype=np.float64))
+        for chosen, measured in (halves, halves[::-1])
+    ]
+    return max(0.0, sum(levels) / 2)
+
+
+def counts_scale(views_vyx: NDArray[np.float32]) -> float:
+    """Return the factor that brings a light field to camera counts.
+
+    Whole numbers, and floats in the range cameras deliver, are taken as counts (factor 1). Anything else, such as data
+    normalised to 0..1, is scaled so that its 99.9 percentile is 500 counts; only the automatic stop depends on it.
+    """
+    high = float(np.quantile(views_vyx[..., ::2, ::2], 0.999))
+    whole_numbers = bool(np.all(views_vyx == np.round(views_vyx)))
+    if (whole_numbers and high >= 5) or 20 <= high <= 70_000 or high <= 0:
+        return 1.0
+    return 500.0 / high
+
+
+def reduced_deviance(
+    data_vyx: NDArray[np.float32], model_vyx: NDArray[np.float32], read_variance: float = READ_VARIANCE
+) -> float:
+    """Return the mean of (data - model)^2 / (model + read variance): 1 when only photon and read noise are left."""
+    return float(np.mean((data_vyx - model_vyx) ** 2 / (model_vyx + read_variance)))
+
+
+def _window_sum(views_vyx: NDArray[np.float32], side_y: int, side_x: int) -> NDArray[np.float32]:
+    rows = sliding_window_view(views_vyx, side_y, axis=-2).sum(axis=-1, dtype=np.float32)
+    summed: NDArray[np.float32] = sliding_window_view(rows, side_x, axis=-1).sum(axis=-1, dtype=np.float32)
+    return summed

@@ -1,0 +1,280 @@
+"""The run of deconvolution.lightfield_rl: frame by frame, window by window, an estimate every other iteration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from napari_recon.core.events import (
+    ArtifactReady,
+    BlockReady,
+    Decided,
+    Event,
+    MetricLogged,
+    PreviewReady,
+    Progress,
+    Warned,
+)
+from napari_recon.core.frames import Frame
+from napari_recon.core.plan import Plan
+from napari_recon.core.region import Box
+from napari_recon.core.token import CancelToken
+from napari_recon.engines.deconvolution.noise import counts_scale, estimate_background
+from napari_recon.engines.deconvolution.physics import Physics
+from napari_recon.engines.deconvolution.richardson_lucy import (
+    AutomaticStop,
+    Estimate,
+    flat_start,
+    richardson_lucy,
+    sensitivity_weight,
+)
+from napari_recon.engines.deconvolution.setup import USUAL_ITERATIONS, Setup
+from napari_recon.engines.deconvolution.start import prepared, refocused
+from napari_recon.engines.deconvolution.view_positions import ViewPositions, align_views
+from napari_recon.engines.deconvolution.windows import Window, brightest, fine_bounds
+from napari_recon.optics.lightfield_projector import FourierProjector
+
+if TYPE_CHECKING:
+    from napari_recon.engines.deconvolution.engine import LightFieldRLParams
+
+#: Iterations after which an automatic run ends in any case.
+MOST_ITERATIONS = 80
+PREVIEW_EVERY = 2
+#: A settled reduced deviance above this says that the model does not fit the data.
+SUSPICIOUS_DEVIANCE = 2.5
+
+
+@dataclass(eq=False)
+class _FrameState:
+    """What holds for all windows of one frame."""
+
+    views: NDArray[np.float32]
+    start: NDArray[np.float32] | None
+    scale: float
+    background: float
+    offset_pixels: Tensor | None = None
+    deviance: float = float("nan")
+    settled: bool = False
+
+
+class LightFieldRun:
+    """One run: keeps projector and resolved iterations from frame to frame."""
+
+    def __init__(self, plan: Plan, params: LightFieldRLParams, setup: Setup) -> None:
+        self._plan, self._params, self._setup = plan, params, setup
+        self._iterations = None if isinstance(params.iterations, str) else params.iterations
+        self._physics: Physics | None = None
+        self._projector: FourierProjector | None = None
+        self._weight: tuple[Tensor, Tensor] | None = None
+
+    @property
+    def undecided(self) -> bool:
+        """Whether the number of iterations is still automatic."""
+        return self._iterations is None
+
+    def decide(self, frame: Frame, token: CancelToken) -> Iterator[Event]:
+        """Fix the automatic number of iterations on ``frame`` without delivering anything of it."""
+        state = self._state(frame)
+        yield from self._solve_frame(state, [], 0, token)
+
+    def frame(self, frame: Frame, index: int, token: CancelToken) -> Iterator[Event]:
+        """Yield the events of one frame."""
+        state = self._state(frame)
+        if state.scale != 1.0 and index == 0:
+            yield Warned(
+                f"the values do not look like camera counts; they were multiplied by {state.scale:.4g} to judge the noise "
+                "and the result was scaled back"
+            )
+        physics = self._physics_for(frame)
+        box = self._plan.selection.box
+        assert isinstance(box, Box)
+        wanted = [window for window in self._setup.windows(physics.halo) if self._setup.target(window, box)]
+        yield from self._solve_frame(state, wanted, index, token)
+        yield from self._closing_words(state, index)
+
+    def _state(self, frame: Frame) -> _FrameState:
+        views = np.ascontiguousarray(frame["views"][list(self._setup.pages)], dtype=np.float32)
+        given = self._params.background
+        scale = counts_scale(views)
+        background = estimate_background(views) if isinstance(given, str) else float(given)
+        self._physics_for(frame)
+        return _FrameState(views * np.float32(scale), frame["start"], scale, background * scale)
+
+    def _physics_for(self, frame: Frame) -> Physics:
+        if self._physics is None:
+            self._physics = Physics(self._setup, frame["psf"], self._plan.compute.device)
+        return self._physics
+
+    def _solve_frame(self, state: _FrameState, wanted: list[Window], index: int, token: CancelToken) -> Iterator[Event]:
+        """Solve the windows, the brightest first: it decides positions and iterations for all of them."""
+        assert self._physics is not None
+        windows = self._setup.windows(self._physics.halo)
+        pilot = brightest(windows, state.views)
+        decides = self.undecided or self._params.refine_views
+        sequence = [w for w in wanted if w is pilot or w == pilot] + [w for w in wanted if w != pilot]
+        if decides and pilot not in wanted:
+            sequence.insert(0, pilot)
+        steps = len(sequence) * (self._iterations or USUAL_ITERATIONS)
+        if self._params.refine_views:
+            yield from self._align(state, pilot, steps, token)
+        for number, window in enumerate(sequence):
+            deliver = window in wanted
+            joint = self._params.refine_views and window == pilot
+            yield from self._solve_window(state, window, number, len(sequence), joint, deliver, index, token)
+            token.check()
+
+    def _align(self, state: _FrameState, pilot: Window, steps: int, token: CancelToken) -> Iterator[Event]:
+        assert self._physics is not None
+        physics = self._physics
+        data = torch.from_numpy(pilot.cut(state.views)).to(physics.device)
+        levels = align_views(
+            lambda scale: physics.projector(pilot.read_shape, 1.0, scale),
+            data,
+            state.background,
+            physics.slope_v2,
+            token.check,
+        )
+        yield Progress(0, steps, "iteration", "aligning views")
+        for offset in levels:
+            state.offset_pixels = offset
+            yield Progress(0, steps, "iteration", "aligning views")
+
+    def _solve_window(
+        self,
+        state: _FrameState,
+        window: Window,
+        number: int,
+        count: int,
+        joint: bool,
+        deliver: bool,
+        index: int,
+        token: CancelToken,
+    ) -> Iterator[Event]:
+        assert self._physics is not None
+        data = torch.from_numpy(np.ascontiguousarray(window.cut(state.views))).to(self._physics.device)
+        projector = self._projector_for(window, data, token)
+        assert self._weight is not None
+        projector.displace_views(state.offset_pixels)
+        positions = None
+        if joint:
+            positions = ViewPositions(projector, self._physics.slope_v2, state.offset_pixels)
+        stop = AutomaticStop() if self.undecided else None
+        limit = self._iterations or MOST_ITERATIONS
+        estimate: Estimate | None = None
+        for estimate in richardson_lucy(
+            projector,
+            data,
+            background=state.background,
+            iterations=limit,
+            weight=self._weight[0],
+            start=self._start(state, window, projector, data, token),
+            stop=stop,
+            after_projection=positions,
+            check=token.check,
+        ):
+            usual = max(USUAL_ITERATIONS, estimate.iteration) if stop else limit
+            yield MetricLogged("deviance", (index * count + number) * limit + estimate.iteration, estimate.deviance)
+            if deliver and estimate.iteration % PREVIEW_EVERY == 1:
+                place, block = self._block(state, window, projector, estimate, token)
+                yield PreviewReady("volume", place, block, estimate.iteration)
+            yield Progress(number * usual + estimate.iteration, count * usual, "iteration", self._piece(number, count))
+        assert estimate is not None
+        state.deviance = estimate.deviance
+        state.settled = stop is not None or estimate.iteration >= USUAL_ITERATIONS
+        if positions is not None:
+            state.offset_pixels = positions.offset_pixels
+        if stop is not None:
+            self._iterations = estimate.iteration
+            yield Decided({"iterations": estimate.iteration})
+        if deliver:
+            yield BlockReady("volume", *self._block(state, window, projector, estimate, token))
+
+    def _projector_for(self, window: Window, data: Tensor, token: CancelToken) -> FourierProjector:
+        """Return the projector all windows share, made at the first one."""
+        assert self._physics is not None
+        if self._projector is None:
+            voxels_per_pixel = self._setup.voxels_per_pixel(self._params.voxel)
+            self._projector = self._physics.projector(window.read_shape, voxels_per_pixel)
+            self._weight = sensitivity_weight(self._projector, data, token.check)
+        return self._projector
+
+    def _start(
+        self, state: _FrameState, window: Window, projector: FourierProjector, data: Tensor, token: CancelToken
+    ) -> Tensor:
+        assert self._weight is not None and self._physics is not None
+        seen = self._weight[1]
+        if state.start is not None:
+            fine = state.start[:, *(slice(*bounds) for bounds in self._fine(window))]
+            volume = projector.grid.average(torch.from_numpy(np.ascontiguousarray(fine)).to(data.device))
+        elif self._params.start == "refocus":
+            shift = self._physics.psf_shift_vz2
+            if state.offset_pixels is not None:
+                shift = shift + state.offset_pixels[:, None] * self._setup.upsampling
+            volume = refocused(data, shift, projector.grid, state.background, token.check)
+        else:
+            return flat_start(data, state.background, seen)
+        return prepared(volume, seen, projector, data, state.background, token.check)
+
+    def _fine(self, window: Window) -> list[tuple[int, int]]:
+        """Return the fine voxels (y, x bounds) of what a window reads."""
+        sizes = (self._setup.volume.size(axis) for axis in "YX")
+        field = self._setup.field_yx
+        return [fine_bounds(b, n, size) for b, n, size in zip(window.read_yx, field, sizes, strict=True)]
+
+    def _block(
+        self, state: _FrameState, window: Window, projector: FourierProjector, estimate: Estimate, token: CancelToken
+    ) -> tuple[tuple[slice, ...], NDArray[np.float32]]:
+        """Return the part of the selected box that a window delivers: where it goes, and its fine voxels."""
+        box = self._plan.selection.box
+        assert isinstance(box, Box)
+        target = self._setup.target(window, box)
+        assert target is not None
+        positions, place = [], []
+        for axis, bounds, pixels, read in zip("YX", target, self._setup.field_yx, window.read_yx, strict=True):
+            size = self._setup.volume.size(axis)
+            fine = torch.arange(*bounds, dtype=torch.float64)
+            positions.append((fine + 0.5) * (pixels / size) - read[0])
+            corner = box.bounds(axis, size)[0]
+            place.append(slice(bounds[0] - corner, bounds[1] - corner))
+        low, high = box.bounds("Z", self._setup.planes)
+        block = np.empty((high - low, *(s.stop - s.start for s in place)), np.float32)
+        for first in range(0, high - low, 16):
+            token.check()
+            planes = estimate.volume[low + first : min(low + first + 16, high)]
+            sampled = projector.grid.sample(planes, *positions)
+            block[first : first + planes.shape[0]] = sampled.cpu().numpy()
+        block *= np.float32(1.0 / state.scale)
+        return (slice(0, high - low), *place), block
+
+    def _closing_words(self, state: _FrameState, index: int) -> Iterator[Event]:
+        report = {
+            "frame": index,
+            "iterations": self._iterations,
+            "reduced_deviance": round(state.deviance, 4),
+            "background": round(state.background / state.scale, 6),
+            "verdict": "the model explains the data",
+        }
+        if state.settled and state.deviance > SUSPICIOUS_DEVIANCE:
+            report["verdict"] = (
+                f"the reduced deviance stays at {state.deviance:.3g} where about 1 is expected: the PSF or the view "
+                "positions look wrong, or the camera's gain is far from one count per photon"
+            )
+            advice = "" if self._params.refine_views else "; try refine_views, or another psf_shift or psf_sigma"
+            yield Warned(f"{report['verdict']}{advice}")
+        if self._params.refine_views and state.offset_pixels is not None:
+            rows = [
+                {"frame": index, "view": page, "offset_y_fine": round(float(y), 4), "offset_x_fine": round(float(x), 4)}
+                for page, (y, x) in zip(self._setup.pages, state.offset_pixels * self._setup.upsampling, strict=True)
+            ]
+            yield ArtifactReady("views", "table", rows)
+        yield ArtifactReady("report", "report", report)
+
+    @staticmethod
+    def _piece(number: int, count: int) -> str:
+        return f"window {number + 1}/{count}" if count > 1 else ""

@@ -1,0 +1,168 @@
+"""Accelerated Richardson-Lucy iteration through any projector with an adjoint, one estimate at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from napari_recon.engines.deconvolution.noise import READ_VARIANCE
+
+#: Voxels seen with less than this part of the best sensitivity are left dark; the rest divide by at least twice that.
+SENSITIVITY_CUT = 0.01
+SENSITIVITY_FLOOR = 0.02
+
+_TINY = 1e-6
+
+
+class Projector(Protocol):
+    """What the iteration needs: a linear map and its transpose, both calling ``check`` between blocks of work."""
+
+    def forward(self, volume: Tensor, check: Callable[[], None] = ..., /) -> Tensor:
+        """Return the data a volume predicts."""
+
+    def adjoint_planes(self, data: Tensor, check: Callable[[], None] = ..., /) -> Iterator[tuple[slice, Tensor]]:
+        """Yield the transpose applied to data, a few planes at a time: where they go, and the planes."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The state after one iteration.
+
+    Attributes
+    ----------
+    iteration : int
+        Counted from 1.
+    volume : Tensor
+        Non-negative estimate. Its memory is used again two iterations later: copy it to keep it.
+    deviance : float
+        Reduced deviance of the model this iteration started from.
+    """
+
+    iteration: int
+    volume: Tensor
+    deviance: float
+
+
+class AutomaticStop:
+    """Decides from the reduced deviance when the data are explained.
+
+    Parameters
+    ----------
+    target : float
+        Stop once the reduced deviance is at or below this.
+    stagnation : float
+        Stop also when the deviance fell by less than this part per iteration, over the last three: what is left is
+        then no noise of known size (another camera gain) or the model is wrong.
+    """
+
+    def __init__(self, target: float = 1.1, stagnation: float = 0.01) -> None:
+        self._target, self._stagnation = target, stagnation
+        self._history: list[float] = []
+
+    def __call__(self, estimate: Estimate) -> bool:
+        """Return whether ``estimate`` is the last one needed."""
+        self._history.append(estimate.deviance)
+        if estimate.deviance <= self._target:
+            return True
+        if len(self._history) < 8:
+            return False
+        return self._history[-1] > self._history[-4] * (1 - self._stagnation) ** 3
+
+
+def sensitivity_weight(projector: Projector, like: Tensor, check: Callable[[], None]) -> tuple[Tensor, Tensor]:
+    """Return the reciprocal sensitivity (0 where nothing is seen) and the mask of voxels that take part."""
+    sensitivity = torch.cat([planes for _, planes in projector.adjoint_planes(torch.ones_like(like), check)])
+    peak = sensitivity.max()
+    seen = sensitivity >= SENSITIVITY_CUT * peak
+    return seen / sensitivity.clamp_min_(SENSITIVITY_FLOOR * peak), seen
+
+
+def flat_start(views: Tensor, background: float, seen: Tensor) -> Tensor:
+    """Return a constant volume whose projections carry about the light of the data."""
+    level = (views.mean() - background).clamp_min(_TINY) / seen.shape[-3]
+    return seen * level
+
+
+def richardson_lucy(
+    projector: Projector,
+    data: Tensor,
+    *,
+    background: float,
+    iterations: int,
+    weight: Tensor,
+    start: Tensor,
+    read_variance: float = READ_VARIANCE,
+    stop: Callable[[Estimate], bool] | None = None,
+    after_projection: Callable[[int, Tensor, Tensor], Any] | None = None,
+    check: Callable[[], None] = lambda: None,
+) -> Iterator[Estimate]:
+    """Yield one estimate per iteration of Richardson-Lucy with Biggs-Andrews acceleration.
+
+    Parameters
+    ----------
+    projector : Projector
+        Forward model in the data's unit.
+    data : Tensor
+        Measured values, background included.
+    background : float
+        Constant part of the data that no voxel explains.
+    iterations : int
+        Largest number of iterations.
+    weight : Tensor
+        Reciprocal sensitivity, see :func:`sensitivity_weight`.
+    start : Tensor
+        Non-negative first estimate.
+    stop : Callable, optional
+        Called with every estimate; True ends the iteration after it.
+    after_projection : Callable, optional
+        ``(iteration, data, model)`` in each iteration, for example to refine view positions for the next one.
+    check : Callable, optional
+        Called between blocks of work; raises to cancel.
+
+    References
+    ----------
+    W. H. Richardson, doi 10.1364/JOSA.62.000055; L. B. Lucy, doi 10.1086/111605;
+    D. S. C. Biggs and M. Andrews, doi 10.1364/AO.36.001766.
+    """
+    # Four volumes are used in turn, a few planes at a time: allocating large arrays anew costs as much as the arithmetic.
+    volume, before, guess = start.clone(), torch.empty_like(start), start.clone()
+    change, previous_change = torch.zeros_like(start), torch.zeros_like(start)
+    step = 0.0
+    energy = 0.0
+    for iteration in range(1, iterations + 1):
+        if iteration > 1:
+            for place in _plane_blocks(guess):
+                torch.lerp(before[place], volume[place], 1.0 + step, out=guess[place]).clamp_min_(0)
+            check()
+        model = projector.forward(guess, check).clamp_min_(0).add_(background)
+        residual = data - model
+        deviance = float((residual.square_() / (model + read_variance)).mean())
+        before, volume = volume, before
+        change, previous_change = previous_change, change
+        correlation, previous_energy, energy = 0.0, energy, 0.0
+        for place, planes in projector.adjoint_planes(data / model.clamp_min(_TINY), check):
+            torch.mul(planes, weight[place], out=volume[place]).clamp_min_(0).mul_(guess[place])
+            last = torch.sub(volume[place], guess[place], out=change[place]).reshape(-1)
+            correlation += float(torch.dot(last, previous_change[place].reshape(-1)))
+            energy += float(torch.dot(last, last))
+        step = acceleration(correlation, previous_energy)
+        if after_projection is not None:
+            after_projection(iteration, data, model)
+        estimate = Estimate(iteration, volume, deviance)
+        yield estimate
+        if stop is not None and stop(estimate):
+            return
+
+
+def acceleration(correlation: float, previous_energy: float) -> float:
+    """Return how far to extrapolate: the correlation of the last two changes, between 0 and 1."""
+    return min(max(correlation / previous_energy, 0.0), 1.0) if previous_energy > 0 else 0.0
+
+
+def _plane_blocks(volume: Tensor, size: int = 4) -> Iterator[slice]:
+    for first in range(0, volume.shape[0], size):
+        yield slice(first, first + size)

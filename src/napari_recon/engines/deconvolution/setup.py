@@ -1,0 +1,185 @@
+"""What a light field, its optics and the settings fix before a run: views, grids, windows, memory (no torch)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_recon.core.errors import InputError
+from napari_recon.core.grid import Grid
+from napari_recon.core.plan import Resources
+from napari_recon.core.region import Box
+from napari_recon.engines.deconvolution.windows import CORE, Window, fine_bounds, overlap, windows_of
+from napari_recon.optics.lightfield_geometry import LightFieldGeometry, load_psf_shift, page_indices
+from napari_recon.optics.support import next_smooth_size, operator_support
+
+#: Iterations an estimate of time assumes when they are automatic.
+USUAL_ITERATIONS = 24
+
+_MICROMETERS = {"micrometer", "micrometre", "um", "\N{MICRO SIGN}m", "micron"}
+_FREQUENCY_CUT = 2.0 / 3.0
+
+
+@dataclass(frozen=True, eq=False)
+class Setup:
+    """One light field and its optics.
+
+    Attributes
+    ----------
+    pages : tuple of int
+        Pages of the stack in use, in the order of the psf_shift's rows.
+    field_yx : tuple of int
+        Light-field pixels.
+    psf_shift : ndarray or None
+        (views, planes, 2) in fine pixels; None when the optics come from a PSF stack.
+    psf_planes : tuple of int
+        First and last-but-one plane used of a PSF stack.
+    upsampling, sigma_fine : float
+        Fine pixels per light-field pixel; blur in fine pixels.
+    halo : int
+        Light-field pixels one voxel reaches.
+    volume : Grid
+        Whole output grid, axes ZYX.
+    """
+
+    pages: tuple[int, ...]
+    field_yx: tuple[int, int]
+    psf_shift: NDArray[np.float32] | None
+    psf_planes: tuple[int, int]
+    upsampling: float
+    sigma_fine: float
+    halo: int
+    volume: Grid
+
+    @property
+    def planes(self) -> int:
+        """Depth planes solved."""
+        return self.volume.size("Z")
+
+    def voxels_per_pixel(self, voxel: str) -> float:
+        """Return the solver's lateral voxels per light-field pixel."""
+        return {"half": 2.0, "third": 3.0, "fine": self.upsampling}[voxel]
+
+    def windows(self, halo: int | None = None) -> list[Window]:
+        """Return the windows of the whole field."""
+        return windows_of(self.field_yx, self.halo if halo is None else halo)
+
+    def target(self, window: Window, box: Box) -> tuple[tuple[int, int], tuple[int, int]] | None:
+        """Return the fine voxels (y, x bounds) of ``box`` that a window delivers; None when it delivers none."""
+        found = []
+        for core, axis, pixels in zip(window.core_yx, "YX", self.field_yx, strict=True):
+            size = self.volume.size(axis)
+            part = overlap(fine_bounds(core, pixels, size), box.bounds(axis, size))
+            if part is None:
+                return None
+            found.append(part)
+        return found[0], found[1]
+
+    def resources(self, voxel: str, iterations: int | str, refine: bool, box: Box) -> Resources:
+        """Return the estimate of one frame."""
+        windows = self.windows()
+        wanted = [window for window in windows if self.target(window, box)]
+        pilot = len(windows) > 1 and (iterations == "auto" or refine)
+        grid = [
+            next_smooth_size(math.ceil((n + 2 * self.halo) * self.voxels_per_pixel(voxel))) for n in windows[0].read_shape
+        ]
+        length = [n / self.voxels_per_pixel(voxel) for n in grid]
+        voxels = self.planes * grid[0] * grid[1]
+        frequencies = (2 * _FREQUENCY_CUT * length[0] + 1) * (_FREQUENCY_CUT * length[1] + 1)
+        pairs = frequencies * len(self.pages) * self.planes
+        fine = self.planes * self.volume.size("Y") * self.volume.size("X") * 4
+        steps = USUAL_ITERATIONS if isinstance(iterations, str) else iterations
+        warnings = []
+        if len(windows) > 1:
+            warnings.append(
+                f"the field is solved in {len(windows)} windows of {CORE} light-field pixels plus a halo of {self.halo}; "
+                f"this region needs {len(wanted)} of them"
+            )
+        return Resources(
+            tile={"y": CORE, "x": CORE},
+            tiles=len(wanted),
+            memory_bytes=int(8 * min(pairs, 2**27) + 4 * 9 * voxels + 32 * frequencies * self.planes + min(fine, 2**30)),
+            work=float((len(wanted) + pilot) * steps * (16 * pairs + 10 * voxels * math.log2(max(2, grid[0] * grid[1])))),
+            warnings=tuple(warnings),
+        )
+
+
+def setup_of(field: Grid, psf: Grid | None, psf_shift: str, planes: int, sigma_fine: float) -> Setup:
+    """Return the set-up for a light field with grid ``field`` (V, Y, X at least).
+
+    Raises
+    ------
+    InputError
+        When views, PSF, psf_shift and planes do not belong together.
+    """
+    geometry = load_psf_shift(psf_shift)
+    if psf is not None:
+        return _with_psf(field, psf, geometry, planes)
+    geometry = geometry.with_planes(planes)
+    pages = page_indices(field.size("V"), geometry.views, geometry.nnum)
+    return Setup(
+        pages=pages,
+        field_yx=(field.size("Y"), field.size("X")),
+        psf_shift=geometry.psf_shift,
+        psf_planes=(0, geometry.planes),
+        upsampling=geometry.upsampling,
+        sigma_fine=sigma_fine,
+        halo=operator_support(float(np.abs(geometry.psf_shift).max()), geometry.upsampling, sigma_fine),
+        volume=volume_grid(field, geometry.upsampling, geometry.planes, geometry.z_step_um, geometry.fine_pixel_um),
+    )
+
+
+def _with_psf(field: Grid, psf: Grid, geometry: LightFieldGeometry, planes: int) -> Setup:
+    views, depth = psf.size("V"), psf.size("Z")
+    upsampling = _measured_upsampling(field, psf)
+    if upsampling is None:
+        if views != geometry.views:
+            raise InputError(
+                f"the PSF has {views} views and no pixel size to compare with the light field's, and psf_shift "
+                f"{geometry.name} has {geometry.views} views; give both images their pixel size in micrometers, or the "
+                "psf_shift of the same microscope"
+            )
+        upsampling = geometry.upsampling
+    if planes and (planes % 2 == 0 or planes > depth):
+        raise InputError(
+            f"planes should be an odd number up to {depth} (the depth of the PSF), found {planes}; choose fewer planes"
+        )
+    kept = planes or depth
+    pages = tuple(range(views)) if views == field.size("V") else page_indices(field.size("V"), views)
+    z_step_um = psf.step("Z") if psf.unit("Z") in _MICROMETERS else geometry.z_step_um
+    fine_pixel_um = psf.step("Y") if psf.unit("Y") in _MICROMETERS else geometry.fine_pixel_um
+    first = depth // 2 - kept // 2
+    return Setup(
+        pages=pages,
+        field_yx=(field.size("Y"), field.size("X")),
+        psf_shift=None,
+        psf_planes=(first, first + kept),
+        upsampling=upsampling,
+        sigma_fine=0.0,
+        halo=math.ceil(max(psf.size("Y"), psf.size("X")) / 2 / upsampling + 2),
+        volume=volume_grid(field, upsampling, kept, abs(z_step_um), abs(fine_pixel_um)),
+    )
+
+
+def _measured_upsampling(field: Grid, psf: Grid) -> float | None:
+    if field.unit("Y") in _MICROMETERS and psf.unit("Y") in _MICROMETERS:
+        ratio = abs(field.step("Y") / psf.step("Y"))
+        if ratio >= 1:
+            return ratio
+    return None
+
+
+def volume_grid(field: Grid, upsampling: float, planes: int, z_step_um: float, fine_pixel_um: float) -> Grid:
+    """Return the output grid of a whole field: the same lateral extent, focus at z = 0.
+
+    Without a calibrated field the z step is given in the field's own unit, so that the proportions are right.
+    """
+    lateral = field.only("YX")
+    sizes = {axis: max(1, round(field.size(axis) * upsampling)) for axis in "YX"}
+    unit = field.unit("Y")
+    fine = lateral.resampled(sizes)
+    step = z_step_um if unit in _MICROMETERS else z_step_um / fine_pixel_um * abs(fine.step("Y"))
+    return Grid.of("Z", (planes,), {"Z": step}, {"Z": -(planes // 2) * step}, {"Z": unit}).joined(fine)
