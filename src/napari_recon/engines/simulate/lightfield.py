@@ -8,7 +8,8 @@ pixels by antialiased bicubic resampling: the formula of the simulated light fie
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -42,24 +43,47 @@ class Imaging:
         self._columns = torch.from_numpy(_sampling_matrix(size_x, upsampling, psf_sigma, margin))
         self.view_shape = (self._rows.shape[0], self._columns.shape[0])
 
-    def view(self, volume_zyx: Tensor, shift_z2: NDArray[np.floating], check: Check = lambda: None) -> Tensor:
-        """Return one view (Y, X) of `volume_zyx`.
+    def view(self, pieces: Sequence[Piece], shift_z2: NDArray[np.floating], check: Check = lambda: None) -> Tensor:
+        """Return one view (Y, X).
 
         Parameters
         ----------
-        volume_zyx : Tensor
-            float32 (Z, Y, X) on the fine grid.
+        pieces : sequence of Piece
+            The volume, from `pieces_of`.
         shift_z2 : numpy.ndarray
             (Z, 2) displacement (y, x) in fine pixels: a point at (y, x) appears at (y, x) + shift.
         check : callable
             Called now and then; may raise to stop.
         """
-        total = torch.zeros_like(volume_zyx[0])
-        for number, (plane, (shift_y, shift_x)) in enumerate(zip(volume_zyx, shift_z2.tolist(), strict=True)):
+        total = torch.zeros(self._rows.shape[1], self._columns.shape[1])
+        for number, piece in enumerate(pieces):
             if number % 16 == 0:
                 check()
-            _add_displaced(total, plane, shift_y, shift_x)
+            shift_y, shift_x = shift_z2[piece.plane].tolist()
+            _add_displaced(total, piece.part_yx, piece.top + shift_y, piece.left + shift_x)
         return self._rows @ total @ self._columns.T
+
+
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """The rectangle of one plane that is not zero; `top` and `left` say where it lies."""
+
+    plane: int
+    top: int
+    left: int
+    part_yx: Tensor
+
+
+def pieces_of(volume_zyx: Tensor, check: Check = lambda: None) -> list[Piece]:
+    """Return what of a float32 volume (Z, Y, X) is not zero, so that dark parts cost nothing."""
+    pieces = []
+    for number, plane in enumerate(volume_zyx):
+        check()
+        rows, columns = plane.any(dim=1).nonzero(), plane.any(dim=0).nonzero()
+        if len(rows):
+            top, bottom, left, right = int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
+            pieces.append(Piece(number, top, left, plane[top:bottom, left:right]))
+    return pieces
 
 
 def simulate_views(
@@ -96,7 +120,8 @@ def simulate_views(
     shift = np.asarray(psf_shift_vz2, dtype=np.float64)
     depth, size_y, size_x = volume.shape
     imaging = Imaging((depth, size_y, size_x), upsampling, psf_sigma, margin)
-    return np.stack([imaging.view(volume, one, check).numpy() for one in shift])
+    pieces = pieces_of(volume, check)
+    return np.stack([imaging.view(pieces, one, check).numpy() for one in shift])
 
 
 def record(
@@ -117,27 +142,27 @@ def record(
     return recorded
 
 
-def _add_displaced(total: Tensor, plane: Tensor, shift_y: float, shift_x: float) -> None:
-    """Add `plane` displaced by a fractional shift to `total`; what leaves the canvas is lost."""
-    whole_y, whole_x = math.floor(shift_y), math.floor(shift_x)
-    part_y, part_x = shift_y - whole_y, shift_x - whole_x
-    for (step_y, weight_y), (step_x, weight_x) in _products(part_y, part_x):
-        to_y, from_y = _overlap(whole_y + step_y, plane.shape[0])
-        to_x, from_x = _overlap(whole_x + step_x, plane.shape[1])
-        total[to_y, to_x].add_(plane[from_y, from_x], alpha=weight_y * weight_x)
+def _add_displaced(total: Tensor, part: Tensor, top: float, left: float) -> None:
+    """Add `part` to `total` with its corner at a fractional place; what leaves the canvas is lost."""
+    for row, weight_y in _neighbours(top):
+        for column, weight_x in _neighbours(left):
+            to_y, from_y = _overlap(row, part.shape[0], total.shape[0])
+            to_x, from_x = _overlap(column, part.shape[1], total.shape[1])
+            total[to_y, to_x].add_(part[from_y, from_x], alpha=weight_y * weight_x)
 
 
-def _products(part_y: float, part_x: float) -> Iterator[tuple[tuple[int, float], tuple[int, float]]]:
-    for y in ((0, 1 - part_y), (1, part_y)):
-        for x in ((0, 1 - part_x), (1, part_x)):
-            if y[1] and x[1]:
-                yield y, x
+def _neighbours(place: float) -> list[tuple[int, float]]:
+    """Return the whole positions around `place` with their weights of linear interpolation."""
+    whole = math.floor(place)
+    part = place - whole
+    return [(whole, 1 - part), (whole + 1, part)] if part else [(whole, 1.0)]
 
 
-def _overlap(shift: int, size: int) -> tuple[slice, slice]:
-    start, stop = min(max(shift, 0), size), max(min(size + shift, size), 0)
-    stop = max(stop, start)
-    return slice(start, stop), slice(start - shift, stop - shift) if stop > start else slice(0, 0)
+def _overlap(start: int, length: int, size: int) -> tuple[slice, slice]:
+    """Return where a part of `length` at `start` falls on an axis of `size`, and which of the part that is."""
+    low = min(max(start, 0), size)
+    high = max(min(start + length, size), low)
+    return slice(low, high), slice(low - start, high - start) if high > low else slice(0, 0)
 
 
 def _sampling_matrix(size: int, upsampling: float, sigma: float, margin: int) -> NDArray[np.float32]:

@@ -17,7 +17,7 @@ from napari_recon.core.errors import InputError
 from napari_recon.core.events import ArtifactReady, BlockReady, Event, Progress
 from napari_recon.core.token import CancelToken
 from napari_recon.engines.simulate.geometry import Rig
-from napari_recon.engines.simulate.lightfield import Imaging, record
+from napari_recon.engines.simulate.lightfield import Imaging, pieces_of, record
 from napari_recon.engines.simulate.params import LightFieldParams
 from napari_recon.engines.simulate.phantom import Canvas, Scene, random_scene
 
@@ -79,7 +79,7 @@ def photons_per_unit(
     first_zyx: NDArray[np.float32], imaging: Imaging, peak: float, rig: Rig, check: Callable[[], None]
 ) -> float:
     """Return the photons per unit of drawn brightness that give the first frame's centre view its `peak`."""
-    centre = imaging.view(torch.from_numpy(first_zyx), rig.shift_vz2[rig.centre], check)
+    centre = imaging.view(pieces_of(torch.from_numpy(first_zyx), check), rig.shift_vz2[rig.centre], check)
     brightest = float(centre.max())
     if brightest <= 0:
         raise InputError("the phantom should show in the centre view, found it dark; add structures or planes")
@@ -91,10 +91,11 @@ def _pages(
 ) -> Iterator[tuple[int, NDArray[np.float32]]]:
     """Yield every page of a frame; those that see no light are zero."""
     lit = {page: row for row, page in enumerate(rig.lit_pages)}
+    pieces = pieces_of(volume, check)
     for page in range(rig.pages):
         check()
         if page in lit:
-            yield page, imaging.view(volume, rig.shift_vz2[lit[page]], check).numpy()
+            yield page, imaging.view(pieces, rig.shift_vz2[lit[page]], check).numpy()
         else:
             yield page, np.zeros(imaging.view_shape, np.float32)
 
