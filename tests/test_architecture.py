@@ -97,11 +97,14 @@ def test_nothing_is_unpickled() -> None:
 
 
 def test_the_code_neither_prints_nor_evaluates_text() -> None:
+    """Only the command line prints."""
     found = [
         f"{name_of(path)}:{node.lineno} {name}"
         for path in MODULES
         for name, node in calls(path)
-        if name in ("print", "eval", "exec", "os.system") or any(k.arg == "shell" for k in node.keywords)
+        if (name == "print" and path.parent.name != "cli")
+        or name in ("eval", "exec", "os.system")
+        or any(k.arg == "shell" for k in node.keywords)
     ]
     assert found == []
 
@@ -124,7 +127,7 @@ def test_only_the_viewer_package_changes_layers() -> None:
     found = [
         f"{name_of(path)}:{node.lineno} {name}"
         for path in MODULES
-        if path.relative_to(SOURCE).parts[0] != "viewer"
+        if path.relative_to(SOURCE).parts[0] != "viewer" and name_of(path) != "cli/demo.py"
         for name, node in calls(path)
         if changes.search(name)
     ]
