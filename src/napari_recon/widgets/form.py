@@ -71,7 +71,11 @@ class ParamsForm(QWidget):
 
     def reset(self) -> None:
         """Show every default."""
-        self.set_values({name: self._default(name) for name in self.fields})
+        self.set_values({name: self.default(name) for name in self.fields})
+
+    def default(self, name: str) -> Any:
+        """Return the default of parameter `name` (dotted)."""
+        return self._defaults.get(name)
 
     def problems(self) -> dict[str, str]:
         """Return one sentence per wrong parameter; the empty name is the parameters as a whole."""
@@ -103,7 +107,7 @@ class ParamsForm(QWidget):
     def _add(self, layout: QFormLayout, name: str, info: FieldInfo) -> None:
         field = make_field(info)
         title = info.title or _readable(name)
-        field.set_value(self._default(name))
+        field.set_value(self.default(name))
         field.changed.connect(self._edited)
         reset = small_button("↺", f"Reset {title}", "")
         reset.setText("↺")
@@ -121,16 +125,13 @@ class ParamsForm(QWidget):
         layout.addRow(label, row)
         self.fields[name], self._resets[name] = field, reset
 
-    def _default(self, name: str) -> Any:
-        return self._defaults.get(name)
-
     def _tooltip(self, name: str) -> str:
         row = self._rows[name]
         limits = f" ({row.range}{' ' + row.unit if row.unit else ''})" if row.range else ""
-        return f"{row.description}{limits}\nDefault: {keyword_text(self._default(name))}. Name: {name}"
+        return f"{row.description}{limits}\nDefault: {keyword_text(self.default(name))}. Name: {name}"
 
     def _reset_one(self, name: str) -> None:
-        self.fields[name].set_value(self._default(name))
+        self.fields[name].set_value(self.default(name))
         self._edited()
 
     def _edited(self) -> None:
@@ -141,7 +142,7 @@ class ParamsForm(QWidget):
         wrong = self.problems()
         for name, field in self.fields.items():
             field.describe(_readable(name), self._tooltip(name), wrong.get(name, ""))
-            value, default = field.value(), self._default(name)
+            value, default = field.value(), self.default(name)
             self._resets[name].setToolTip(f"Back to the default, {keyword_text(default)}")
             self._resets[name].setVisible(value != default or type(value) is not type(default))
 

@@ -49,12 +49,12 @@ def allow(button: QAbstractButton | QWidget, reason: str, tooltip: str) -> None:
 class Line(QLabel):
     """A wrapped line of text with a state: its colour comes with a sign, never alone."""
 
-    def __init__(self, text: str = "", parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, text: str = "", level: Level = "info") -> None:
+        super().__init__()
         self.setWordWrap(True)
         self.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
-        self.say(text)
+        self.say(text, level)
 
     def say(self, text: str, level: Level = "info") -> None:
         """Show `text`; an empty text hides the line."""
@@ -62,11 +62,8 @@ class Line(QLabel):
         self.setText(SIGNS[level] + text if text else "")
         self.setAccessibleDescription(text)
         self.setStyleSheet(f"color: {COLOURS[level]};" if COLOURS[level] else "")
-        self.setVisible(bool(text))
-
-    def heightForWidth(self, width: int) -> int:
-        """Keep room for every wrapped line."""
-        return super().heightForWidth(width)
+        if not text or self.parent() is not None:  # showing a widget without a parent would open a window
+            self.setVisible(bool(text))
 
     def minimumSizeHint(self) -> QSize:
         """Ask for no width: the line wraps."""

@@ -1,0 +1,288 @@
+"""Which layer feeds the engine, what its axes are, and what is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QLineEdit, QPushButton, QVBoxLayout, QWidget
+
+from napari_recon.core.engine import EngineInfo, InputSpec
+from napari_recon.core.errors import InputError
+from napari_recon.core.stack import ImageStack
+from napari_recon.viewer.layer_input import Problem, check_layer, fits, guess_axes, pixel_size_text, stack_from_layer
+from napari_recon.widgets.fields import FileField
+from napari_recon.widgets.layer_combo import LayerCombo
+from napari_recon.widgets.look import Line, describe
+
+PICTURES = {"image", "labels", "psf"}
+
+
+class DataPanel(QWidget):
+    """The main input in full (layer, axes, pixel size, problems with fixes), further inputs as one row each.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+    info : EngineInfo
+    what : str
+        In words what is asked for, e.g. ``"light-field recording"``.
+    open_sample : callable, optional
+        What the first-run button does.
+
+    Signals
+    -------
+    changed
+        Layer, axes, scale or a further input is another one now.
+    """
+
+    changed = Signal()
+
+    def __init__(
+        self, viewer: Any, info: EngineInfo, what: str = "image", open_sample: Callable[[], None] | None = None
+    ) -> None:
+        super().__init__()
+        self._viewer, self._info = viewer, info
+        self._typed: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
+        self._watched: Any = None
+        self.problems: list[Problem] = []
+        self.combo = LayerCombo(viewer, lambda layer: fits(layer, self.spec), prefer=self._best)
+        describe(self.combo, "Layer", f"The layer that holds the {what}")
+        self.axes_edit = QLineEdit()
+        self.axes_edit.setMaximumWidth(72)
+        describe(self.axes_edit, "Axes", "One letter per dimension, outermost first: T time, C channel, V view, Z, Y, X")
+        self.axes_mark, self.pixel_line = QLabel(), Line()
+        self.welcome = self._make_welcome(what, open_sample)
+        self._problem_column = QVBoxLayout()
+        self._problem_column.setSpacing(2)
+        self._extra_column = QVBoxLayout()
+        self.extras: dict[str, InputRow] = {}
+        self._lay_out()
+        self.axes_edit.textEdited.connect(self._axes_typed)
+        self.combo.layer_changed.connect(self._layer_changed)
+        self.set_engine(info)
+
+    @property
+    def spec(self) -> InputSpec:
+        """The declaration of the main input."""
+        return self._info.inputs[0]
+
+    @property
+    def layer(self) -> Any:
+        """The chosen layer, or None."""
+        return self.combo.layer
+
+    @property
+    def axes(self) -> str:
+        """The axis letters as they stand in the form."""
+        return self.axes_edit.text().upper()
+
+    def set_engine(self, info: EngineInfo) -> None:
+        """Ask for the inputs of another engine; layer and axes stay when they fit."""
+        self._info = info
+        wanted = {spec.name: spec for spec in info.inputs[1:]}
+        for name in [n for n in self.extras if n not in wanted]:
+            row = self.extras.pop(name)
+            row.let_go()
+            row.setParent(None)
+            row.deleteLater()
+        for name, spec in wanted.items():
+            if name not in self.extras:
+                self.extras[name] = row = InputRow(self._viewer, spec)
+                row.changed.connect(self.changed)
+                self._extra_column.addWidget(row)
+        self.combo.refresh()
+        self._judge()
+
+    def reason(self) -> str:
+        """Return why nothing can be run with these data; empty when something can."""
+        if self.layer is None:
+            return "Open data first, or open the sample"
+        return next((p.text for p in self.problems if p.severity == "error"), "")
+
+    def stack(self) -> ImageStack | None:
+        """Return the main input as a lazy stack, None while there is a problem."""
+        if self.reason():
+            return None
+        try:
+            return stack_from_layer(self.layer, self.axes)
+        except InputError as error:
+            self.problems = [Problem(str(error))]
+            self._show_problems()
+            return None
+
+    def inputs(self) -> dict[str, tuple[Any, ...]]:
+        """Return every input that is given, by name, the main one first; empty while there is a problem."""
+        stack = self.stack()
+        if stack is None:
+            return {}
+        extras = {name: row.value() for name, row in self.extras.items()}
+        return {self.spec.name: (stack,), **{name: (value,) for name, value in extras.items() if value is not None}}
+
+    def layers(self) -> tuple[Any, ...]:
+        """Return the chosen layers, the main one first."""
+        rows = [row.layer for row in self.extras.values() if row.layer is not None]
+        return (self.layer, *rows) if self.layer is not None else ()
+
+    def let_go(self) -> None:
+        """Disconnect from the viewer."""
+        self._watch(None)
+        self.combo.let_go()
+        for row in self.extras.values():
+            row.let_go()
+
+    def _best(self, layers: list[Any]) -> Any:
+        """Prefer the active layer, then the newest that has no problem."""
+        active = self._viewer.layers.selection.active
+        order = sorted(layers, key=lambda layer: layer is not active)
+        for layer in [*order[:1], *reversed(order[1:])]:
+            if not any(p.severity == "error" for p in check_layer(layer, self.spec, self._axes_of(layer))):
+                return layer
+        return order[0] if order[0] is active else layers[-1]
+
+    def _axes_of(self, layer: Any) -> str:
+        return self._typed.get(layer) or guess_axes(layer, self.spec)
+
+    def _layer_changed(self) -> None:
+        self._watch(self.layer)
+        self._judge()
+        self.changed.emit()
+
+    def _layer_edited(self, _: Any = None) -> None:
+        self._judge()
+        self.changed.emit()
+
+    def _axes_typed(self, text: str) -> None:
+        if self.layer is not None:
+            self._typed[self.layer] = text.upper()
+        self._judge()
+        self.changed.emit()
+
+    def _watch(self, layer: Any) -> None:
+        for name in ("data", "scale", "translate", "units", "axis_labels"):
+            if self._watched is not None:
+                getattr(self._watched.events, name).disconnect(self._layer_edited)
+            if layer is not None:
+                getattr(layer.events, name).connect(self._layer_edited)
+        self._watched = layer
+
+    def _judge(self) -> None:
+        layer = self.layer
+        self.problems = []
+        if layer is not None:
+            axes = self._axes_of(layer)
+            if axes != self.axes:
+                self.axes_edit.setText(axes)
+            self.problems = check_layer(layer, self.spec, axes)
+        self.welcome.setVisible(layer is None)
+        self._chosen.setVisible(layer is not None)
+        self._show_problems()
+
+    def _show_problems(self) -> None:
+        layer, bad = self.layer, any(p.severity == "error" for p in self.problems)
+        self.axes_mark.setText("" if layer is None else "✕" if bad else "✓")
+        self.axes_mark.setAccessibleName("Axes do not fit" if bad else "Axes fit")
+        self.pixel_line.say("" if layer is None else f"pixel {pixel_size_text(layer, self.axes)}")
+        while (item := self._problem_column.takeAt(0)) is not None:
+            if (old := item.widget()) is not None:
+                old.hide()
+                old.deleteLater()
+        for problem in self.problems:
+            self._problem_column.addWidget(self._problem_row(problem))
+
+    def _problem_row(self, problem: Problem) -> QWidget:
+        row = QWidget()
+        column = QVBoxLayout(row)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(Line(problem.text, problem.severity))
+        if problem.fix_label:
+            button = QPushButton(problem.fix_label)
+            describe(button, problem.fix_label, f"Set the axes to {problem.fix_axes}; the layer stays as it is")
+            button.clicked.connect(lambda: self._fix(problem))
+            column.addWidget(button)
+        return row
+
+    def _fix(self, problem: Problem) -> None:
+        self.axes_edit.setText(problem.fix_axes)
+        self._axes_typed(problem.fix_axes)
+
+    def _make_welcome(self, what: str, open_sample: Callable[[], None] | None) -> QFrame:
+        frame = QFrame()
+        frame.setFrameShape(QFrame.Shape.StyledPanel)
+        column = QVBoxLayout(frame)
+        column.addWidget(Line(f"Drag a {what} into the viewer, or start with the sample."))
+        self.sample_button = QPushButton("&Open sample")
+        describe(self.sample_button, "Open sample", f"Open a small simulated {what}")
+        if open_sample is not None:
+            self.sample_button.clicked.connect(lambda: open_sample())
+        self.sample_button.setVisible(open_sample is not None)
+        column.addWidget(self.sample_button)
+        return frame
+
+    def _lay_out(self) -> None:
+        self._chosen = QWidget()
+        chosen = QVBoxLayout(self._chosen)
+        chosen.setContentsMargins(0, 0, 0, 0)
+        chosen.setSpacing(4)
+        chosen.addWidget(self.combo)
+        row = QHBoxLayout()
+        label = QLabel("A&xes")
+        label.setBuddy(self.axes_edit)
+        for widget in (label, self.axes_edit, self.axes_mark):
+            row.addWidget(widget)
+        row.addWidget(self.pixel_line, 1)
+        chosen.addLayout(row)
+        chosen.addLayout(self._problem_column)
+        chosen.addLayout(self._extra_column)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(self.welcome)
+        column.addWidget(self._chosen)
+
+
+class InputRow(QWidget):
+    """A further input: a layer, a file, or (when optional) nothing."""
+
+    changed = Signal()
+
+    def __init__(self, viewer: Any, spec: InputSpec) -> None:
+        super().__init__()
+        self._spec = spec
+        label = QLabel(spec.name.replace("_", " "))
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(label)
+        tip = f"{spec.description}{'' if spec.required else ' (optional)'}"
+        self.combo: LayerCombo | None = None
+        self.file: FileField | None = None
+        if PICTURES & set(spec.accepts):
+            self.combo = LayerCombo(viewer, lambda layer: fits(layer, spec), none="choose…" if spec.required else "none")
+            describe(self.combo, spec.name, tip)
+            self.combo.layer_changed.connect(self.changed)
+            label.setBuddy(self.combo)
+            row.addWidget(self.combo, 1)
+        else:
+            self.file = FileField(spec.suffixes, None)
+            self.file.describe(spec.name, tip)
+            self.file.changed.connect(self.changed)
+            label.setBuddy(self.file.box)
+            row.addWidget(self.file, 1)
+
+    @property
+    def layer(self) -> Any:
+        """The chosen layer, or None."""
+        return self.combo.layer if self.combo is not None else None
+
+    def value(self) -> Any:
+        """Return an `ImageStack` or a path, or None."""
+        if self.file is not None:
+            return self.file.value()
+        layer = self.layer
+        return None if layer is None else stack_from_layer(layer, guess_axes(layer, self._spec))
+
+    def let_go(self) -> None:
+        """Disconnect from the viewer."""
+        if self.combo is not None:
+            self.combo.let_go()

@@ -1,0 +1,354 @@
+"""EngineDock: the panels of one dock put together. A family's dock is a subclass with a title and a list of methods."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QCloseEvent, QKeySequence, QShortcut
+from qtpy.QtWidgets import (
+    QApplication,
+    QComboBox,
+    QFileDialog,
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QScrollArea,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_recon.core.engine import EngineInfo
+from napari_recon.core.errors import InputError
+from napari_recon.core.errors import describe as describe_error
+from napari_recon.engines import registry
+from napari_recon.viewer.run import Job, RunController, job_title
+from napari_recon.widgets.curve_panel import CurvePanel
+from napari_recon.widgets.data_panel import DataPanel
+from napari_recon.widgets.estimate_line import EstimateLine, result_text
+from napari_recon.widgets.files import FILTER, Settings, read_settings, write_settings
+from napari_recon.widgets.look import bold, describe, guard_wheel
+from napari_recon.widgets.model_panel import ModelPanel
+from napari_recon.widgets.planner import Planner
+from napari_recon.widgets.region_panel import RegionPanel
+from napari_recon.widgets.request import Estimate, Request
+from napari_recon.widgets.run_bar import PREVIEW_KEYS, RUN_KEYS, RunBar
+from napari_recon.widgets.settings_panel import SettingsPanel
+
+
+class EngineDock(QWidget):
+    """Data, model, region, settings and estimate in a scroll area; the run bar below it, always in sight.
+
+    Parameters
+    ----------
+    napari_viewer : napari.viewer.Viewer
+        Anything with its public API (a `ViewerModel` in tests).
+    controller : RunController, optional
+
+    Attributes
+    ----------
+    methods : mapping
+        Engine name -> text in the method menu; the first is the default.
+    what : str
+        The data the dock asks for.
+    sample : tuple of str
+        Plugin and key of the sample that the first-run button opens.
+    preview_size : int
+        Widest preview along y and x, in pixels of the data.
+    preview_params : mapping
+        Engine name -> parameters that make a preview lighter.
+    """
+
+    methods: ClassVar[Mapping[str, str]] = {}
+    what: ClassVar[str] = "image"
+    sample: ClassVar[tuple[str, str] | None] = None
+    preview_size: ClassVar[int] = 64
+    preview_params: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+
+    def __init__(self, napari_viewer: "napari.viewer.Viewer", controller: Any = None) -> None:  # noqa: F821, UP037
+        super().__init__()
+        self.viewer: Any = napari_viewer
+        self.engine = next(iter(self.methods))
+        self.controller = controller or RunController(napari_viewer, parent=self)
+        self.method_combo = QComboBox()
+        describe(self.method_combo, "Method", "How to reconstruct")
+        guard_wheel(self.method_combo)
+        for name, text in self.methods.items():
+            self.method_combo.addItem(text, name)
+            self.method_combo.setItemData(
+                self.method_combo.count() - 1, registry.get(name).info.summary, Qt.ItemDataRole.ToolTipRole
+            )
+        self.data = DataPanel(self.viewer, self.info, self.what, self._open_sample if self.sample else None)
+        self.model, self.region, self.settings = ModelPanel(), RegionPanel(self.viewer), SettingsPanel()
+        self.estimate, self.run_bar, self.curves = EstimateLine(), RunBar(), CurvePanel()
+        self.planner = Planner(parent=self)
+        self._closed = False
+        self._lay_out()
+        self._connect()
+        self._set_method()
+
+    @property
+    def info(self) -> EngineInfo:
+        """What the chosen engine declares."""
+        return registry.get(self.engine).info
+
+    def choose_method(self, engine: str) -> None:
+        """Choose an engine of the method menu."""
+        self.method_combo.setCurrentIndex(self.method_combo.findData(engine))
+        self._set_method()
+
+    def request(self) -> Request | None:
+        """Return what the form asks for, None while something is missing."""
+        inputs = self.data.inputs()
+        if not inputs or self._reason():
+            return None
+        region = self.region
+        return Request(
+            engine=self.engine,
+            inputs=inputs,
+            params=self.settings.values(),
+            boxes=tuple(region.boxes()),
+            time=region.region.time,
+            model=self.model.ref(),
+        )
+
+    def load_settings(self, path: str) -> None:
+        """Show the settings of a file, a recipe or a result.
+
+        Raises
+        ------
+        InputError
+            No settings, or those of another dock's engine, or values that do not fit.
+        """
+        found = read_settings(path)
+        if found.engine not in self.methods:
+            known = ", ".join(self.methods)
+            raise InputError(f"settings of one of {known} were expected, found {found.engine}; open them in its own dock")
+        self.choose_method(found.engine)
+        if found.model and not self.model.choose(found.model):
+            raise InputError(f"the settings name the model {found.model}, which is not here; import or download it first")
+        if refused := self.settings.set_values(found.params):
+            raise InputError(f"{', '.join(refused)} did not fit and kept the default; check them")
+
+    def start_preview(self) -> None:
+        """Reconstruct the centre of the region at the current frame, with lighter settings."""
+        request = self.request()
+        if request is not None and self.controller.state == "idle":
+            lighter = self.preview_params.get(self.engine, {})
+            self._start(request.preview(self.region.current_frame(), self.preview_size, lighter), preview=True)
+
+    def start_run(self) -> None:
+        """Reconstruct everything that is asked for."""
+        request = self.request()
+        if request is not None and self.controller.state == "idle":
+            self.settings.remember(request.model.id if request.model else None)
+            self._start(request, preview=False)
+
+    def closeEvent(self, event: QCloseEvent | None) -> None:
+        """Cancel what runs, remove what was drawn and let go of the viewer."""
+        self.let_go()
+        super().closeEvent(event)
+
+    def let_go(self) -> None:
+        """Stop everything and disconnect; the dock can't be used afterwards."""
+        if self._closed:
+            return
+        self._closed = True
+        self.controller.close()
+        self.planner.close()
+        self.data.let_go()
+        self.model.let_go()
+        self.region.close_layers()
+        self.viewer.events.theme.disconnect(self._theme_changed)
+        for keys in (PREVIEW_KEYS, RUN_KEYS):
+            self.viewer.bind_key(keys, None)
+
+    def _start(self, request: Request, preview: bool) -> None:
+        layers = self.data.layers()
+        jobs = []
+        for box in request.boxes:
+            limited = None if preview or not any(True for _ in box.items()) else box
+            title = job_title(layers[0].name, self.methods[self.engine], limited, preview)
+            jobs.append(Job(lambda b=box: request.plan(b), title=title, parent_layers=layers, preview=preview))
+        self.curves.clear()
+        self.controller.start(jobs)
+
+    def _set_method(self, _: int = 0) -> None:
+        self.engine = self.method_combo.currentData()
+        info = self.info
+        self.method_combo.setToolTip(info.summary)
+        self.data.set_engine(info)
+        self.settings.set_engine(self.engine, registry.get(self.engine).Params)
+        self.model.set_engine(self.engine, info.needs_model)
+        self._model_section.setVisible(info.needs_model != "none")
+        last = self.settings.store.last(self.engine).get("model")
+        if last:
+            self.model.choose(last)
+        self._data_changed()
+
+    def _data_changed(self) -> None:
+        stack = self.data.stack()
+        self.region.set_source(self.data.layer if stack else None, self.data.axes, stack.grid if stack else None)
+        self._ask()
+
+    def _ask(self) -> None:
+        """Plan again, soon; meanwhile say what is missing."""
+        reason = self._reason()
+        self.run_bar.set_reason(reason)
+        request = self.request()
+        if request is None:
+            self.planner.drop()
+            self.estimate.clear()
+            self.region.set_output(None)
+            return
+        self.estimate.wait()
+        refs = self.model.refs()
+        self.planner.request(lambda: request.estimate(refs))
+
+    def _reason(self) -> str:
+        return self.data.reason() or self.model.reason() or self.settings.reason()
+
+    def _planned(self, estimate: Estimate) -> None:
+        plan = estimate.plans[0]
+        name = plan.outputs[0].name
+        self.estimate.show_estimate(estimate)
+        self.model.set_unfit(estimate.unfit)
+        self.region.set_output(plan.whole.get(name), plan.selection.box, result_text(plan))
+        self.run_bar.set_reason("")
+
+    def _not_planned(self, error: Exception) -> None:
+        self.model.set_unfit(getattr(error, "unfit", {}))
+        self.estimate.show_error(str(error))
+        self.region.set_output(None)
+        self.run_bar.set_reason(str(error))
+
+    def _finished(self, result: Any) -> None:
+        if result.error is not None or not result.layers:
+            return
+        if not result.job.preview:
+            self.viewer.layers.selection.active = result.layers[0]
+        self._ask()
+
+    def _copy(self, how: str) -> None:
+        request = self.request()
+        if request is None:
+            self.run_bar.say(self._reason(), "warning")
+            return
+        from napari_recon.jobs import code
+
+        try:
+            text = getattr(code, how)(request.plan(request.boxes[0])[0])
+        except Exception as error:
+            self.run_bar.say(str(describe_error(error)), "error")
+            return
+        QApplication.clipboard().setText(text)
+        self.run_bar.say("Copied to the clipboard", "info")
+
+    def _save_settings(self) -> None:
+        path, _ = QFileDialog.getSaveFileName(self, "Save settings", f"{self.engine}.yaml", "Settings (*.yaml)")
+        if path:
+            model = self.model.card.id if self.model.card else None
+            self._tell(
+                f"Settings saved to {path}", write_settings, path, Settings(self.engine, self.settings.values(), model)
+            )
+
+    def _load_settings(self) -> None:
+        path, _ = QFileDialog.getOpenFileName(self, "Load settings", "", FILTER)
+        if path:
+            self._tell(f"Settings loaded from {path}", self.load_settings, path)
+
+    def _tell(self, done: str, action: Callable[..., None], *args: Any) -> None:
+        try:
+            action(*args)
+        except InputError as error:
+            self.run_bar.say(str(error), "error")
+        else:
+            self.run_bar.say(done)
+
+    def _open_sample(self) -> None:
+        assert self.sample is not None
+        try:
+            self.viewer.open_sample(*self.sample)
+        except Exception as error:
+            self.run_bar.say(str(describe_error(error)), "error")
+
+    def _theme_changed(self, _: Any = None) -> None:
+        from napari.utils.theme import get_theme
+
+        self.curves.set_foreground(get_theme(self.viewer.theme).text.as_hex())
+
+    def _connect(self) -> None:
+        self.method_combo.activated.connect(self._set_method)
+        self.data.changed.connect(self._data_changed)
+        for panel in (self.model, self.region, self.settings):
+            panel.changed.connect(self._ask)
+        for panel in (self.model, self.settings):
+            panel.message.connect(self.run_bar.say)
+        self.planner.ready.connect(self._planned)
+        self.planner.failed.connect(self._not_planned)
+        bar, controller = self.run_bar, self.controller
+        bar.preview.connect(self.start_preview)
+        bar.run.connect(self.start_run)
+        bar.pause.connect(controller.pause)
+        bar.resume.connect(controller.resume)
+        bar.cancel.connect(controller.cancel)
+        bar.copy_python.connect(lambda: self._copy("as_python"))
+        bar.copy_command.connect(lambda: self._copy("as_command"))
+        bar.save_settings.connect(self._save_settings)
+        bar.load_settings.connect(self._load_settings)
+        controller.state_changed.connect(bar.set_state)
+        controller.progressed.connect(bar.set_progress)
+        controller.message.connect(bar.say)
+        controller.offered.connect(bar.offer)
+        controller.metric.connect(self.curves.add)
+        controller.finished.connect(self._finished)
+        self.viewer.events.theme.connect(self._theme_changed)
+        self._theme_changed()
+        for keys, action in ((PREVIEW_KEYS, self.start_preview), (RUN_KEYS, self.start_run)):
+            self.viewer.bind_key(keys, lambda _, a=action: a(), overwrite=True)
+            qt_keys = QKeySequence(keys.replace("-", "+").replace("Control", "Ctrl"))
+            QShortcut(qt_keys, self, context=Qt.ShortcutContext.WidgetWithChildrenShortcut).activated.connect(action)
+
+    def _lay_out(self) -> None:
+        form = QWidget()
+        column = QVBoxLayout(form)
+        column.setContentsMargins(0, 0, 6, 0)
+        column.setSpacing(10)
+        method = QHBoxLayout()
+        label = bold(QLabel("&Method"))
+        label.setBuddy(self.method_combo)
+        method.addWidget(label)
+        method.addWidget(self.method_combo, 1)
+        column.addLayout(method)
+        self._model_section = _section("Model", self.model)
+        for part in (
+            _section("Data", self.data),
+            self._model_section,
+            _section("Region", self.region),
+            _section("Settings", self.settings),
+        ):
+            column.addWidget(part)
+        column.addStretch(1)
+        scroll = QScrollArea()
+        scroll.setWidgetResizable(True)
+        scroll.setFrameShape(QFrame.Shape.NoFrame)
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        scroll.setWidget(form)
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(8, 8, 8, 8)
+        outer.addWidget(scroll, 1)
+        outer.addWidget(self.curves)
+        outer.addWidget(self.estimate)
+        outer.addWidget(self.run_bar)
+        self.scroll, self.form = scroll, form
+
+
+def _section(title: str, panel: QWidget) -> QWidget:
+    section = QWidget()
+    column = QVBoxLayout(section)
+    column.setContentsMargins(0, 0, 0, 0)
+    column.setSpacing(4)
+    column.addWidget(bold(QLabel(title)))
+    column.addWidget(panel)
+    return section

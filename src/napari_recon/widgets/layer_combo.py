@@ -1,0 +1,119 @@
+"""A drop-down of layers that follows the viewer: inserted, removed, reordered, renamed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QComboBox
+
+from napari_recon.widgets.look import guard_wheel
+
+
+class LayerCombo(QComboBox):
+    """Chooses a layer object (names may repeat, so they are never looked up).
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+    accept : callable
+        ``accept(layer) -> bool``: whether a layer is listed.
+    none : str
+        Text of an entry for "no layer"; without it a layer is always chosen when there is one.
+    prefer : callable, optional
+        ``prefer(layers) -> layer``: which one to start with.
+
+    Signals
+    -------
+    layer_changed
+        Another layer (or none) is chosen now.
+    """
+
+    layer_changed = Signal()
+
+    def __init__(
+        self,
+        viewer: Any,
+        accept: Callable[[Any], bool],
+        none: str = "",
+        prefer: Callable[[list[Any]], Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self._viewer, self._accept, self._none, self._prefer = viewer, accept, none, prefer
+        self._layers: list[Any] = []
+        self._named: list[Any] = []
+        self._chosen: Any = None
+        self.setMinimumContentsLength(8)
+        self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        guard_wheel(self)
+        self.activated.connect(self._picked)
+        for event in self._events():
+            event.connect(self._refresh)
+        self._refresh()
+
+    @property
+    def layer(self) -> Any:
+        """The chosen layer, or None."""
+        return self._chosen
+
+    def choose(self, layer: Any) -> None:
+        """Choose a layer of the list (or None)."""
+        if layer is not self._chosen:
+            self._chosen = layer
+            self._show()
+            self.layer_changed.emit()
+
+    def refresh(self) -> None:
+        """List again (what is acceptable changed)."""
+        self._refresh()
+
+    def let_go(self) -> None:
+        """Disconnect from the viewer."""
+        for event in self._events():
+            event.disconnect(self._refresh)
+        self._follow_names([])
+
+    def _events(self) -> list[Any]:
+        events = self._viewer.layers.events
+        return [events.inserted, events.removed, events.reordered]
+
+    def _refresh(self, _: Any = None) -> None:
+        self._layers = [layer for layer in self._viewer.layers if self._accept(layer)]
+        self._follow_names(self._layers)
+        chosen = self._chosen
+        if not any(layer is chosen for layer in self._layers):
+            chosen = None
+        if chosen is None and self._layers and not self._none:
+            chosen = self._prefer(self._layers) if self._prefer else self._layers[-1]
+        changed = chosen is not self._chosen
+        self._chosen = chosen
+        self._show()
+        if changed:
+            self.layer_changed.emit()
+
+    def _follow_names(self, layers: list[Any]) -> None:
+        for layer in self._named:
+            layer.events.name.disconnect(self._renamed)
+        for layer in layers:
+            layer.events.name.connect(self._renamed)
+        self._named = list(layers)
+
+    def _renamed(self, _: Any = None) -> None:
+        self._show()
+
+    def _show(self) -> None:
+        count = Counter(layer.name for layer in self._layers)
+        texts = [f"{la.name} [{i}]" if count[la.name] > 1 else la.name for i, la in enumerate(self._layers)]
+        first = [self._none] if self._none else []
+        self.blockSignals(True)
+        self.clear()
+        self.addItems(first + texts)
+        at = next((i for i, layer in enumerate(self._layers) if layer is self._chosen), None)
+        self.setCurrentIndex(at + len(first) if at is not None else (0 if first else -1))
+        self.blockSignals(False)
+
+    def _picked(self, index: int) -> None:
+        at = index - bool(self._none)
+        self.choose(self._layers[at] if at >= 0 else None)

@@ -1,0 +1,212 @@
+"""The sticky foot of every dock: Preview, Run, a menu, progress with pause and cancel, and the message line."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from qtpy.QtCore import QEvent, QObject, Qt, Signal
+from qtpy.QtWidgets import (
+    QHBoxLayout,
+    QMenu,
+    QPlainTextEdit,
+    QProgressBar,
+    QPushButton,
+    QSizePolicy,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_recon.widgets.look import Level, Line, allow, describe
+
+PREVIEW_KEYS, RUN_KEYS = "Shift-R", "Control-Shift-R"
+
+
+class RunBar(QWidget):
+    """Buttons and read-outs of a run; it knows nothing about engines.
+
+    Signals
+    -------
+    preview, run, pause, resume, cancel, copy_python, copy_command, save_settings, load_settings
+    """
+
+    preview = Signal()
+    run = Signal()
+    pause = Signal()
+    resume = Signal()
+    cancel = Signal()
+    copy_python = Signal()
+    copy_command = Signal()
+    save_settings = Signal()
+    load_settings = Signal()
+
+    def __init__(self, run_text: str = "&Reconstruct") -> None:
+        super().__init__()
+        self._state = "idle"
+        self._reason = ""
+        self._log: list[str] = []
+        self.preview_button = QPushButton("&Preview")
+        self.run_button = QPushButton(run_text)
+        self.run_button.setDefault(True)
+        self.menu_button = QToolButton()
+        self.menu_button.setText("⋯")
+        self.menu_button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        describe(self.menu_button, "More actions", "Copy as Python or as a command, save or load the settings")
+        self.menu_button.setMenu(self._make_menu())
+        self.pause_button = QPushButton("Pa&use")
+        self.cancel_button = QPushButton("&Cancel")
+        self.bar = QProgressBar()
+        self.bar.setTextVisible(False)
+        self.bar.setFixedHeight(8)
+        describe(self.bar, "Progress")
+        self.progress_line = Line()
+        self.message_line = Line()
+        self.message_line.setTextInteractionFlags(Qt.TextInteractionFlag.NoTextInteraction)
+        self.message_line.setCursor(Qt.CursorShape.PointingHandCursor)
+        self.message_line.setToolTip("Click to see every message")
+        self.message_line.installEventFilter(self)
+        self.log_view = QPlainTextEdit()
+        self.log_view.setReadOnly(True)
+        self.log_view.setFixedHeight(96)
+        describe(self.log_view, "Messages")
+        self.log_view.hide()
+        self.offer_button = QPushButton()
+        self.offer_button.hide()
+        self._offer: Any = None
+        self._lay_out()
+        self.offer_button.clicked.connect(self._take_offer)
+        self.preview_button.clicked.connect(self.preview)
+        self.run_button.clicked.connect(self.run)
+        self.pause_button.clicked.connect(self._pause_or_resume)
+        self.cancel_button.clicked.connect(self.cancel)
+        self.set_state("idle")
+
+    def set_reason(self, reason: str) -> None:
+        """Say why nothing can run; empty when it can."""
+        self._reason = reason
+        self._allow()
+
+    def set_state(self, state: str) -> None:
+        """Follow the controller: idle, planning, running, paused or stopping."""
+        self._state = state
+        busy = state != "idle"
+        self._running.setVisible(busy)
+        if state == "planning":
+            self.offer_button.hide()
+        if not busy:
+            self.progress_line.say("")
+        elif self.bar.maximum() != 0 and state == "planning":
+            self.bar.setRange(0, 0)
+        self.pause_button.setText("Res&ume" if state == "paused" else "Pa&use")
+        allow(
+            self.pause_button,
+            "" if state in ("running", "paused") else f"Nothing to pause while {state}",
+            "Go on" if state == "paused" else "Wait; what is done stays",
+        )
+        allow(self.cancel_button, "Already stopping" if state == "stopping" else "", "Stop; what is done stays")
+        self._allow()
+
+    def set_progress(self, progress: Any) -> None:
+        """Show a `ProgressState`."""
+        if progress.fraction is not None:
+            self.bar.setRange(0, 1000)
+            self.bar.setValue(round(1000 * progress.fraction))
+        else:
+            self.bar.setRange(0, 0)
+        self.progress_line.say(progress_text(progress))
+
+    def say(self, text: str, level: Level = "info") -> None:
+        """Show the last message and keep it in the log."""
+        self.message_line.say(text, level)
+        if text:
+            self._log.append(f"{datetime.now():%H:%M:%S}  {text}")
+            self.log_view.setPlainText("\n".join(self._log[-500:]))
+            self.log_view.verticalScrollBar().setValue(self.log_view.verticalScrollBar().maximum())
+
+    def offer(self, offer: Any) -> None:
+        """Show a remedy as a button until it is pressed or the next run starts."""
+        self._offer = offer
+        self.offer_button.setText(offer.label)
+        describe(self.offer_button, offer.label, offer.text)
+        self.offer_button.show()
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """Open or close the log when the message line is clicked."""
+        if watched is self.message_line and event is not None and event.type() == QEvent.Type.MouseButtonRelease:
+            self.log_view.setVisible(self.log_view.isHidden())
+        return False
+
+    def _allow(self) -> None:
+        reason = "A run is going on: cancel it or wait" if self._state != "idle" else self._reason
+        allow(self.preview_button, reason, f"Reconstruct a small part of the current frame ({PREVIEW_KEYS})")
+        allow(self.run_button, reason, f"Reconstruct the whole region ({RUN_KEYS})")
+
+    def _take_offer(self) -> None:
+        self.offer_button.hide()
+        self._offer.action()
+
+    def _pause_or_resume(self) -> None:
+        (self.resume if self._state == "paused" else self.pause).emit()
+
+    def _make_menu(self) -> QMenu:
+        menu = QMenu(self)
+        menu.setToolTipsVisible(True)
+        for text, signal, tip in (
+            ("Copy as &Python", self.copy_python, "The same run as a script, on the clipboard"),
+            ("Copy as &command", self.copy_command, "The same run as a command line, on the clipboard"),
+            ("&Save settings…", self.save_settings, "Write engine, model and parameters to a YAML file"),
+            ("&Load settings…", self.load_settings, "Read them from a settings file, a recipe or a result"),
+        ):
+            action = menu.addAction(text)
+            action.setToolTip(tip)
+            action.triggered.connect(lambda _=False, s=signal: s.emit())
+        return menu
+
+    def _lay_out(self) -> None:
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.preview_button, 1)
+        buttons.addWidget(self.run_button, 2)
+        buttons.addWidget(self.menu_button)
+        controls = QHBoxLayout()
+        controls.setContentsMargins(0, 0, 0, 0)
+        controls.addWidget(self.progress_line, 1)
+        controls.addWidget(self.pause_button)
+        controls.addWidget(self.cancel_button)
+        self._running = QWidget()
+        running = QVBoxLayout(self._running)
+        running.setContentsMargins(0, 0, 0, 0)
+        running.setSpacing(4)
+        running.addWidget(self.bar)
+        running.addLayout(controls)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 4, 0, 0)
+        column.setSpacing(6)
+        column.addLayout(buttons)
+        column.addWidget(self._running)
+        column.addWidget(self.message_line)
+        column.addWidget(self.offer_button)
+        column.addWidget(self.log_view)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
+
+
+def progress_text(progress: Any) -> str:
+    """Return ``"tile 31/64 · 0:24 elapsed · 0:19 left"``."""
+    parts = []
+    if progress.message:
+        parts.append(progress.message)
+    if progress.total:
+        parts.append(f"{progress.unit} {progress.done:g}/{progress.total:g}")
+    parts.append(f"{clock(progress.elapsed_s)} elapsed")
+    if progress.remaining_s is not None:
+        parts.append(f"{clock(progress.remaining_s)} left")
+    if progress.queued:
+        parts.append(f"{len(progress.queued)} waiting")
+    return " · ".join(parts)
+
+
+def clock(seconds: float) -> str:
+    """Return ``0:07``, ``12:34`` or ``1:02:03``."""
+    whole = round(max(0.0, seconds))
+    hours, minutes = whole // 3600, whole // 60 % 60
+    return f"{hours}:{minutes:02d}:{whole % 60:02d}" if hours else f"{minutes}:{whole % 60:02d}"

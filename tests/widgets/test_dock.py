@@ -1,0 +1,224 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from napari.components import ViewerModel
+from qtpy.QtWidgets import QAbstractButton, QApplication, QComboBox, QLineEdit, QWidget
+
+from napari_recon.core.errors import InputError
+from napari_recon.core.provenance import KEY
+from napari_recon.core.region import Box, TimeRange
+from tests.viewer.fake import Fake
+from tests.widgets.conftest import FakeDock, planned, recording
+
+
+def run(dock: FakeDock, qtbot: Any, button: QAbstractButton) -> list[Any]:
+    results: list[Any] = []
+    dock.controller.finished.connect(results.append)
+    button.click()
+    qtbot.waitUntil(lambda: bool(results) and dock.controller.state == "idle", timeout=10000)
+    dock.controller.finished.disconnect(results.append)
+    return results
+
+
+def test_first_run_offers_the_sample_and_says_why_run_is_off(dock: FakeDock) -> None:
+    assert dock.data.welcome.isVisible() and dock.data.sample_button.isVisible()
+    assert not dock.run_bar.run_button.isEnabled()
+    assert "open the sample" in dock.run_bar.run_button.toolTip().lower()
+
+
+def test_reconstruct_makes_a_selected_layer_with_provenance_and_leaves_the_camera(
+    dock: FakeDock, viewer: ViewerModel, qtbot: Any
+) -> None:
+    layer = viewer.add_layer(recording())
+    planned(dock, qtbot)
+    camera = viewer.camera.model_dump()
+    assert dock.run_bar.run_button.isEnabled()
+    (result,) = run(dock, qtbot, dock.run_bar.run_button)
+    assert result.error is None
+    made = viewer.layers[-1]
+    assert made is not layer and made.data.shape == (3, 16, 20)
+    assert viewer.layers.selection.active is made
+    assert made.metadata[KEY]["engine"] == "fake.planes"
+    assert viewer.camera.model_dump() == camera
+
+
+def test_preview_is_the_centre_of_the_current_frame(dock: FakeDock, viewer: ViewerModel, qtbot: Any) -> None:
+    viewer.add_layer(recording((3, 5, 8, 10)))
+    planned(dock, qtbot)
+    viewer.dims.set_current_step(0, 2)
+    (result,) = run(dock, qtbot, dock.run_bar.preview_button)
+    assert (result.plan.selection.time.start, result.plan.selection.time.stop) == (2, 3)
+    assert result.plan.outputs[0].grid.shape == (1, 3, 8, 8)  # 4 pixels of the data, twice as fine
+    run(dock, qtbot, dock.run_bar.preview_button)
+    assert len(viewer.layers) == 2  # the second preview took the place of the first
+
+
+def test_settings_reach_the_run_and_are_remembered(dock: FakeDock, viewer: ViewerModel, qtbot: Any) -> None:
+    viewer.add_layer(recording())
+    dock.settings.set_values({"planes": 2})
+    planned(dock, qtbot)
+    (result,) = run(dock, qtbot, dock.run_bar.run_button)
+    assert result.plan.params["planes"] == 2
+    again = FakeDock(viewer)
+    qtbot.addWidget(again)
+    assert again.settings.values()["planes"] == 2
+    again.let_go()
+
+
+def test_z_counts_output_planes_when_the_data_have_none(dock: FakeDock, viewer: ViewerModel, qtbot: Any) -> None:
+    viewer.add_layer(recording())
+    dock.settings.set_values({"planes": 7})
+    planned(dock, qtbot)
+    row = dock.region.rows["Z"]
+    assert row.isVisible() and row.last.maximum() == 6
+    row.last.setValue(4)
+    row.first.setValue(2)
+    planned(dock, qtbot)
+    (result,) = run(dock, qtbot, dock.run_bar.run_button)
+    assert result.plan.selection.box == Box(z=(2, 5), y=(0, 16), x=(0, 20))
+
+
+def test_time_range_row(dock: FakeDock, viewer: ViewerModel, qtbot: Any) -> None:
+    viewer.add_layer(recording((4, 5, 8, 10)))
+    planned(dock, qtbot)
+    assert not dock.region.rows["Z"].is_whole or dock.region.rows["T"].isVisible()
+    dock.region.rows["T"].last.setValue(1)
+    assert dock.region.region.time == TimeRange(start=0, stop=2)
+    viewer.dims.set_current_step(0, 3)
+    dock.region.frame_button.click()
+    assert dock.region.region.time == TimeRange(start=3, stop=4)
+
+
+def test_cancel_and_pause_buttons(dock: FakeDock, viewer: ViewerModel, qtbot: Any) -> None:
+    viewer.add_layer(recording())
+    dock.settings.set_values({"delay": 0.3, "planes": 30})
+    planned(dock, qtbot)
+    results: list[Any] = []
+    dock.controller.finished.connect(results.append)
+    dock.run_bar.run_button.click()
+    assert not dock.run_bar.run_button.isEnabled() and "going on" in dock.run_bar.run_button.toolTip()
+    qtbot.waitUntil(lambda: dock.controller.state == "running", timeout=5000)
+    dock.run_bar.pause_button.click()
+    assert dock.controller.state == "paused" and "ume" in dock.run_bar.pause_button.text()
+    dock.run_bar.pause_button.click()
+    dock.run_bar.cancel_button.click()
+    qtbot.waitUntil(lambda: bool(results), timeout=2000)
+    assert results[0].partial and dock.run_bar.run_button.isEnabled()
+
+
+def test_metrics_make_a_curve(dock: FakeDock, viewer: ViewerModel, qtbot: Any) -> None:
+    viewer.add_layer(recording())
+    dock.settings.set_values({"previews": 3})
+    planned(dock, qtbot)
+    assert dock.curves.isHidden()
+    run(dock, qtbot, dock.run_bar.run_button)
+    assert dock.curves.isVisible()
+    assert dock.curves.curve("residual") == [(0, 1.0), (1, 0.5), (2, pytest.approx(1 / 3))]
+
+
+def test_failure_is_a_sentence_in_the_message_line(dock: FakeDock, viewer: ViewerModel, qtbot: Any) -> None:
+    viewer.add_layer(recording())
+    dock.settings.set_values({"fail": "memory"})
+    planned(dock, qtbot)
+    run(dock, qtbot, dock.run_bar.run_button)
+    assert "smaller tile_size" in dock.run_bar.message_line.text()
+    assert dock.run_bar.offer_button.isVisible() and dock.run_bar.run_button.isEnabled()
+    dock.settings.set_values({"fail": "none"})
+    with qtbot.waitSignal(dock.controller.finished, timeout=10000):
+        dock.run_bar.offer_button.click()
+
+
+def test_plan_error_blocks_run_with_its_sentence(
+    dock: FakeDock, viewer: ViewerModel, qtbot: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> Any:
+        raise InputError("a field of 20 pixels was expected, found 10; choose a larger recording")
+
+    monkeypatch.setattr(Fake, "outputs_of", refuse)
+    viewer.add_layer(recording())
+    planned(dock, qtbot)
+    assert "choose a larger recording" in dock.estimate.line.text()
+    assert not dock.run_bar.run_button.isEnabled()
+    assert dock.run_bar.run_button.toolTip() in dock.estimate.line.text()
+
+
+def test_invalid_setting_blocks_run(dock: FakeDock, viewer: ViewerModel, qtbot: Any) -> None:
+    viewer.add_layer(recording())
+    planned(dock, qtbot)
+    line = dock.settings.form.fields["planes"].inputs()[0].lineEdit()
+    line.setText("0")
+    line.textEdited.emit("0")
+    assert not dock.run_bar.run_button.isEnabled() and "planes" in dock.run_bar.run_button.toolTip()
+
+
+def test_missing_model_blocks_run_and_says_how_to_get_one(dock: FakeDock, viewer: ViewerModel, qtbot: Any) -> None:
+    viewer.add_layer(recording())
+    assert not dock.model.isVisible()
+    dock.choose_method("fake.net")
+    assert dock.model.isVisible()
+    assert "Import" in dock.run_bar.run_button.toolTip() and not dock.run_bar.run_button.isEnabled()
+
+
+def test_copy_as_python_reaches_the_clipboard(dock: FakeDock, viewer: ViewerModel, qtbot: Any) -> None:
+    viewer.add_layer(recording())
+    planned(dock, qtbot)
+    dock.run_bar.copy_python.emit()
+    text = QApplication.clipboard().text()
+    assert "napari_recon.run" in text and "fake.planes" in text
+    compile(text, "copied", "exec")
+
+
+def test_closing_stops_the_run_and_lets_go_of_the_viewer(viewer: ViewerModel, qtbot: Any) -> None:
+    dock = FakeDock(viewer)
+    qtbot.addWidget(dock)
+    viewer.add_layer(recording())
+    dock.settings.set_values({"delay": 0.3, "planes": 50})
+    planned(dock, qtbot)
+    dock.start_run()
+    qtbot.waitUntil(lambda: dock.controller.state == "running", timeout=5000)
+    dock.close()
+    assert not viewer.keymap
+    viewer.layers.clear()
+    viewer.add_layer(recording(name="later"))
+    viewer.theme = "light"
+    assert dock.data.combo.layer is None or dock.data.combo.layer.name != "later"
+
+
+def test_every_focusable_widget_has_a_name_and_every_disabled_button_a_reason(
+    dock: FakeDock, viewer: ViewerModel, qtbot: Any
+) -> None:
+    for state in ("empty", "loaded"):
+        if state == "loaded":
+            viewer.add_layer(recording((2, 5, 8, 10)))
+            planned(dock, qtbot)
+        for widget in dock.findChildren(QWidget):
+            if not widget.isVisible():
+                continue
+            if isinstance(widget, QAbstractButton) and not widget.isEnabled():
+                assert widget.toolTip(), (state, widget.text())
+            if isinstance(widget, QComboBox | QLineEdit) and widget.focusPolicy() and not widget.focusProxy():
+                name = widget.accessibleName() or widget.parent().accessibleName()
+                assert name, (state, widget)
+
+
+@pytest.mark.parametrize("state", ["empty", "loaded", "running"])
+def test_usable_at_350_pixels(dock: FakeDock, viewer: ViewerModel, qtbot: Any, state: str) -> None:
+    if state != "empty":
+        viewer.add_layer(recording((2, 5, 8, 10), name="a rather long layer name, as acquisition software writes them"))
+        planned(dock, qtbot)
+        dock.region._show_box_rows(True)
+    if state == "running":
+        dock.run_bar.set_state("running")
+        dock.run_bar.say("a message " * 30, "error")
+    dock.settings.form.fields["planes"].set_value(10**15)
+    dock.resize(350, 500)
+    qtbot.wait(20)
+    assert dock.minimumSizeHint().width() <= 350
+    assert dock.width() == 350
+    assert dock.form.width() <= dock.scroll.viewport().width()  # nothing is cut off at the right
+    assert dock.form.minimumSizeHint().width() <= dock.scroll.viewport().width()
+    button = dock.run_bar.run_button
+    assert button.isVisible() and not button.visibleRegion().isEmpty()
+    assert dock.rect().contains(button.mapTo(dock, button.rect().bottomRight()))
