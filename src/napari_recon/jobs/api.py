@@ -12,7 +12,6 @@ from napari_recon.core.events import Event
 from napari_recon.core.params import ParameterInfo, describe_parameters
 from napari_recon.core.plan import Plan
 from napari_recon.core.region import Selection, parse_box, parse_time
-from napari_recon.core.stack import ImageStack
 from napari_recon.core.token import CancelToken
 from napari_recon.engines import registry
 from napari_recon.jobs.outputs import OutputWriter
@@ -203,7 +202,7 @@ def convert(source: str | Path, out: str | Path, axes: str | None = None, voxel_
 
 
 def compare(
-    result: Any, reference: Any, align: str = "none", crop: str | None = None, peak: str | float = "max"
+    result: Any, reference: Any, align: Any = "none", crop: str | None = None, peak: str | float = "max"
 ) -> dict[str, Any]:
     """Return how close a result is to a reference.
 
@@ -225,7 +224,7 @@ def compare(
     """
     from napari_recon.metrics import compare as measured
 
-    found: dict[str, Any] = measured(_array(result), _array(reference), align=align, crop=crop, peak=peak)
+    found: dict[str, Any] = measured(_image(result), _image(reference), align=align, crop=crop, peak=peak)
     return found
 
 
@@ -304,9 +303,10 @@ def _told(events: Any, on_event: Callable[[Event], None]) -> Any:
         yield event
 
 
-def _array(thing: Any) -> Any:
-    if isinstance(thing, str | Path):
-        from napari_recon.io import open_stack
+def _image(thing: Any) -> Any:
+    if not isinstance(thing, str | Path):
+        return thing
+    from napari_recon.io import open_stack
 
-        thing = open_stack(thing, default_axes="ZYX")
-    return thing.read() if isinstance(thing, ImageStack) else thing
+    found = open_stack(thing, default_axes="ZYX")
+    return found if found.grid.axes.endswith("YX") else open_stack(thing, default_axes="YX")

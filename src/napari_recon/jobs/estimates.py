@@ -15,6 +15,7 @@ from napari_recon.core.plan import Plan
 from napari_recon.core.region import Box, Selection, TimeRange
 from napari_recon.core.token import CancelToken
 from napari_recon.engines import registry
+from napari_recon.hub import cache_folder
 
 KEPT = 5
 _warm: set[str] = set()
@@ -105,10 +106,7 @@ def _key(plan: Plan) -> tuple[str, int]:
 
 
 def _store() -> Path:
-    from platformdirs import user_cache_dir
-
-    folder = os.environ.get("NAPARI_RECON_CACHE") or user_cache_dir("napari-recon")
-    return Path(folder) / "throughput.json"
+    return cache_folder() / "throughput.json"
 
 
 def _load() -> dict[str, list[float]]:

@@ -45,7 +45,7 @@ class OutputWriter:
             check_file(Path(recipe_out))
         self._files: dict[str, Any] = {}
         self._pending: dict[str, dict[tuple[Any, ...], PreviewReady]] = {}
-        self._tables: dict[str, list[Any]] = {}
+        self._parts: dict[str, list[Any]] = {}
         self._curves: list[dict[str, Any]] = []
         self._wrote = False
 
@@ -105,8 +105,12 @@ class OutputWriter:
     def _artifact(self, event: ArtifactReady) -> None:
         payload = event.payload
         if event.kind in ("table", "points") and isinstance(payload, list):
-            self._tables.setdefault(event.name, []).extend(payload)
-            payload = self._tables[event.name]
+            self._parts.setdefault(event.name, []).extend(payload)
+            payload = self._parts[event.name]
+        elif event.kind == "report":
+            reports = self._parts.setdefault(event.name, [])
+            reports.append(payload)
+            payload = payload if len(reports) == 1 else list(reports)
         target = self._names.artifact(event.name, artifact_suffix(event.kind, payload))
         write_artifact(target, event.kind, payload)
         self.paths[event.name] = str(target)

@@ -141,10 +141,17 @@ class Result:
 
     def _add_artifact(self, event: ArtifactReady) -> None:
         if event.kind == "report" and isinstance(event.payload, dict):
-            self.report.update(event.payload)
+            self._add_report(event.payload)
         before = self.artifacts.get(event.name)
         joined = isinstance(before, list) and isinstance(event.payload, list)
         self.artifacts[event.name] = [*before, *event.payload] if joined else event.payload  # type: ignore[misc]
+
+    def _add_report(self, payload: dict[str, Any]) -> None:
+        """Keep the latest values at the top; of several reports (one per frame) all are listed under ``frames``."""
+        seen = self.report.pop("frames", None) or ([dict(self.report)] if self.report else [])
+        self.report.update(payload)
+        if seen:
+            self.report["frames"] = [*seen, payload]
 
 
 def collect(events: Iterable[Event], arrays: bool = True) -> Result:
