@@ -129,6 +129,7 @@ def test_artifacts_are_the_shift_table_as_a_plain_tensor_and_a_report() -> None:
     assert np.array_equal(load_psf_shift(artifacts["psf_shift"]).psf_shift, shift.numpy())
     report = artifacts["parameters"]
     assert report["seed"] == 5 and report["upsampling"] == pytest.approx(13 / 3) and report["beads"] == 5
+    assert report["view_pages"] == list(VIEW_ORDERS[13])
 
 
 def test_a_run_with_its_own_table_repeats_the_named_one() -> None:

@@ -65,7 +65,6 @@ class LightField(Engine[LightFieldParams]):
                 tiles=values.frames,
                 memory_bytes=12 * voxels + 2**26,
                 work=8.0 * voxels * len(rig.lit_pages) * values.frames,
-                details={"margin": rig.margin, "view_pages": list(rig.lit_pages)},
             ),
         )
 

@@ -123,7 +123,7 @@ def _report(params: LightFieldParams, rig: Rig, seed: int) -> dict[str, Any]:
         "z_step_um": geometry.z_step_um,
         "na": geometry.na,
         "magnification": geometry.magnification,
-        "view_pages": list(rig.lit_pages),
+        "view_pages": [_page_number(rig, page) for page in rig.lit_pages],
         "margin": rig.margin,
     }
 
