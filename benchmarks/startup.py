@@ -1,6 +1,6 @@
 """Start-up: help, importing, opening the dock; each in fresh processes, the best of several.
 
-    python benchmarks/startup.py          (opening the dock needs a display: scripts/on_display.sh python benchmarks/startup.py)
+scripts/on_display.sh python benchmarks/startup.py
 """
 
 from __future__ import annotations
