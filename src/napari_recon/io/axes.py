@@ -96,8 +96,8 @@ def _named_like(letters: list[str], default: str) -> list[str]:
         for i, axis in zip(unnamed[:extra], free, strict=False):
             letters[i] = axis
         unnamed = unnamed[extra:] if extra <= len(free) else []
-    for i in unnamed:
-        if missing:
+    if len(unnamed) == len(missing) or (extra > 0 and unnamed):
+        for i in unnamed:
             letters[i] = missing.pop(0)
     for axis in [a for a in missing if a in NOT_IN_FILES]:
         pretending = next((a for a in "ZCT" if a in letters and a not in default), None)

@@ -38,6 +38,9 @@ def read_tiff(path: Path, key: str = "") -> Found:
     with reading(path, "TIFF"), _quiet():
         tif = tifffile.TiffFile(path)
         try:
+            if not key and _written_page_by_page(tif):
+                tif.close()
+                tif = tifffile.TiffFile(path, is_shaped=False)
             series = _series(tif, path, key)
             note = _annotation(tif) or {}
             scale, units = _geometry(tif, series)
@@ -77,6 +80,12 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         logger.setLevel(before)
+
+
+def _written_page_by_page(tif: Any) -> bool:
+    """Return whether a script appended equal images one by one, which tifffile takes for as many separate series."""
+    kinds = {(s.kind, tuple(s.shape), str(s.dtype)) for s in tif.series}
+    return len(tif.series) > 1 and len(kinds) == 1 and tif.series[0].kind == "shaped" and tif.series[0].ndim == 2
 
 
 def _series(tif: Any, path: Path, key: str) -> Any:

@@ -54,7 +54,11 @@ class TiffOutput(OutputFile):
                 bigtiff=nbytes > BIG,
                 photometric="minisblack",
                 ome=True,
-                metadata={"axes": "".join(OME_AXES.get(a, a) for a in axes), "Name": spec.name, **_sizes(self._grid)},
+                metadata={
+                    "axes": "".join(OME_AXES.get(a, a) for a in axes),
+                    "Name": "".join(filter(str.isprintable, spec.name)),
+                    **_sizes(self._grid),
+                },
             )
             allocate(self._temporary)
         except BaseException:
