@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from napari_recon.core.params import describe_parameters
+from napari_recon.core.stack import ImageStack
 from napari_recon.engines import registry
 
 REPO = Path(__file__).parent.parent
@@ -60,3 +63,48 @@ def test_blocks_are_replaced_and_the_rest_is_kept(tmp_path: Path) -> None:
 
 def test_bars_do_not_break_a_table() -> None:
     assert generated_blocks.table(["a"], [["x | y"]]) == "| a |\n| --- |\n| x \\| y |"
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the recording that the examples speak of."""
+    from napari_recon import samples
+    from napari_recon.io import open_stack, write_stack
+
+    folder = tmp_path_factory.mktemp("examples")
+    stack = open_stack(samples.path("lightfield.ome.tif"))
+    write_stack(folder / "views.tif", ImageStack(stack.read(t=0), stack.grid.only("VYX"), "views"))
+    return folder
+
+
+def examples(page: str, language: str) -> str:
+    text = (REPO / page).read_text(encoding="utf-8")
+    return "\n".join(re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", ["README.md", "docs/command-line.md"])
+def test_python_examples_run(page: str, work: Path) -> None:
+    code = examples(page, "python")
+    assert "import napari_recon" in code
+    done = subprocess.run([sys.executable, "-c", code], cwd=work, capture_output=True, text=True, timeout=280, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_command_examples_run(work: Path) -> None:
+    """Those that need no checkpoint; the list of commands itself is not an example."""
+    lines = examples("docs/command-line.md", "").splitlines()
+    commands = [line for line in lines if re.match("napari-recon .*(views.tif|simulated|volume.ome)", line)]
+    assert len(commands) >= 6
+    for command in commands:
+        arguments = shlex.split(command)[1:]
+        done = subprocess.run(
+            [sys.executable, "-m", "napari_recon", *arguments],
+            cwd=work,
+            capture_output=True,
+            text=True,
+            timeout=200,
+            check=False,
+        )
+        assert done.returncode == 0, f"{command}: {done.stderr}"
