@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from napari_recon.hub.card import ModelCard, cache_folder
-from napari_recon.hub.catalogue import CheckReport, catalogue, check, find, fits_engine, import_model, remove, resolve
-from napari_recon.hub.fetch import fetch
+from napari_recon.hub.download import fetch
+from napari_recon.hub.menu import CheckReport, catalogue, check, find, fits_engine, import_model, remove, resolve
 from napari_recon.hub.recognise import Recognised, differences
 from napari_recon.hub.state import load_state, sha256
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from napari_recon.metrics.compare import compare, parse_crop
+from napari_recon.metrics.comparison import compare, parse_crop
 from napari_recon.metrics.images import correlation, nrmse, psnr, scale_alignment, ssim
 from napari_recon.metrics.resolution import FourierCorrelation, fourier_ring_correlation
 

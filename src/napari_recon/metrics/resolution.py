@@ -73,7 +73,7 @@ def fourier_ring_correlation(
     number = np.minimum((radius / width + 0.5).astype(int), rings + 1).ravel()
 
     def summed(values: NDArray[Any]) -> NDArray[np.float64]:
-        return np.bincount(number, values.ravel(), rings + 2)[1 : rings + 1]
+        return np.asarray(np.bincount(number, values.ravel(), rings + 2)[1 : rings + 1], dtype=np.float64)
 
     power = np.sqrt(summed(np.abs(fa) ** 2) * summed(np.abs(fb) ** 2))
     shared = summed((fa * fb.conj()).real)

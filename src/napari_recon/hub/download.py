@@ -8,7 +8,7 @@ from pathlib import Path
 
 from napari_recon.core.errors import DownloadError, InputError
 from napari_recon.hub.card import ModelCard, cache_folder
-from napari_recon.hub.catalogue import find, store
+from napari_recon.hub.menu import find, store
 
 Progress = Callable[[int, int], None]
 
