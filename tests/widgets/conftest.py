@@ -24,7 +24,7 @@ class Net(Fake):
 class FakeDock(EngineDock):
     methods: ClassVar[dict[str, str]] = {"fake.planes": "Planes", "fake.net": "Net"}
     what = "light-field recording"
-    sample = ("napari-recon", "light_field")
+    sample = ("napari-recon", "lightfield")
     preview_size = 4
     preview_params: ClassVar[dict[str, Any]] = {"fake.planes": {"previews": 0}}
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from napari._qt.qt_resources import get_stylesheet
 from napari.components import ViewerModel
 from qtpy.QtWidgets import QAbstractButton, QApplication, QComboBox, QLineEdit, QWidget
 
@@ -213,6 +214,7 @@ def test_usable_at_350_pixels(dock: FakeDock, viewer: ViewerModel, qtbot: Any, s
         dock.run_bar.set_state("running")
         dock.run_bar.say("a message " * 30, "error")
     dock.settings.form.fields["planes"].set_value(10**15)
+    dock.setStyleSheet(get_stylesheet("dark"))
     dock.resize(350, 500)
     qtbot.wait(20)
     assert dock.minimumSizeHint().width() <= 350

@@ -11,11 +11,13 @@ from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QLineEdit, QPushButton, 
 
 from napari_recon.core.engine import EngineInfo, InputSpec
 from napari_recon.core.errors import InputError
+from napari_recon.core.grid import SPATIAL
 from napari_recon.core.stack import ImageStack
-from napari_recon.viewer.layer_input import Problem, check_layer, fits, guess_axes, pixel_size_text, stack_from_layer
+from napari_recon.viewer.layer_input import Problem, check_layer, fits, guess_axes, stack_from_layer
 from napari_recon.widgets.fields import FileField
+from napari_recon.widgets.fold import Fold
 from napari_recon.widgets.layer_combo import LayerCombo
-from napari_recon.widgets.look import Line, describe
+from napari_recon.widgets.look import PRIMARY, Line, describe
 
 PICTURES = {"image", "labels", "psf"}
 
@@ -57,7 +59,11 @@ class DataPanel(QWidget):
         self.welcome = self._make_welcome(what, open_sample)
         self._problem_column = QVBoxLayout()
         self._problem_column.setSpacing(2)
-        self._extra_column = QVBoxLayout()
+        self._required_column = QVBoxLayout()
+        optional = QWidget()
+        self._optional_column = QVBoxLayout(optional)
+        self._optional_column.setContentsMargins(0, 0, 0, 0)
+        self.optional = Fold("Optional inputs", optional)
         self.extras: dict[str, InputRow] = {}
         self._lay_out()
         self.axes_edit.textEdited.connect(self._axes_typed)
@@ -92,7 +98,8 @@ class DataPanel(QWidget):
             if name not in self.extras:
                 self.extras[name] = row = InputRow(self._viewer, spec)
                 row.changed.connect(self.changed)
-                self._extra_column.addWidget(row)
+                (self._required_column if spec.required else self._optional_column).addWidget(row)
+        self.optional.setVisible(any(not spec.required for spec in wanted.values()))
         self.combo.refresh()
         self._judge()
 
@@ -184,7 +191,7 @@ class DataPanel(QWidget):
         layer, bad = self.layer, any(p.severity == "error" for p in self.problems)
         self.axes_mark.setText("" if layer is None else "✕" if bad else "✓")
         self.axes_mark.setAccessibleName("Axes do not fit" if bad else "Axes fit")
-        self.pixel_line.say("" if layer is None else f"pixel {pixel_size_text(layer, self.axes)}")
+        self.pixel_line.say("" if layer is None else pixel_text(layer, self.axes))
         while (item := self._problem_column.takeAt(0)) is not None:
             if (old := item.widget()) is not None:
                 old.hide()
@@ -215,6 +222,7 @@ class DataPanel(QWidget):
         column.addWidget(Line(f"Drag a {what} into the viewer, or start with the sample."))
         self.sample_button = QPushButton("&Open sample")
         describe(self.sample_button, "Open sample", f"Open a small simulated {what}")
+        self.sample_button.setStyleSheet(PRIMARY)
         if open_sample is not None:
             self.sample_button.clicked.connect(lambda: open_sample())
         self.sample_button.setVisible(open_sample is not None)
@@ -235,7 +243,8 @@ class DataPanel(QWidget):
         row.addWidget(self.pixel_line, 1)
         chosen.addLayout(row)
         chosen.addLayout(self._problem_column)
-        chosen.addLayout(self._extra_column)
+        chosen.addLayout(self._required_column)
+        chosen.addWidget(self.optional)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.addWidget(self.welcome)
@@ -286,3 +295,15 @@ class InputRow(QWidget):
         """Disconnect from the viewer."""
         if self.combo is not None:
             self.combo.let_go()
+
+
+def pixel_text(layer: Any, axes: str) -> str:
+    """Return the pixel size of a layer in words: ``"pixel 0.3 × 0.1 × 0.1 µm"``."""
+    if len(axes) != layer.ndim:
+        return ""
+    units = {a: str(u) for a, u in zip(axes, layer.units, strict=True) if a in SPATIAL}
+    if not units or "pixel" in units.values():
+        return "no pixel size"
+    names = {"micrometer": "µm", "nanometer": "nm", "millimeter": "mm"}
+    size = " × ".join(f"{s:.3g}" for a, s in zip(axes, layer.scale, strict=True) if a in SPATIAL)
+    return f"pixel {size} {' × '.join(dict.fromkeys(names.get(u, u) for u in units.values()))}"

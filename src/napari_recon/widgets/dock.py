@@ -216,6 +216,7 @@ class EngineDock(QWidget):
         self.model.set_unfit(estimate.unfit)
         self.region.set_output(plan.whole.get(name), plan.selection.box, result_text(plan))
         self.run_bar.set_reason("")
+        self.run_bar.hint("Preview shows the centre of the current frame first; draw a box to look elsewhere.")
 
     def _not_planned(self, error: Exception) -> None:
         self.model.set_unfit(getattr(error, "unfit", {}))
@@ -313,7 +314,7 @@ class EngineDock(QWidget):
     def _lay_out(self) -> None:
         form = QWidget()
         column = QVBoxLayout(form)
-        column.setContentsMargins(0, 0, 6, 0)
+        column.setContentsMargins(0, 0, 4, 0)
         column.setSpacing(10)
         method = QHBoxLayout()
         label = bold(QLabel("&Method"))

@@ -28,6 +28,9 @@ from napari_recon.widgets.fields import (
 from napari_recon.widgets.fold import Fold
 from napari_recon.widgets.look import small_button
 
+SHORT = {"psf", "otf", "na", "snr", "roi", "sim"}
+"""Words of parameter names that are abbreviations."""
+
 
 class ParamsForm(QWidget):
     """A form for an engine's parameters.
@@ -222,5 +225,5 @@ def _plain(value: Any) -> Any:
 
 
 def _readable(name: str) -> str:
-    words = name.rpartition(".")[2].replace("_", " ")
+    words = " ".join(w.upper() if w in SHORT else w for w in name.rpartition(".")[2].split("_"))
     return words[:1].upper() + words[1:]

@@ -17,7 +17,7 @@ class LightFieldWidget(EngineDock):
         "serenet.refocus": "Refocus",
     }
     what: ClassVar[str] = "light-field recording"
-    sample: ClassVar[tuple[str, str] | None] = ("napari-recon", "light_field")
+    sample: ClassVar[tuple[str, str] | None] = ("napari-recon", "lightfield")
     preview_size: ClassVar[int] = 63
     preview_params: ClassVar[Mapping[str, Mapping[str, Any]]] = {"deconvolution.lightfield_rl": {"iterations": 6}}
 

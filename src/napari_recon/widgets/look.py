@@ -14,6 +14,10 @@ COLOURS: dict[Level, str] = {"info": "", "good": "#009e73", "warning": "#d98200"
 SIGNS: dict[Level, str] = {"info": "", "good": "✓ ", "warning": "⚠ ", "error": "✕ "}
 
 
+PRIMARY = "QPushButton:enabled {background-color: #0072b2; color: white; font-weight: bold;}"
+"""For the one button that is the obvious next step."""
+
+
 class WheelGuard(QObject):
     """Lets a wheel turn scroll the panel instead of changing a box that is not focused."""
 

@@ -31,11 +31,11 @@ class RangeRow(QWidget):
             describe(box, f"{which} {WORDS[axis]}", f"{which} {WORDS[axis]}, counted from 0")
             box.setButtonSymbols(QSpinBox.ButtonSymbols.NoButtons)
             box.setKeyboardTracking(False)
-            box.setMinimumWidth(44)
-            box.setMaximumWidth(64)
+            box.setFixedWidth(62)
             guard_wheel(box)
             box.valueChanged.connect(self._typed)
         describe(self.slider, f"Range of {WORDS[axis]}s", f"Drag an end, or the bar, to choose {WORDS[axis]}s")
+        self.slider.setMinimumWidth(60)
         guard_wheel(self.slider)
         self.slider.valueChanged.connect(self._slid)
         self.all = small_button("↔", f"All {WORDS[axis]}s", f"All {WORDS[axis]}s")
@@ -119,7 +119,7 @@ class RegionPanel(QWidget):
         self._axes = ""
         self.whole_button, self.box_button = QRadioButton("&Whole field"), QRadioButton("&Box")
         self.draw_button, self.view_button = QPushButton("&Draw"), QPushButton("From &view")
-        self.frame_button = QPushButton("Current frame")
+        self.frame_button = QPushButton("&Current frame")
         self.rows = {axis: RangeRow(axis) for axis in "YXZT"}
         self.size_line = Line()
         self._lay_out()
@@ -268,15 +268,18 @@ class RegionPanel(QWidget):
         for widget in (self.whole_button, self.box_button):
             choice.addWidget(widget)
         choice.addStretch(1)
-        for button in (self.draw_button, self.view_button):
-            choice.addWidget(button)
+        buttons = QHBoxLayout()
+        buttons.setSpacing(4)
+        for button in (self.draw_button, self.view_button, self.frame_button):
+            buttons.addWidget(button)
+        buttons.addStretch(1)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(4)
         column.addLayout(choice)
+        column.addLayout(buttons)
         for row in self.rows.values():
             column.addWidget(row)
-        column.addWidget(self.frame_button, 0, Qt.AlignmentFlag.AlignRight)
         column.addWidget(self.size_line)
 
 

@@ -13,12 +13,11 @@ from qtpy.QtWidgets import (
     QProgressBar,
     QPushButton,
     QSizePolicy,
-    QToolButton,
     QVBoxLayout,
     QWidget,
 )
 
-from napari_recon.widgets.look import Level, Line, allow, describe
+from napari_recon.widgets.look import PRIMARY, Level, Line, allow, describe
 
 PREVIEW_KEYS, RUN_KEYS = "Shift-R", "Control-Shift-R"
 
@@ -48,10 +47,8 @@ class RunBar(QWidget):
         self._log: list[str] = []
         self.preview_button = QPushButton("&Preview")
         self.run_button = QPushButton(run_text)
-        self.run_button.setDefault(True)
-        self.menu_button = QToolButton()
-        self.menu_button.setText("⋯")
-        self.menu_button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        self.run_button.setStyleSheet(PRIMARY)
+        self.menu_button = QPushButton("&More")
         describe(self.menu_button, "More actions", "Copy as Python or as a command, save or load the settings")
         self.menu_button.setMenu(self._make_menu())
         self.pause_button = QPushButton("Pa&use")
@@ -123,6 +120,11 @@ class RunBar(QWidget):
             self._log.append(f"{datetime.now():%H:%M:%S}  {text}")
             self.log_view.setPlainText("\n".join(self._log[-500:]))
             self.log_view.verticalScrollBar().setValue(self.log_view.verticalScrollBar().maximum())
+
+    def hint(self, text: str) -> None:
+        """Show what could be done next, when nothing else was said yet."""
+        if not self._log:
+            self.message_line.say(text)
 
     def offer(self, offer: Any) -> None:
         """Show a remedy as a button until it is pressed or the next run starts."""
