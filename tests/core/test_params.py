@@ -1,9 +1,9 @@
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import pytest
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from napari_recon.core.errors import InputError
 from napari_recon.core.params import EngineParams, describe_parameters, make_params, param
@@ -52,3 +52,11 @@ def test_wrong_values_are_one_sentence(values: dict[str, object], words: str) ->
 
 def test_ranges_of_mixed_types_are_kept() -> None:
     assert {r.name: r.range for r in describe_parameters(Params)}["iterations"] == ">= 1, <= 500"
+
+
+def test_the_type_of_a_limited_number_is_the_number() -> None:
+    class Limited(EngineParams):
+        steps: Annotated[int, Field(ge=1)] | Literal["auto"] = param("auto", "How many.")
+
+    (row,) = describe_parameters(Limited)
+    assert (row.type, row.range) == ("int | auto", ">= 1")

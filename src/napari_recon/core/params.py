@@ -104,6 +104,8 @@ def choices(annotation: Any) -> tuple[Any, ...]:
 
 
 def _type_names(annotation: Any) -> Iterator[str]:
+    if get_origin(annotation) is Annotated:
+        annotation = get_args(annotation)[0]
     if get_origin(annotation) is Literal:
         yield from (str(value) for value in get_args(annotation))
     elif get_origin(annotation) in (Union, types.UnionType):
