@@ -19,9 +19,8 @@ if TYPE_CHECKING:
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "sd", "params", "params_ema", "net", "network", "weights")
 PREFIXES = ("module.", "_orig_mod.")
-REFUSED = re.compile(
-    r"(?:Unsupported global: GLOBAL|Unsupported class|Trying to call reduce for unrecognized function)\s+(\S+)"
-)
+REFUSED = re.compile(r"(?:GLOBAL|Unsupported class|unrecognized function) ([\w.]+)")
+"""How torch names an object it will not build; its wording differs between versions."""
 
 
 def load_state(model: ModelRef | str | Path) -> dict[str, Tensor]:
@@ -127,8 +126,6 @@ def _is_text(start: bytes) -> bool:
 
 
 def _load_torch(path: Path) -> Any:
-    import pickle
-
     import torch
 
     try:
@@ -136,12 +133,10 @@ def _load_torch(path: Path) -> Any:
     except MemoryError:
         raise
     except Exception as error:
-        text = str(error)
-        refused = REFUSED.search(text)
-        if refused or (isinstance(error, pickle.UnpicklingError) and "Unsupported" in text and "operand" not in text):
-            what = f" ({refused[1]})" if refused else ""
+        refused = REFUSED.search(str(error))
+        if refused:
             raise CheckpointError(
-                f"{path} should hold tensors only, found Python objects that could run code{what}; nothing was executed. "
+                f"{path} should hold tensors only, found Python objects that could run code ({refused[1]}); nothing was executed. "
                 "Save the network's state_dict alone and use that"
             ) from None
         raise CheckpointError(
