@@ -119,3 +119,11 @@ def test_the_wheel_holds_what_it_should(tmp_path: Path) -> None:
     check = [sys.executable, str(REPO / "scripts" / "check_wheel.py"), str(wheel)]
     done = subprocess.run(check, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_sample_that_the_dock_offers_exists(manifest: dict[str, Any]) -> None:
+    pytest.importorskip("qtpy")
+    from napari_recon.widgets.light_field import LightFieldWidget
+
+    offered = LightFieldWidget.sample
+    assert offered in {(manifest["name"], sample["key"]) for sample in manifest["contributions"]["sample_data"]}
