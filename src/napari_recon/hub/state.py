@@ -136,8 +136,8 @@ def _load_torch(path: Path) -> Any:
         refused = REFUSED.search(str(error))
         if refused:
             raise CheckpointError(
-                f"{path} should hold tensors only, found Python objects that could run code ({refused[1]}); nothing was executed. "
-                "Save the network's state_dict alone and use that"
+                f"{path} should hold tensors only, found Python objects that could run code ({refused[1]}); "
+                "nothing was executed. Save the network's state_dict alone and use that"
             ) from None
         raise CheckpointError(
             f"{path} should be a torch checkpoint, found a damaged, truncated or other file; download it again"
