@@ -98,6 +98,7 @@ def _row(row: ParameterInfo) -> tuple[str, ...]:
 
 def _sentence(text: str) -> str:
     text = " ".join(text.split())
+    text = text[:1].upper() + text[1:]
     return text if not text or text.endswith((".", "?", "!")) else f"{text}."
 
 

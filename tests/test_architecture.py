@@ -28,7 +28,7 @@ def name_of(path: Path) -> str:
 
 def loaded_after(code: str) -> set[str]:
     """Return the top-level packages that a fresh interpreter has loaded after running `code`."""
-    tell = "; import sys; print('LOADED', *sorted({name.partition('.')[0] for name in sys.modules}))"
+    tell = "\nimport sys; print('LOADED', *sorted({name.partition('.')[0] for name in sys.modules}))"
     done = subprocess.run([sys.executable, "-c", code + tell], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     return set(done.stdout.rpartition("LOADED")[2].split())
