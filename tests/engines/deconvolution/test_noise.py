@@ -1,0 +1,61 @@
+"""Background and scale from the data alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from napari_recon.engines.deconvolution.noise import counts_scale, estimate_background, reduced_deviance
+
+
+def _scene(rng: np.random.Generator, level: float, read: float = 3.0, clip: bool = False) -> np.ndarray:
+    """Views with bright blobs on half of the field."""
+    y, x = np.mgrid[:40, :50]
+    signal = 200 * np.exp(-((y - 20) ** 2 + (x - 15) ** 2) / 60)
+    views = rng.poisson(np.broadcast_to(signal + level, (20, 40, 50))) + rng.normal(0, read, (20, 40, 50))
+    return np.clip(np.round(views), 0 if clip else None, None).astype(np.float32)
+
+
+@pytest.mark.parametrize("level", [0.0, 5.0, 100.0, 400.0])
+def test_the_background_is_found_without_bias(level: float) -> None:
+    found = estimate_background(_scene(np.random.default_rng(0), level))
+    assert found == pytest.approx(level, abs=0.15 + 0.03 * np.sqrt(level))
+
+
+def test_clipped_read_noise_has_a_mean() -> None:
+    """max(N(0, 3), 0) has the mean 3 / sqrt(2 pi) = 1.2."""
+    assert estimate_background(_scene(np.random.default_rng(1), 0.0, clip=True)) == pytest.approx(1.2, abs=0.15)
+
+
+@settings(max_examples=20, deadline=None)
+@given(factor=st.floats(1e-3, 1e3), offset=st.floats(0, 100), seed=st.integers(0, 5))
+def test_the_background_moves_with_the_data(factor: float, offset: float, seed: int) -> None:
+    views = _scene(np.random.default_rng(seed), 50.0)
+    base = estimate_background(views)
+    assert estimate_background((views * factor + offset).astype(np.float32)) == pytest.approx(
+        base * factor + offset, rel=5e-3, abs=1e-3
+    )
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 2), (3, 2, 9), (49, 4, 4)])
+def test_tiny_views(shape: tuple[int, ...]) -> None:
+    views = np.full(shape, 7.0, np.float32)
+    assert estimate_background(views) == pytest.approx(7.0)
+
+
+def test_counts_are_left_alone_and_other_scales_are_brought_to_counts() -> None:
+    counts = _scene(np.random.default_rng(2), 10.0, clip=True)
+    assert counts_scale(counts) == 1.0
+    assert counts_scale(counts * 1.7) == 1.0
+    unit = counts / counts.max()
+    assert np.quantile(unit, 0.999) * counts_scale(unit) == pytest.approx(500, rel=0.1)
+    assert counts_scale(np.zeros((2, 4, 4), np.float32)) == 1.0
+
+
+def test_the_reduced_deviance_of_poisson_and_read_noise_is_near_one() -> None:
+    rng = np.random.default_rng(3)
+    model = np.full((40, 50, 50), 30.0, np.float32)
+    data = (rng.poisson(model) + rng.normal(0, np.sqrt(5), model.shape)).astype(np.float32)
+    assert reduced_deviance(data, model) == pytest.approx(1.0, abs=0.02)
