@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_recon.core.errors import InputError
+from napari_recon.core.grid import Grid
 
 
 def _pages(text: str) -> tuple[int, ...]:
@@ -37,6 +38,9 @@ VIEW_ORDERS: dict[int, tuple[int, ...]] = {
     ),
 }
 """Nnum -> pages in the channel order of the networks: an outward spiral from the centre, then four axial extremes."""
+
+MICROMETERS = {"micrometer", "micrometre", "um", "\N{MICRO SIGN}m", "micron"}
+"""Names of the unit that the z steps and pixels here are in."""
 
 _NNUM_OF_VIEWS = {len(order): nnum for nnum, order in VIEW_ORDERS.items()}
 
@@ -256,6 +260,21 @@ def centre_of_mass_shift(psf_vzyx: NDArray[Any]) -> NDArray[np.float32]:
     rows, columns = (np.arange(n) - (n - 1) / 2 for n in psf.shape[-2:])
     moments = [np.einsum("vzyx,y->vz", psf, rows), np.einsum("vzyx,x->vz", psf, columns)]
     return np.asarray(np.stack(moments, axis=-1) / total[..., None], dtype=np.float32)
+
+
+def volume_grid(field: Grid, geometry: LightFieldGeometry) -> Grid:
+    """Return the grid (ZYX) of the volume of a light field: the same lateral extent, focus at z = 0.
+
+    Without a calibrated field the z step is given in the field's own unit, so that the proportions are right.
+    """
+    unit = field.unit("Y")
+    y, x = geometry.volume_yx(field.size("Y"), field.size("X"))
+    fine = field.only("YX").resampled({"Y": max(1, y), "X": max(1, x)})
+    step = geometry.z_step_um
+    if unit not in MICROMETERS:
+        step *= abs(fine.step("Y")) / geometry.fine_pixel_um
+    planes = geometry.planes
+    return Grid.of("Z", (planes,), {"Z": step}, {"Z": -(planes // 2) * step}, {"Z": unit}).joined(fine)
 
 
 def load_psf_shift(path_or_id: str | Path) -> LightFieldGeometry:

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 
+from napari_recon.optics.resize import Taps, resize_taps
+
 _STEPS_PER_PIXEL = 2**14
 """Shifts are rounded to this grid (3e-5 px). Together with crops of power-of-two size it makes sampling coordinates exact
 in float32, so a part of the field has the same values whatever part it was computed in."""
@@ -42,6 +44,11 @@ class Refocuser:
         low = self._shift.amin(dim=(0, 1)).floor().to(torch.int64).tolist()
         high = self._shift.amax(dim=(0, 1)).floor().to(torch.int64).tolist()
         self._reach = tuple((int(a), int(b) + 1) for a, b in zip(low, high, strict=True))
+
+    @property
+    def field_yx(self) -> tuple[int, int]:
+        """Light-field pixels of the whole field."""
+        return self._views.shape[-2], self._views.shape[-1]
 
     def part(self, z: tuple[int, int], y: tuple[int, int], x: tuple[int, int]) -> torch.Tensor:
         """Return the refocused planes ``z`` of the light-field pixels ``y``, ``x`` (half-open; may leave the field).
@@ -87,3 +94,48 @@ class Refocuser:
         index = torch.arange(count, dtype=torch.float64, device=shift_vz.device) - first
         position = shift_vz[..., None] + index
         return ((2 * position + 1) / size - 1).to(torch.float32)
+
+
+@torch.inference_mode()
+def combined(
+    refocuser: Refocuser,
+    z: tuple[int, int],
+    y: tuple[int, int],
+    x: tuple[int, int],
+    volume_yx: tuple[int, int],
+    method: str = "mean",
+) -> torch.Tensor:
+    """Return refocused planes with the views combined, resized bilinearly to the fine grid.
+
+    Parameters
+    ----------
+    refocuser : Refocuser
+    z, y, x : (int, int)
+        Part of the volume, half-open.
+    volume_yx : (int, int)
+        Lateral size of the whole volume.
+    method : str
+        ``"mean"``, or ``"geometric"``: ``exp(mean(log(max(view, 0) + 0.001)))``.
+
+    Returns
+    -------
+    torch.Tensor
+        float32, shape (z1 - z0, y1 - y0, x1 - x0).
+    """
+    sizes = refocuser.field_yx
+    taps = [resize_taps(bounds, size, n) for bounds, size, n in zip((y, x), volume_yx, sizes, strict=True)]
+    reads = [t.bounds for t in taps]
+    views = refocuser.part(z, reads[0], reads[1])[0]
+    planes = views.mean(dim=0) if method == "mean" else views.clamp(min=0).add_(1e-3).log_().mean(dim=0).exp_()
+    for dim, tap, read in zip((1, 2), taps, reads, strict=True):
+        planes = resized(planes, dim, tap, read[0])
+    return planes
+
+
+def resized(planes: torch.Tensor, dim: int, taps: Taps, offset: int = 0) -> torch.Tensor:
+    """Resize one axis of (z, y, x); `offset` is the sample number of the first one present."""
+    shape = [1, 1, 1]
+    shape[dim] = -1
+    low, high = (torch.from_numpy(index - offset).to(planes.device) for index in (taps.low, taps.high))
+    weight = torch.from_numpy(taps.weight).to(planes.device).view(shape)
+    return torch.lerp(planes.index_select(dim, low), planes.index_select(dim, high), weight)

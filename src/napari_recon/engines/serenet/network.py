@@ -7,6 +7,7 @@ plain graphs. `streaming` computes the same function plane by plane.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -43,7 +44,7 @@ class LateralUp(nn.Module):
 def _fusion(channels: Sequence[int], ups: Sequence[tuple[int, float]]) -> nn.Sequential:
     """Return convolutions between consecutive `channels`; `ups` are (after how many convolutions, factor)."""
     layers: list[nn.Module] = []
-    for n, (inputs, outputs) in enumerate(zip(channels, channels[1:], strict=False)):
+    for n, (inputs, outputs) in enumerate(pairwise(channels)):
         layers += [LateralUp(factor) for after, factor in ups if after == n]
         layers += [Conv(inputs, outputs), nn.LeakyReLU(NEGATIVE_SLOPE, inplace=True)]
     layers += [LateralUp(factor) for after, factor in ups if after == len(channels) - 1]
@@ -145,7 +146,8 @@ class UNet3d(nn.Module):
             check()
             x = F.interpolate(x, scale_factor=2, mode="trilinear", align_corners=False)
             x = block(torch.cat([x, skip], dim=1))
-        return x[(..., *(slice(a, a + n) for (a, _), n in zip(pads, shape, strict=True)))]
+        z, y, w = (slice(front, front + n) for (front, _), n in zip(pads, shape, strict=True))
+        return x[..., z, y, w]
 
 
 class FSeReNet(nn.Module):

@@ -19,7 +19,12 @@ Chunks = Iterator[torch.Tensor]
 Check = Callable[[], None]
 
 
-def streamed(network: SeReNet | FSeReNet, features: Iterable[torch.Tensor], pads: tuple[int, int] | None = None) -> Chunks:
+def streamed(
+    network: SeReNet | FSeReNet,
+    features: Iterable[torch.Tensor],
+    pads: tuple[int, int] = (0, 0),
+    check: Check = lambda: None,
+) -> Chunks:
     """Yield the network's output before the final resize, in chunks of planes.
 
     Parameters
@@ -29,8 +34,10 @@ def streamed(network: SeReNet | FSeReNet, features: Iterable[torch.Tensor], pads
     features : iterable of torch.Tensor
         Consecutive chunks of refocused views, (1, views, planes, h, w).
     pads : (int, int), optional
-        Zero planes that F-SeReNet's pooling puts in front of and behind the features; default makes the depth a multiple
-        of four and can only be left out by networks without pooling.
+        Zero planes that F-SeReNet's pooling puts in front of and behind the features; the sum must be a multiple of four.
+        Networks without pooling ignore them.
+    check : callable
+        Called before each convolution; may raise to stop.
 
     Yields
     ------
@@ -40,22 +47,23 @@ def streamed(network: SeReNet | FSeReNet, features: Iterable[torch.Tensor], pads
     chunks = iter(features)
     for layer in network.fusion:
         if isinstance(layer, Conv):
-            chunks = convolved(chunks, layer)
+            chunks = convolved(chunks, layer, check)
         elif isinstance(layer, LateralUp):
             chunks = map(layer, chunks)
     if isinstance(network, FSeReNet):
-        chunks = _unet(chunks, network.decoder, pads or (0, 0))
+        chunks = _unet(chunks, network.decoder, pads, check)
         for layer in network.final_conv:
             if isinstance(layer, Conv):
-                chunks = convolved(chunks, layer)
+                chunks = convolved(chunks, layer, check)
     return chunks
 
 
-def convolved(chunks: Chunks, layer: Conv) -> Chunks:
+def convolved(chunks: Chunks, layer: Conv, check: Check = lambda: None) -> Chunks:
     """Convolve and activate; zero planes lie before the first and behind the last chunk."""
     weight = layer.weight.contiguous(memory_format=torch.channels_last_3d)
     kept: torch.Tensor | None = None
     for chunk in chunks:
+        check()
         kept = torch.cat([_zero_plane(chunk) if kept is None else kept, chunk], dim=2)
         if kept.shape[2] > 2:
             yield _conv(kept, weight, layer.bias)
@@ -72,28 +80,29 @@ def _conv(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> t
     if _use_onednn(x):
         y = torch.mkldnn_convolution(x, weight, bias, (0, 1, 1), (1, 1, 1), (1, 1, 1), 1)
     else:
-        y = F.conv3d(x, weight, bias, padding=(0, 1, 1))
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            y = F.conv3d(x, weight, bias, padding=(0, 1, 1))
     return F.leaky_relu_(y, NEGATIVE_SLOPE)
 
 
 def _use_onednn(x: torch.Tensor) -> bool:
     """Whether to name oneDNN: left to choose, torch takes a 10 times slower loop for few channels and planes."""
-    return x.device.type == "cpu" and x.dtype == torch.float32 and torch.backends.mkldnn.is_available()
+    return x.device.type == "cpu" and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
 
 
-def _unet(chunks: Chunks, unet: UNet3d, pads: tuple[int, int]) -> Chunks:
+def _unet(chunks: Chunks, unet: UNet3d, pads: tuple[int, int], check: Check) -> Chunks:
     front, behind = pads
     chunks = padded(chunks, front, behind)
     skips: list[Chunks] = []
     for block in unet.down_layers:
-        chunks, skip = tee(convolved(chunks, block.conv[0]))  # type: ignore[index, arg-type]
+        chunks, skip = tee(convolved(chunks, block.conv[0], check))  # type: ignore[index, arg-type]
         skips.append(skip)
         chunks = (F.max_pool3d(pair, 2) for pair in in_multiples(chunks, 2))
     first, *others = unet.up_layers
-    chunks = convolved(chunks, first.conv[0])  # type: ignore[index, arg-type]
+    chunks = convolved(chunks, first.conv[0], check)  # type: ignore[index, arg-type]
     for block, skip in zip(others, reversed(skips), strict=True):
         joined = (torch.cat(pair, dim=1) for pair in aligned(doubled(chunks), skip))
-        chunks = convolved(joined, block.conv[0])  # type: ignore[index, arg-type]
+        chunks = convolved(joined, block.conv[0], check)  # type: ignore[index, arg-type]
     return trimmed(chunks, front, behind)
 
 

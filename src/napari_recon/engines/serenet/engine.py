@@ -1,0 +1,206 @@
+"""The engines `serenet.reconstruct` and `serenet.refocus`: what they declare and plan. No torch until they run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from napari_recon.core.compute import Compute
+from napari_recon.core.engine import EngineInfo, InputSpec, OutputInfo
+from napari_recon.core.errors import CheckpointError, InputError
+from napari_recon.core.events import Event
+from napari_recon.core.frames import Frame, FrameEngine, Refs
+from napari_recon.core.grid import Grid
+from napari_recon.core.plan import ModelRef, OutputSpec, Plan, Resources
+from napari_recon.core.region import Box
+from napari_recon.core.token import CancelToken
+from napari_recon.engines.serenet.checkpoint import DEFAULTS
+from napari_recon.engines.serenet.compat import DEFAULT_TILE, check_tiles
+from napari_recon.engines.serenet.layout import HALO_YX, HALO_Z, NetworkField, bounds_of, tiles_of
+from napari_recon.engines.serenet.params import RefocusParams, SerenetParams
+from napari_recon.optics.lightfield_geometry import (
+    MICROMETERS,
+    LightFieldGeometry,
+    load_psf_shift,
+    page_indices,
+    volume_grid,
+)
+
+_VIEWS = InputSpec(name="views", axes="VYX", description="the light field, realigned to one page per view")
+_PAPER = "10.1038/s41592-025-02698-z"
+
+
+class Reconstruct(FrameEngine[SerenetParams]):
+    """SeReNet and F-SeReNet: the published or your own weights, exact tiles of any size."""
+
+    Params = SerenetParams
+    info = EngineInfo(
+        name="serenet.reconstruct",
+        kind="reconstruct",
+        title="SeReNet (light field)",
+        summary="Volume from a light field with a trained SeReNet or F-SeReNet network",
+        inputs=(_VIEWS,),
+        outputs=(OutputInfo(name="volume", axes="ZYX", description="the volume on the fine grid"),),
+        needs_model="required",
+        halo=(
+            f"SeReNet {HALO_YX['serenet']} light-field pixels and {HALO_Z['serenet']} planes, "
+            f"F-SeReNet {HALO_YX['fserenet']} and {HALO_Z['fserenet']}, beyond the shift of the views"
+        ),
+        roi_tolerance=1e-5,
+        references=(_PAPER,),
+    )
+
+    def outputs_of(self, refs: Refs, params: SerenetParams, model: ModelRef | None) -> tuple[OutputSpec, ...]:
+        """See `FrameEngine.outputs_of`."""
+        geometry = _geometry_for(params, _network(model))
+        return (_volume_of(refs, geometry),)
+
+    def resources(
+        self,
+        refs: Refs,
+        params: SerenetParams,
+        model: ModelRef | None,
+        box: Box,
+        outputs: tuple[OutputSpec, ...],
+        compute: Compute,
+    ) -> Resources:
+        """See `FrameEngine.resources`. Tiles are counted in light-field pixels."""
+        grid = _main(refs)
+        geometry = _geometry_for(params, _network(model))
+        field = _field(_network(model), geometry, grid.size("Y"), grid.size("X"))
+        if params.compat == "upstream":
+            check_tiles(params.tile_size or DEFAULT_TILE, params.overlap, geometry.scanning)
+        frame_bytes = 4 * (grid.size("V") + geometry.views) * grid.size("Y") * grid.size("X")
+        edge = field.tile(params.tile_size, max(0, compute.memory_bytes - frame_bytes))
+        tiles = tiles_of(box, edge, geometry.upsampling)
+        reads = [[hi - lo for lo, hi in (field.read(0, y), field.read(1, x))] for _, y, x in map(bounds_of, tiles)]
+        kept = 4 * outputs[0].grid.shape[0] * field.volume_yx[0] * field.volume_yx[1] if params.compat == "upstream" else 0
+        return Resources(
+            tile={"y": edge, "x": edge},
+            tiles=len(tiles),
+            memory_bytes=frame_bytes + kept + max(field.memory(y, x) for y, x in reads),
+            work=sum(field.work(tile) for tile in tiles),
+            warnings=_pixel_size_warning(grid, geometry),
+            details={"tile_size": edge, "psf_shift": geometry.name},
+        )
+
+    def process_frame(self, plan: Plan, frame: Frame, index: int, token: CancelToken) -> Iterator[Event]:
+        """See `FrameEngine.process_frame`."""
+        from napari_recon.engines.serenet.pipeline import reconstruct
+
+        params = self.params_of(plan)
+        network = _network(plan.model)
+        geometry = _geometry_for(params, network)
+        views = frame["views"]
+        field = _field(network, geometry, *views.shape[-2:])
+        yield from reconstruct(plan, params, geometry, field, views, index, token)
+
+
+class Refocus(FrameEngine[RefocusParams]):
+    """Shift-and-combine refocusing: no model, seconds, the baseline of everything else."""
+
+    Params = RefocusParams
+    info = EngineInfo(
+        name="serenet.refocus",
+        kind="reconstruct",
+        title="Refocus (light field)",
+        summary="Focal stack from a light field by shifting and averaging its views; needs no model",
+        inputs=(_VIEWS,),
+        outputs=(OutputInfo(name="volume", axes="ZYX", description="the focal stack on the fine grid"),),
+        halo="the largest shift of a view (15 light-field pixels for Nnum 13)",
+        roi_tolerance=1e-5,
+        references=(_PAPER,),
+    )
+
+    def outputs_of(self, refs: Refs, params: RefocusParams, model: ModelRef | None) -> tuple[OutputSpec, ...]:
+        """See `FrameEngine.outputs_of`."""
+        return (_volume_of(refs, load_psf_shift(params.psf_shift).with_planes(params.planes)),)
+
+    def resources(
+        self,
+        refs: Refs,
+        params: RefocusParams,
+        model: ModelRef | None,
+        box: Box,
+        outputs: tuple[OutputSpec, ...],
+        compute: Compute,
+    ) -> Resources:
+        """See `FrameEngine.resources`."""
+        grid = _main(refs)
+        geometry = load_psf_shift(params.psf_shift).with_planes(params.planes)
+        z, y, x = bounds_of(box)
+        pixels = (y[1] - y[0]) * (x[1] - x[0]) / geometry.upsampling**2
+        frame_bytes = 4 * (grid.size("V") + geometry.views) * grid.size("Y") * grid.size("X")
+        per_plane = 4 * pixels * (5 * geometry.views + 3 * geometry.upsampling**2)
+        planes = int(min(16, max(1, min(compute.memory_bytes - frame_bytes, 2**28) // per_plane)))
+        return Resources(
+            tile={"z": planes},
+            tiles=-(-(z[1] - z[0]) // planes),
+            memory_bytes=int(frame_bytes + planes * per_plane),
+            work=20.0 * pixels * geometry.views * (z[1] - z[0]),
+            warnings=_pixel_size_warning(grid, geometry),
+            details={"planes_at_once": planes, "psf_shift": geometry.name},
+        )
+
+    def process_frame(self, plan: Plan, frame: Frame, index: int, token: CancelToken) -> Iterator[Event]:
+        """See `FrameEngine.process_frame`."""
+        from napari_recon.engines.serenet.pipeline import refocus
+
+        params = self.params_of(plan)
+        geometry = load_psf_shift(params.psf_shift).with_planes(params.planes)
+        yield from refocus(plan, params, geometry, frame["views"], token)
+
+
+def _network(model: ModelRef | None) -> ModelRef:
+    if model is None or model.architecture not in DEFAULTS:
+        found = "none" if model is None else f"{model.id} ({model.architecture or 'not recognised'})"
+        raise CheckpointError(
+            f"serenet.reconstruct needs a model of architecture {' or '.join(DEFAULTS)}, found {found}; choose another"
+        )
+    return model
+
+
+def _geometry_for(params: SerenetParams, model: ModelRef) -> LightFieldGeometry:
+    views = int({**DEFAULTS[model.architecture], **model.options}["views"])
+    name = params.psf_shift
+    if name == "auto":
+        name = "geometric-15" if views == 81 else "geometric-13"
+    geometry = load_psf_shift(name)
+    if geometry.views != views:
+        raise InputError(
+            f"model {model.id} takes {views} views, psf_shift {geometry.name} describes {geometry.views}; choose the "
+            "psf_shift of the microscope the model was trained for, or psf_shift=auto"
+        )
+    return geometry.with_planes(params.planes)
+
+
+def _field(model: ModelRef, geometry: LightFieldGeometry, h: int, w: int) -> NetworkField:
+    options = {**DEFAULTS[model.architecture], **model.options}
+    return NetworkField(
+        architecture=model.architecture,
+        factor=round(2 * options["second_up"]),
+        planes=geometry.planes,
+        field_yx=(h, w),
+        volume_yx=geometry.volume_yx(h, w),
+    )
+
+
+def _main(refs: Refs) -> Grid:
+    grid = refs["views"][0].grid
+    assert grid is not None  # checked by the base class
+    return grid
+
+
+def _volume_of(refs: Refs, geometry: LightFieldGeometry) -> OutputSpec:
+    grid = _main(refs)
+    page_indices(grid.size("V"), geometry.views, geometry.nnum)
+    return OutputSpec(name="volume", grid=volume_grid(grid, geometry))
+
+
+def _pixel_size_warning(grid: Grid, geometry: LightFieldGeometry) -> tuple[str, ...]:
+    expected, found = geometry.fine_pixel_um * geometry.upsampling, abs(grid.step("Y"))
+    if grid.unit("Y") not in MICROMETERS or abs(found / expected - 1) < 0.05:
+        return ()
+    return (
+        f"the light-field pixel is {found:.4g} um in the data, psf_shift {geometry.name} belongs to {expected:.4g} um; "
+        "depths and sharpness are right only for the microscope the psf_shift describes",
+    )

@@ -1,0 +1,140 @@
+"""Which part of the light field a part of the volume needs, and how a volume is cut into tiles. No torch.
+
+Three lateral grids: light-field pixels; the network's buffer, an integer factor finer; the volume, into which the buffer
+is resized bilinearly. Axis bounds are half-open.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from napari_recon.core.region import Box
+from napari_recon.optics.resize import Bounds, Taps, resize_taps
+
+HALO_YX = {"serenet": 9, "fserenet": 12}
+"""Light-field pixels around a tile that its network looks at."""
+HALO_Z = {"serenet": 9, "fserenet": 24}
+"""Planes around a slab that its network looks at."""
+LARGEST_READ = 160
+"""Edge of an automatic tile with halo, in light-field pixels: beyond it layers leave the cache and blocks arrive late."""
+_FLOATS_PER_PIXEL = {"serenet": 700, "fserenet": 1000}
+_FLOATS_KEPT = {"serenet": 0, "fserenet": 6000}
+_OPERATIONS = {"serenet": 531_000.0, "fserenet": 670_000.0}
+
+
+@dataclass(frozen=True)
+class NetworkField:
+    """A light field, its volume, and the network between them.
+
+    Attributes
+    ----------
+    architecture : str
+        ``serenet`` or ``fserenet``.
+    factor : int
+        Buffer samples per light-field pixel.
+    planes : int
+    field_yx, volume_yx : (int, int)
+        Light-field pixels and fine pixels of the whole field.
+    """
+
+    architecture: str
+    factor: int
+    planes: int
+    field_yx: tuple[int, int]
+    volume_yx: tuple[int, int]
+
+    def taps(self, axis: int, bounds: Bounds) -> Taps:
+        """Return the final resize of volume samples `bounds` along lateral axis 0 (y) or 1 (x)."""
+        return resize_taps(bounds, self.volume_yx[axis], self.field_yx[axis] * self.factor)
+
+    def read(self, axis: int, bounds: Bounds) -> Bounds:
+        """Return the light-field pixels to compute for volume samples `bounds`, halo included."""
+        low, high = self.taps(axis, bounds).bounds
+        halo = HALO_YX[self.architecture]
+        first, last = low // self.factor - halo, -(-high // self.factor) + halo
+        return max(0, first), min(self.field_yx[axis], last)
+
+    def read_z(self, bounds: Bounds) -> tuple[Bounds, Bounds]:
+        """Return the planes to compute for planes `bounds`, and the zero planes in front and behind (for pooling)."""
+        halo = HALO_Z[self.architecture]
+        first, last = max(0, bounds[0] - halo), min(self.planes, bounds[1] + halo)
+        if self.architecture != "fserenet":
+            return (first, last), (0, 0)
+        missing = -self.planes % 4
+        front = missing // 2
+        first = max(0, (first + front) // 4 * 4 - front)
+        last = min(self.planes, -(-(last + front) // 4) * 4 - front)
+        return (first, last), (front if first == 0 else 0, missing - front if last == self.planes else 0)
+
+    def work(self, box: Box) -> float:
+        """Return the floating-point operations of one block."""
+        z, y, x = bounds_of(box)
+        depth = self.read_z(z)[0]
+        pixels = math.prod(hi - lo for lo, hi in (self.read(0, y), self.read(1, x)))
+        return _OPERATIONS[self.architecture] * pixels * (depth[1] - depth[0])
+
+    def memory(self, read_y: int, read_x: int) -> int:
+        """Return the bytes that one block of ``read_y x read_x`` light-field pixels occupies while it is computed."""
+        pixels = read_y * read_x
+        floats = _FLOATS_PER_PIXEL[self.architecture] * (planes_at_once(pixels) + 2) + _FLOATS_KEPT[self.architecture]
+        return 4 * pixels * floats
+
+    def tile(self, tile_size: int, memory_bytes: int) -> int:
+        """Return the edge of a tile in light-field pixels; `tile_size` 0 chooses it."""
+        halo = HALO_YX[self.architecture]
+        if tile_size:
+            return tile_size
+        edge = LARGEST_READ - 2 * halo
+        while edge > 9 and self.memory(edge + 2 * halo, edge + 2 * halo) > memory_bytes:
+            edge -= 3
+        return edge
+
+
+def planes_at_once(pixels: int, device: str = "cpu") -> int:
+    """Return how many planes of `pixels` light-field pixels go through the network together."""
+    return int(np.clip(8000 // pixels, 1, 8)) if device == "cpu" else int(np.clip(200_000 // pixels, 4, 64))
+
+
+def bounds_of(box: Box) -> tuple[Bounds, Bounds, Bounds]:
+    """Return the z, y and x bounds of a box in which all three are filled."""
+    found: dict[str, Any] = dict(box.items())
+    return found["Z"], found["Y"], found["X"]
+
+
+def tiles_of(box: Box, edge: int, upsampling: float) -> list[Box]:
+    """Cut a box of the volume into even tiles of at most `edge` light-field pixels, the central one first."""
+    z, y, x = bounds_of(box)
+    step = max(1, round(edge * upsampling))
+    pieces = [Box(z=z, y=a, x=b) for a in _even(y, step) for b in _even(x, step)]
+    return sorted(pieces, key=lambda piece: _distance(piece, box))
+
+
+def first_look(box: Box, upsampling: float) -> Box:
+    """Return a small block in the middle of a box, to be shown before large tiles are done."""
+    z, y, x = bounds_of(box)
+    edge = round(21 * upsampling)
+    return Box(z=_middle(z, 17), y=_middle(y, edge), x=_middle(x, edge))
+
+
+def _even(bounds: Bounds, step: int) -> list[Bounds]:
+    low, high = bounds
+    count = -(-(high - low) // step)
+    edges = [low + (high - low) * n // count for n in range(count + 1)]
+    return list(pairwise(edges))
+
+
+def _middle(bounds: Bounds, size: int) -> Bounds:
+    low, high = bounds
+    if high - low <= size:
+        return bounds
+    start = (low + high - size) // 2
+    return start, start + size
+
+
+def _distance(piece: Box, box: Box) -> float:
+    return sum((sum(a) - sum(b)) ** 2 for a, b in zip(bounds_of(piece), bounds_of(box), strict=True))
