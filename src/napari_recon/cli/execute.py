@@ -37,7 +37,7 @@ def carry_out(
     with interruptible() as token:
         result = collect(shown(writer.through(events(token)), plan.engine, quiet), arrays=False)
     result.paths = writer.paths
-    values = report(plan, result, time.perf_counter() - started)
+    values = report(plan, result, writer, time.perf_counter() - started)
     if as_json:
         typer.echo(dumps(values))
     elif not quiet:
@@ -73,16 +73,13 @@ def interruptible() -> Iterator[CancelToken]:
             signal.signal(number, handler)
 
 
-def report(plan: Plan, result: Result, seconds: float) -> dict[str, Any]:
+def report(plan: Plan, result: Result, writer: OutputWriter, seconds: float) -> dict[str, Any]:
     """Return the JSON object of a run."""
-    written = [name for name in result.paths if name in result.specs]
-    models = [name for name in result.artifacts if name in result.paths]
-    first = next(iter(written or models), None)
-    main = result.specs.get(first or "") or next(iter(plan.outputs), None)
+    spec = result.specs.get(writer.main or "")
     return {
-        "result": result.paths.get(first) if first else None,
-        "outputs": dict(result.paths),
-        **(grid_values(main.grid, main.dtype) if main is not None else dict.fromkeys(_GRID)),
+        "result": writer.paths.get(writer.main or ""),
+        "outputs": dict(writer.paths),
+        **(grid_values(spec.grid, spec.dtype) if spec is not None else dict.fromkeys(_GRID)),
         "seconds": round(seconds, 3),
         "peak_memory_bytes": peak_memory_bytes(plan.compute.device),
         "device": plan.compute.device,

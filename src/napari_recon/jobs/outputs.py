@@ -17,7 +17,7 @@ Place = tuple[slice, ...]
 
 
 class OutputWriter:
-    """Writes what a run says; `paths` tells where.
+    """Writes what a run says; `paths` tells where, `main` which of them is the one that was asked for.
 
     Parameters
     ----------
@@ -38,6 +38,7 @@ class OutputWriter:
 
     def __init__(self, out: str | Path, plan: Plan, recipe_out: str | Path | None = None, only_model: bool = False) -> None:
         self.paths: dict[str, str] = {}
+        self.main: str | None = None
         self._plan, self._recipe_out, self._only_model = plan, recipe_out, only_model
         self._names = Names(out, plan, only_model)
         self._names.check()
@@ -114,6 +115,8 @@ class OutputWriter:
         target = self._names.artifact(event.name, artifact_suffix(event.kind, payload))
         write_artifact(target, event.kind, payload)
         self.paths[event.name] = str(target)
+        if self._only_model and event.kind == "model":
+            self.main = self.main or event.name
 
     def _finish(self, provenance: dict[str, Any], partial: bool) -> None:
         for output in self._pending:
@@ -126,6 +129,7 @@ class OutputWriter:
             file.finish(provenance)
             del self._files[output]
             self.paths[output] = str(self._names.output(output))
+            self.main = self.main or output
         if self._curves:
             target = self._names.artifact("metrics", ".csv")
             write_table(target, self._curves)
