@@ -8,6 +8,8 @@ import pytest
 
 from napari_recon.hub import menu, recognise
 
+PUBLISHED = list(recognise.RECOGNISERS)
+
 
 @pytest.fixture(autouse=True)
 def only_the_toy_network(monkeypatch, tmp_path):
@@ -36,3 +38,9 @@ def checkpoint(tmp_path, state):
     path = tmp_path / "epoch-800.pth"
     torch.save({"model": {"name": "toynet", "args": {"views": 9}, "sd": state}, "optimizer": {"sd": {"state": {}}}}, path)
     return path
+
+
+@pytest.fixture
+def all_recognisers(only_the_toy_network, monkeypatch):
+    """The recognisers of the real engines instead of the toy's."""
+    monkeypatch.setattr(recognise, "RECOGNISERS", PUBLISHED)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -205,6 +206,22 @@ def test_missing_libraries_name_the_extra(tmp_path, monkeypatch):
             open_stack(tmp_path / name)
     with pytest.raises(InputError, match="mrcfile"):
         write_stack(tmp_path / "b.mrc", ImageStack(PIXELS, GRID))
+
+
+def test_vendor_formats_come_through_bioio(tmp_path, monkeypatch):
+    (tmp_path / "a.nd2").write_bytes(b"x")
+    sizes = SimpleNamespace(Z=0.3, Y=0.1, X=0.1)
+    image = SimpleNamespace(dask_data=PIXELS[None, None], physical_pixel_sizes=sizes, time_interval=None)
+    monkeypatch.setitem(sys.modules, "bioio", SimpleNamespace(BioImage=lambda path: image))
+    stack = open_stack(tmp_path / "a.nd2")
+    assert (stack.grid.axes, stack.grid.scale, stack.grid.units[0]) == ("ZYX", (0.3, 0.1, 0.1), "micrometer")
+
+    def no_plugin(path):
+        raise RuntimeError("no plugin supports this file")
+
+    monkeypatch.setitem(sys.modules, "bioio", SimpleNamespace(BioImage=no_plugin))
+    with pytest.raises(InputError, match="pip install bioio-nd2"):
+        open_stack(tmp_path / "a.nd2")
 
 
 def test_declared_inputs_open_as_declared(tmp_path):

@@ -105,6 +105,8 @@ def test_voxel_size_argument_wins_and_is_checked(tmp_path):
     assert stack.grid.units == ("micrometer", "micrometer", "pixel")
     with pytest.raises(InputError, match="above 0"):
         open_stack(tmp_path / "a.tif", axes="ZYX", voxel_size_um={"z": 0})
+    with pytest.raises(InputError, match="per axis z, y or x"):
+        open_stack(tmp_path / "a.tif", axes="ZYX", voxel_size_um={"t": 1})
 
 
 @pytest.mark.parametrize(

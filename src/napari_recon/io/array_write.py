@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from pathlib import Path
 from typing import Any
@@ -71,10 +72,13 @@ class ArrayOutput(OutputFile):
 
             savemat(path, {name: self._array, "axes": grid.axes}, do_compression=True)
         elif self._suffix in (".h5", ".hdf5"):
-            with optional("h5py", path).File(path, "w") as file:
+            # HDF5 crashes the process when its disk runs full, so the file is made in memory first.
+            buffer = io.BytesIO()
+            with optional("h5py", path).File(buffer, "w") as file:
                 data = file.create_dataset(name, data=self._array, compression="gzip", compression_opts=1)
                 data.attrs.update({"axes": grid.axes, "scale": grid.scale, "translate": grid.translate})
                 data.attrs["units"] = list(grid.units)
+            path.write_bytes(buffer.getbuffer())
         elif self._suffix == ".mrc":
             self._save_mrc(path)
         else:

@@ -13,7 +13,7 @@ import numpy as np
 
 from napari_recon.core.engine import InputSpec
 from napari_recon.core.errors import InputError
-from napari_recon.core.grid import Grid
+from napari_recon.core.grid import SPATIAL, Grid
 from napari_recon.core.stack import ImageStack
 from napari_recon.io import array_read, omezarr, tiff_read
 from napari_recon.io.axes import name_axes, to_standard_units
@@ -149,7 +149,7 @@ def series_files(path: Path, uri: str | Path) -> list[Path] | None:
     kinds = sorted({suffix_of(p) for p in files})
     if len(kinds) > 1:
         raise InputError(f"{what} should hold one kind of image files, found {', '.join(kinds)}; use a pattern like '*.tif'")
-    return sorted(files, key=lambda p: natural_key(p.name))
+    return sorted(files, key=lambda p: natural_key(str(p)))
 
 
 def _existing(path: Path) -> Path:
@@ -196,6 +196,8 @@ def _stack(
     named = name_axes(found.axes, shape, axes, None if found.exact else default_axes, uri)
     scale, translate, units = to_standard_units(found.scale, found.translate, found.units)
     for axis, size in (voxel_size_um or {}).items():
+        if axis.upper() not in SPATIAL:
+            raise InputError(f"a voxel size is given per axis z, y or x, found {axis!r}; give z=0.3,y=0.1,x=0.1")
         if not (np.isfinite(size) and size > 0):
             raise InputError(f"the voxel size along {axis} should be above 0 um, found {size}; give z=0.3,y=0.1,x=0.1")
         factor = size / scale[axis.upper()] if scale.get(axis.upper()) else 1.0
