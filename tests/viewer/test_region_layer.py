@@ -100,7 +100,7 @@ def test_rectangles_are_clipped_and_refused_outside(scene, qtbot):
 
 
 def test_drawing_needs_y_and_x_on_a_flat_canvas(scene, qtbot):
-    viewer, layer, _, made = scene
+    viewer, _layer, _, made = scene
     told: list = []
     made.availability_changed.connect(lambda ok, reason: told.append((ok, reason)))
     viewer.dims.ndisplay = 3
@@ -114,7 +114,7 @@ def test_drawing_needs_y_and_x_on_a_flat_canvas(scene, qtbot):
 
 
 def test_from_view_takes_what_the_canvas_shows(scene):
-    viewer, layer, region, made = scene
+    _viewer, layer, region, made = scene
     layer.corner_pixels = np.array([[0, 5, 7], [0, 14, 30]])
     assert made.from_view()
     assert region.box == Box(y=(5, 15), x=(7, 31)) and made.boxes() == [region.box]
@@ -124,8 +124,14 @@ def test_from_view_takes_what_the_canvas_shows(scene):
 
 
 def test_the_computed_box_is_outlined_in_2d_and_a_wireframe_in_3d(scene):
-    viewer, layer, region, made = scene
-    grid = Grid.of("ZYX", (7, 80, 120), {"Z": 0.5, "Y": 0.25, "X": 0.25}, {"Z": -1.5, "Y": 2.875, "X": -2.125}, dict.fromkeys("ZYX", "um"))
+    viewer, layer, _region, made = scene
+    grid = Grid.of(
+        "ZYX",
+        (7, 80, 120),
+        {"Z": 0.5, "Y": 0.25, "X": 0.25},
+        {"Z": -1.5, "Y": 2.875, "X": -2.125},
+        dict.fromkeys("ZYX", "um"),
+    )
     made.show_computed(grid, Box(z=(2, 5), y=(4, 12), x=(6, 18)))
     flat = wireframe_of(viewer)
     assert flat.ndim == 2 and flat.bounding_box.visible

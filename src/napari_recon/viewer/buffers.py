@@ -102,6 +102,11 @@ class OutputBuffer:
             before = self._limits[channel]
             self._limits[channel] = limits if before is None else _wider(before, limits)
 
+    def release(self, channel: int) -> None:
+        """Remove what a channel keeps on disk; its layer is gone."""
+        if self._folder:
+            shutil.rmtree(f"{self._folder}/{channel}.zarr", ignore_errors=True)
+
     def take(self, channel: int) -> list[Box]:
         """Return the places written since the last call, and forget them."""
         with self._lock:

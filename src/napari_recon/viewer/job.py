@@ -108,6 +108,16 @@ def main_input(plan: Plan, inputs: Inputs) -> ImageStack | None:
     return things[0] if things and isinstance(things[0], ImageStack) else None
 
 
+def source_layers(inputs: Inputs) -> dict[str, list[dict[str, str]]]:
+    """Return id and name of the layers behind each input, so that "Run again" finds them."""
+    found: dict[str, list[dict[str, str]]] = {}
+    for name, things in inputs.items():
+        stacks = [t for t in things if isinstance(t, ImageStack) and "layer_id" in t.metadata]
+        if stacks:
+            found[name] = [{"id": s.metadata["layer_id"], "name": s.metadata["layer"]} for s in stacks]
+    return found
+
+
 def job_title(layer_name: str, engine_title: str, box: Box | None = None, preview: bool = False) -> str:
     """Return a layer name such as ``"cells · Richardson-Lucy · y 30-100 x 50-120"``."""
     region = " ".join(f"{a.lower()} {lo}-{hi}" for a, (lo, hi) in box.items()) if box is not None else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 _LETTER = {name: letter for letter, name in AXIS_NAMES.items()} | {"channels": "C", "views": "V", "t": "T", "c": "C"}
 _LETTER |= {letter.lower(): letter for letter in AXIS_NAMES}
+PATH = "napari-recon-path"
+"""Key of `Layer.metadata`: the file that "Open with napari-recon" read."""
 _TYPES = {"image": "image", "psf": "image", "labels": "labels", "points": "points"}
 
 
@@ -54,8 +57,8 @@ def guess_axes(layer: Layer, spec: InputSpec) -> str:
 
     Empty when the number of dimensions can't be explained.
     """
-    labelled = "".join(_LETTER.get(str(label).strip().lower(), "?") for label in layer.axis_labels)
-    if "?" not in labelled and len(set(labelled)) == len(labelled) and set(spec.axes) <= set(labelled):
+    labelled = letters_of(layer.axis_labels)
+    if labelled and set(spec.axes) <= set(labelled):
         return labelled
     declared = spec.axes or "ZYX"[-layer.ndim :]
     extra = layer.ndim - len(declared)
@@ -65,6 +68,12 @@ def guess_axes(layer: Layer, spec: InputSpec) -> str:
     if extra == 1 and "T" in outer:
         return "T" + declared
     return outer + declared if extra == len(outer) else ""
+
+
+def letters_of(labels: Iterable[Any]) -> str:
+    """Return axis letters for a layer's axis labels (letters or names); empty unless all are understood."""
+    letters = [_LETTER.get(str(label).strip().lower(), "?") for label in labels]
+    return "".join(letters) if "?" not in letters and len(set(letters)) == len(letters) else ""
 
 
 def check_layer(layer: Layer, spec: InputSpec, axes: str) -> list[Problem]:
@@ -93,8 +102,6 @@ def check_layer(layer: Layer, spec: InputSpec, axes: str) -> list[Problem]:
             "set what each dimension of the layer means"
         )
         problems.append(_axes_problem(text, guess, axes))
-    if 0 in shape:
-        problems.append(Problem(f"{layer.name} is empty (shape {shape}); choose a layer that holds data"))
     if np.dtype(layer.dtype).kind not in "uif":
         problems.append(
             Problem(f"{layer.name} should hold intensities (integers or floats), found {layer.dtype}; convert it first")
@@ -144,8 +151,10 @@ def stack_from_layer(layer: Layer, axes: str) -> ImageStack:
 
 
 def uri_of(layer: Layer) -> str:
-    """Return the path the layer was read from when it is one file or folder, else ``layer:ID``."""
-    path = layer.source.path
+    """Return where the layer was read from when that is one file or folder, else ``layer:ID``."""
+    path = (
+        layer.source.path or layer.metadata.get(PATH) or (layer.metadata.get("path") if "sample" in layer.metadata else None)
+    )
     return str(path) if path else f"layer:{layer.unique_id}"
 
 

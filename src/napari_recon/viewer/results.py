@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import weakref
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -107,9 +108,12 @@ class ResultLayers(QObject):
         for channel, (array, grid) in enumerate(zip(buffer.arrays, buffer.grids, strict=True)):
             title = self._unused(f"{name} · channel {channel}" if buffer.channels > 1 else name)
             options = layer_geometry(grid, stack, parent)
-            options |= {"name": title, "metadata": {KEY: dict(provenance)}}
+            options |= {"name": title, "metadata": {KEY: {**provenance, "grid": grid.model_dump(mode="json")}}}
             with self._selection_kept():
                 layer = self._add(buffer, channel, array, options)
+            if buffer.on_disk:
+                # also keeps the buffer, and with it the files, as long as the layer lives
+                weakref.finalize(layer, buffer.release, channel)
             shown = Shown(buffer, channel, layer)
             self._follow(shown, looks)
             if preview:
@@ -133,11 +137,12 @@ class ResultLayers(QObject):
                 shown.refreshed_at, shown.pending = time.monotonic(), False
 
     def finish(self, provenance: Mapping[str, Any], partial: bool) -> tuple[Layer, ...]:
-        """End the run: store how the layers were made, show them in full and select them."""
+        """End the run: store how the layers were made, show them in full and (but for previews) select them."""
         self._timer.stop()
+        previewed = any(shown in self._previews for shown in self._shown)
         for shown in self._shown:
             layer = shown.layer
-            layer.metadata[KEY] = {**provenance, "output": shown.buffer.spec.name, "partial": partial}
+            layer.metadata[KEY] = {**layer.metadata[KEY], **provenance, "partial": partial}
             if shown.buffer.channels > 1:
                 layer.metadata[KEY]["channel"] = shown.channel
             if partial:
@@ -147,7 +152,7 @@ class ResultLayers(QObject):
                 layer.refresh()
                 layer.events.data(value=layer.data)
         kept = self.layers
-        if kept:
+        if kept and not previewed:
             self._viewer.layers.selection = set(kept)
             self._viewer.layers.selection.active = kept[0]
         self._forget()

@@ -15,7 +15,7 @@ from napari_recon.core.events import ArtifactReady, CheckpointSaved, Decided, Fi
 from napari_recon.core.plan import Plan
 from napari_recon.core.provenance import Recipe, Record
 from napari_recon.core.token import CancelToken
-from napari_recon.viewer.job import BufferOpened, Job, Planned, Runner, job_events, job_title, smaller_tiles
+from napari_recon.viewer.job import BufferOpened, Job, Planned, Runner, job_events, job_title, smaller_tiles, source_layers
 from napari_recon.viewer.progress import Estimator, Stopwatch
 from napari_recon.viewer.results import ResultLayers
 from napari_recon.viewer.worker import ReconWorker, make_worker
@@ -221,7 +221,14 @@ class RunController(QObject):
         if len(plan.outputs) > 1 and spec.name != plan.outputs[0].name:
             name = f"{name} · {spec.name}"
         parent = run.job.parent_layers[0] if run.job.parent_layers else None
-        provisional = {"recipe": Recipe.of(plan).to_dict(), "partial": True, "output": spec.name}
+        provisional = {
+            "engine": plan.engine,
+            "recipe": Recipe.of(plan).to_dict(),
+            "partial": True,
+            "output": spec.name,
+            "title": run.job.title,
+            "layers": source_layers(run.planned.inputs),
+        }
         self.results.open(event.buffer, name, provisional, run.planned.stack, parent, run.job.preview)
 
     def _on_error(self, error: Exception) -> None:

@@ -1,0 +1,127 @@
+"""What napari calls: writers, the reader of recipes, "Open with napari-recon...", sample data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import napari
+from napari.utils.notifications import show_error, show_info
+
+from napari_recon.core.errors import InputError, ReconError
+from napari_recon.core.provenance import KEY
+from napari_recon.viewer.files import LayerData, layer_stack, opened_layer
+
+PLUGIN = "napari-recon"
+DOCKS = {"serenet": "Light field", "deconvolution": "Light field"}
+RECIPE_SUFFIXES = (".recipe.yaml", ".recipe.yml")
+
+
+def write_layer(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
+    """Write an image or labels layer as ``.ome.tif`` or ``.ome.zarr``: place in the world and provenance kept.
+
+    Raises
+    ------
+    InputError, DiskFull
+        See `napari_recon.io.write_stack`.
+    """
+    from napari_recon.io import write_stack
+
+    record = attributes.get("metadata", {}).get(KEY)
+    return [str(write_stack(path, layer_stack(data, attributes), record))]
+
+
+def get_recipe_reader(path: str | list[str]) -> Callable[[str], list[Any]] | None:
+    """Return `read_recipe` for ``*.recipe.yaml``; None for everything else."""
+    if isinstance(path, list) or not str(path).lower().endswith(RECIPE_SUFFIXES):
+        return None
+    return read_recipe
+
+
+def read_recipe(path: str) -> list[Any]:
+    """Open the dock of the recipe's engine with its settings; no layers come of it."""
+    from napari_recon.jobs.recipes import read_recipe as recipe_of
+
+    viewer = napari.current_viewer()
+    try:
+        engine = recipe_of(path).steps[-1].engine
+        dock = open_dock(viewer, engine)
+        dock.load_settings(path)
+    except ReconError as error:
+        show_error(str(error))
+    else:
+        show_info(f"The settings of {Path(path).name} are in the dock; choose the data and press Reconstruct")
+    return [(None,)]
+
+
+def open_dock(viewer: Any, engine: str) -> Any:
+    """Open (or show) the dock that offers `engine` and return its widget.
+
+    Raises
+    ------
+    InputError
+        When no dock offers it.
+    """
+    name = DOCKS.get(engine.partition(".")[0])
+    if name is None or viewer is None:
+        raise InputError(f"a dock for {engine} was expected, found none; run the recipe with: napari-recon rerun")
+    _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, name)
+    return widget
+
+
+def open_with(viewer: Any = None, paths: list[str] | None = None) -> None:
+    """Ask for files and open them with axes, voxel size and provenance, in a worker."""
+    from qtpy.QtWidgets import QFileDialog
+
+    from napari_recon.io import supported_suffixes
+    from napari_recon.viewer.worker import call_in_background
+
+    viewer = viewer or napari.current_viewer()
+    if paths is None:
+        patterns = " ".join(f"*{suffix}" for suffix in supported_suffixes())
+        choices = f"Images ({patterns});;Recipes (*.recipe.yaml);;All files (*)"
+        paths, _ = QFileDialog.getOpenFileNames(viewer.window._qt_window, "Open with napari-recon", "", choices)
+    for path in paths:
+        if path.lower().endswith(RECIPE_SUFFIXES):
+            read_recipe(path)
+            continue
+        call_in_background(
+            opened_layer,
+            path,
+            done=lambda layer: add_layer(viewer, layer),
+            failed=lambda error: show_error(str(error)),
+        )
+
+
+def add_layer(viewer: Any, layer_data: LayerData) -> Any:
+    """Add layer data to the viewer and return the layer."""
+    from napari.layers import Layer
+
+    return viewer.add_layer(Layer.create(*layer_data))
+
+
+def sample_light_field() -> list[LayerData]:
+    """Open the Light field dock, then return the simulated recording and its hidden ground truth."""
+    from napari_recon.samples import light_field
+
+    viewer = napari.current_viewer()
+    if viewer is not None and hasattr(viewer, "window"):
+        open_dock(viewer, "deconvolution.lightfield_rl")
+    return reconcile_units(light_field())
+
+
+def reconcile_units(layers: list[LayerData]) -> list[LayerData]:
+    """Give equal axes (counted from the last) one kind of unit: views and planes share a slider, and napari insists."""
+    reference = max((attributes["units"] for _, attributes, _ in layers), key=_said)
+    for _, attributes, _ in layers:
+        units = list(attributes["units"])
+        for k in range(1, min(len(units), len(reference)) + 1):
+            if units[-k] == "pixel":
+                units[-k] = reference[-k]
+        attributes["units"] = tuple(units)
+    return layers
+
+
+def _said(units: tuple[str, ...]) -> int:
+    return sum(unit != "pixel" for unit in units)
