@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
 
 import numpy as np
 
@@ -38,7 +41,74 @@ def _simulate() -> Example:
     return Example(LightField(), {}, small)
 
 
-_MAKERS: dict[str, Callable[[], Example]] = {"toy.smooth": _toy, "simulate.lightfield": _simulate}
+def _lightfield_rl() -> Example:
+    from napari_recon.engines.deconvolution.engine import LightFieldRL
+    from tests.engines.deconvolution.scenes import beads, views_of
+
+    volume = beads((18, 21), planes=5, count=6)
+    movie = np.stack([views_of(volume.flip(axis), (18, 21), seed=axis) for axis in (0, 1, 2)]).astype(np.uint16)
+    geometry = {"scale": {"T": 2.0, "Y": 0.5, "X": 0.5}, "translate": {"Y": 3.0}}
+    views = ImageStack.of(movie, "TVYX", "views", **geometry)
+    return Example(LightFieldRL(), {"views": views}, {"planes": 5, "voxel": "half", "iterations": 4})
+
+
+def _lightfield_rl_automatic() -> Example:
+    fixed = _lightfield_rl()
+    return Example(fixed.engine, fixed.stacks, {"planes": 5, "voxel": "half", "refine_views": True})
+
+
+def _serenet(architecture: str) -> Example:
+    from tests.engines.serenet.examples import reconstruct
+
+    return reconstruct(architecture)
+
+
+def _refocus() -> Example:
+    from tests.engines.serenet.examples import refocus
+
+    return refocus()
+
+
+def _views_movie(h: int, w: int, frames: int = 2) -> ImageStack:
+    geometry = {"scale": {"T": 2.0, "Y": 0.529, "X": 0.529}, "translate": {"Y": 3.0}}
+    movie = np.stack([_counts((49, h, w), seed) for seed in range(frames)])
+    return ImageStack.of(movie, "TVYX", "views", **geometry)
+
+
+def _refocus() -> Example:
+    from napari_recon.engines.serenet.engine import Refocus
+
+    return Example(Refocus(), {"views": _views_movie(14, 17)}, {"planes": 7, "method": "geometric"})
+
+
+def _serenet(architecture: str, **params: Any) -> Example:
+    import torch
+
+    from napari_recon import hub
+    from napari_recon.engines.serenet import network
+    from napari_recon.engines.serenet.engine import Reconstruct
+
+    torch.manual_seed(0)
+    net = {"serenet": network.SeReNet, "fserenet": network.FSeReNet}[architecture]()
+    folder = Path(mkdtemp(prefix="contract-"))
+    torch.save({"model": {"name": architecture, "args": {}, "sd": net.state_dict()}}, folder / "random.pth")
+    model = hub.resolve(str(folder / "random.pth"))
+    tilings = ({"tile_size": 9}, {"tile_size": 15})
+    return Example(Reconstruct(), {"views": _views_movie(26, 31)}, {"planes": 9, **params}, tilings, lambda: model)
+
+
+_MAKERS: dict[str, Callable[[], Example]] = {
+    "toy.smooth": _toy,
+    "simulate.lightfield": _simulate,
+    "deconvolution.lightfield_rl": _lightfield_rl,
+    "deconvolution.lightfield_rl/automatic": _lightfield_rl_automatic,
+    "serenet.refocus": _refocus,
+    "serenet.reconstruct": lambda: _serenet("serenet"),
+    "serenet.reconstruct/fserenet": lambda: _serenet("fserenet"),
+    "serenet.reconstruct": lambda: _serenet("serenet"),
+    "serenet.reconstruct/fserenet": lambda: _serenet("fserenet"),
+    "serenet.refocus": _refocus,
+}
 EXAMPLES = list(_MAKERS)
 
 
