@@ -15,7 +15,7 @@ def test_engines_and_params_as_text_and_json(cli: Cli) -> None:
     assert "toy.smooth" in names and "deconvolution.lightfield_rl" in names
     assert all(name in cli("engines").out for name in names)
     rows = {row["name"]: row for row in cli("params", "toy.smooth", "--json").json}
-    assert rows["radius"] | {"description": ""} >= {"default": 1, "unit": "pixel"} | {"description": ""}
+    assert rows["radius"]["default"] == 1 and rows["radius"]["unit"] == "pixel" and rows["radius"]["range"]
     assert "Half width" in cli("params", "toy.smooth").out
 
 
@@ -79,6 +79,23 @@ def test_the_demo_without_a_viewer(cli: Cli, tmp_path: Path) -> None:
     assert answer.json["metrics"]["psnr"] > 34 and answer.json["metrics"]["corr"] > 0.5
     assert (tmp_path / "demo" / "demo.png").read_bytes().startswith(b"\x89PNG")
     assert open_stack(tmp_path / "demo" / "volume.ome.tif").grid.axes.endswith("ZYX")
+
+
+def test_the_demo_in_a_viewer_shows_the_sample_and_starts_the_dock(
+    make_napari_viewer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    napari = pytest.importorskip("napari")
+    from napari_recon.cli import demo
+    from napari_recon.widgets.light_field import LightFieldWidget
+
+    viewer, started = make_napari_viewer(), []
+    monkeypatch.setattr(napari, "Viewer", lambda **options: viewer)
+    monkeypatch.setattr(napari, "run", lambda: None)
+    monkeypatch.setattr(LightFieldWidget, "start_run", lambda self: started.append(self))
+    dock = demo.open_viewer()
+    assert [layer.name for layer in viewer.layers][:1] == ["light field"] and dock.data.layer is viewer.layers[0]
+    assert dock.request() is not None
+    dock.let_go()
 
 
 def test_the_picture_shows_three_columns_of_equal_size() -> None:

@@ -62,9 +62,7 @@ def test_the_command_parses_back_to_the_same_plan(
 
 
 @pytest.mark.parametrize("name", ["it's.npy", "$HOME & more.npy", "-start.npy", 'quo"te.npy', "new\nline.npy"])
-def test_odd_file_names_are_quoted(
-    name: str, image: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_odd_file_names_are_quoted(name: str, image: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     np.save(tmp_path / name, image)
     plan, _ = make_plan("toy.smooth", {"image": [tmp_path / name]})

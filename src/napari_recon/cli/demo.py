@@ -102,19 +102,22 @@ def write_picture(target: Path, views: Any, volume: Any, truth: Any, grid: Grid)
     return target
 
 
-def open_viewer() -> None:
-    """Open napari with the sample and the Light field dock; returns when the window is closed."""
+def open_viewer() -> Any:
+    """Open napari with the sample and the Light field dock, and start; returns the dock when the window is closed."""
     import napari
+    from qtpy.QtCore import QTimer
 
     from napari_recon.widgets.light_field import LightFieldWidget
 
     viewer = napari.Viewer(title="napari-recon demo")
-    viewer.window.add_dock_widget(LightFieldWidget(viewer), name="Light field", area="right")
+    dock = LightFieldWidget(viewer)
+    viewer.window.add_dock_widget(dock, name="Light field", area="right")
     for data, attributes, _ in samples.light_field():
         viewer.add_image(data, **attributes)
-    viewer.layers.selection.active = viewer.layers[0]
-    say("press Reconstruct in the Light field dock")
+    # the window should be seen before it gets busy
+    QTimer.singleShot(500, dock.start_run)
     napari.run()
+    return dock
 
 
 def _display() -> bool:

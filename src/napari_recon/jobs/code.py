@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shlex
 from pathlib import Path
@@ -14,6 +15,8 @@ from napari_recon.core.params import describe_parameters, nested
 from napari_recon.core.plan import InputRef, Plan
 from napari_recon.core.region import Box
 from napari_recon.engines import registry
+
+_PLAIN = re.compile(r"[\w./~][\w./~ -]*[\w./~]|\w")
 
 
 def as_python(plan: Plan) -> str:
@@ -106,13 +109,12 @@ def time_text(plan: Plan) -> str | None:
 
 def yaml_text(value: Any) -> str:
     """Return `value` as one line of YAML that reads back as exactly itself."""
-    if isinstance(value, str) and yaml.safe_load(value or "''") == value and "\n" not in value and value:
+    if isinstance(value, str) and _PLAIN.fullmatch(value) and yaml.safe_load(value) == value:
         return value
-    if isinstance(value, float) and value == value and abs(value) != float("inf"):
+    if isinstance(value, float) and math.isfinite(value):
         # PyYAML reads 1e-05 as text: the mantissa needs a point
-        text = repr(value)
-        return re.sub(r"^(-?\d+)e", r"\1.0e", text)
-    text = yaml.safe_dump(value, default_flow_style=True, width=10**9, allow_unicode=True)
+        return re.sub(r"^(-?\d+)e", r"\1.0e", repr(value))
+    text = yaml.safe_dump(value, default_flow_style=True, width=10**9)
     return text.removesuffix("\n").removesuffix("\n...")
 
 
