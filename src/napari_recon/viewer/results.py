@@ -222,7 +222,8 @@ class ResultLayers(QObject):
         dims = self._viewer.dims
         offset = dims.ndim - layer.ndim
         hidden = [d - offset for d in dims.not_displayed if d >= offset]
-        if not hidden or layer.projection_mode != "none":
+        thick = layer.projection_mode != "none" and any(dims.thickness[d + offset] > 0 for d in hidden)
+        if not hidden or thick:
             return True
         at = np.rint(np.asarray(layer.world_to_data(dims.point[-layer.ndim :])))
         return any(all(box[d].start <= at[d] < box[d].stop for d in hidden) for box in boxes)
