@@ -207,4 +207,5 @@ def torch_settings(compute: Compute) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
-        torch.use_deterministic_algorithms(deterministic)
+        if compute.deterministic:  # only then: the call loads torch's compiler, which takes seconds
+            torch.use_deterministic_algorithms(deterministic)

@@ -33,8 +33,13 @@ def beads(field_yx: tuple[int, int] = (24, 27), planes: int = PLANES, seed: int 
     size = [round(n * S) for n in field_yx]
     axes = [torch.arange(n, dtype=torch.float32) for n in (planes, *size)]
     volume = torch.zeros(planes, *size)
+    middle = planes // 2
     for _ in range(count):
-        z, y, x = rng.uniform(3, planes - 4), rng.uniform(12, size[0] - 13), rng.uniform(12, size[1] - 13)
+        z, y, x = (
+            rng.uniform(min(3, middle), max(planes - 4, middle)),
+            rng.uniform(12, size[0] - 13),
+            rng.uniform(12, size[1] - 13),
+        )
         profile = [torch.exp(-((a - c) ** 2) / (2 * s**2)) for a, c, s in zip(axes, (z, y, x), (1.5, 2.5, 2.5), strict=True)]
         volume += float(rng.uniform(100, 300)) * profile[0][:, None, None] * profile[1][:, None] * profile[2]
     return volume

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 #: Variance, in squared counts, added to the Poisson variance in the reduced deviance: camera read noise and rounding.
@@ -35,7 +34,8 @@ def estimate_background(views_vyx: NDArray[np.float32]) -> float:
     halves = []
     for mask in (checker, 1 - checker):
         total = _window_sum(views_vyx * mask, side_y, side_x)
-        halves.append((total / np.maximum(_window_sum(mask[None], side_y, side_x), 1)).ravel())
+        total /= np.maximum(_window_sum(mask[None], side_y, side_x), 1)
+        halves.append(total.ravel())
     count = max(1, int(_DARKEST * halves[0].size))
     levels = [
         float(measured[np.argpartition(chosen, count - 1)[:count]].mean(dtype=np.float64))
@@ -65,6 +65,12 @@ def reduced_deviance(
 
 
 def _window_sum(views_vyx: NDArray[np.float32], side_y: int, side_x: int) -> NDArray[np.float32]:
-    rows = sliding_window_view(views_vyx, side_y, axis=-2).sum(axis=-1, dtype=np.float32)
-    summed: NDArray[np.float32] = sliding_window_view(rows, side_x, axis=-1).sum(axis=-1, dtype=np.float32)
+    """Return the sums over all windows that lie inside the views."""
+    height, width = views_vyx.shape[-2] - side_y + 1, views_vyx.shape[-1] - side_x + 1
+    rows = views_vyx[..., :height, :].copy()
+    for first in range(1, side_y):
+        rows += views_vyx[..., first : first + height, :]
+    summed = rows[..., :width].copy()
+    for first in range(1, side_x):
+        summed += rows[..., first : first + width]
     return summed
