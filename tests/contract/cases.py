@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
-from tempfile import mkdtemp
-from typing import Any
 
 import numpy as np
 
@@ -69,34 +66,6 @@ def _refocus() -> Example:
     return refocus()
 
 
-def _views_movie(h: int, w: int, frames: int = 2) -> ImageStack:
-    geometry = {"scale": {"T": 2.0, "Y": 0.529, "X": 0.529}, "translate": {"Y": 3.0}}
-    movie = np.stack([_counts((49, h, w), seed) for seed in range(frames)])
-    return ImageStack.of(movie, "TVYX", "views", **geometry)
-
-
-def _refocus() -> Example:
-    from napari_recon.engines.serenet.engine import Refocus
-
-    return Example(Refocus(), {"views": _views_movie(14, 17)}, {"planes": 7, "method": "geometric"})
-
-
-def _serenet(architecture: str, **params: Any) -> Example:
-    import torch
-
-    from napari_recon import hub
-    from napari_recon.engines.serenet import network
-    from napari_recon.engines.serenet.engine import Reconstruct
-
-    torch.manual_seed(0)
-    net = {"serenet": network.SeReNet, "fserenet": network.FSeReNet}[architecture]()
-    folder = Path(mkdtemp(prefix="contract-"))
-    torch.save({"model": {"name": architecture, "args": {}, "sd": net.state_dict()}}, folder / "random.pth")
-    model = hub.resolve(str(folder / "random.pth"))
-    tilings = ({"tile_size": 9}, {"tile_size": 15})
-    return Example(Reconstruct(), {"views": _views_movie(26, 31)}, {"planes": 9, **params}, tilings, lambda: model)
-
-
 _MAKERS: dict[str, Callable[[], Example]] = {
     "toy.smooth": _toy,
     "simulate.lightfield": _simulate,
@@ -105,9 +74,6 @@ _MAKERS: dict[str, Callable[[], Example]] = {
     "serenet.refocus": _refocus,
     "serenet.reconstruct": lambda: _serenet("serenet"),
     "serenet.reconstruct/fserenet": lambda: _serenet("fserenet"),
-    "serenet.reconstruct": lambda: _serenet("serenet"),
-    "serenet.reconstruct/fserenet": lambda: _serenet("fserenet"),
-    "serenet.refocus": _refocus,
 }
 EXAMPLES = list(_MAKERS)
 
