@@ -120,7 +120,7 @@ def test_wrong_value_is_coloured_and_explained_then_cleared(form: ParamsForm) ->
     edited(form, "count", "many")
     assert "found 'many'" in form.problems()["count"]
     edited(form, "count", "7")
-    assert form.problems() == {} and box.styleSheet() == ""
+    assert form.problems() == {} and "border" not in box.styleSheet()
 
 
 def test_nested_and_keyword_problems_are_found_by_name(form: ParamsForm) -> None:

@@ -220,7 +220,7 @@ class DataPanel(QWidget):
         frame.setFrameShape(QFrame.Shape.StyledPanel)
         column = QVBoxLayout(frame)
         column.addWidget(Line(f"Drag a {what} into the viewer, or start with the sample."))
-        self.sample_button = QPushButton("&Open sample")
+        self.sample_button = QPushButton("Open s&ample")
         describe(self.sample_button, "Open sample", f"Open a small simulated {what}")
         self.sample_button.setStyleSheet(PRIMARY)
         if open_sample is not None:

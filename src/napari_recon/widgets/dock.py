@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from typing import Any, ClassVar
 
 from qtpy.QtCore import Qt
@@ -28,7 +29,7 @@ from napari_recon.widgets.curve_panel import CurvePanel
 from napari_recon.widgets.data_panel import DataPanel
 from napari_recon.widgets.estimate_line import EstimateLine, result_text
 from napari_recon.widgets.files import FILTER, Settings, read_settings, write_settings
-from napari_recon.widgets.look import bold, describe, guard_wheel
+from napari_recon.widgets.look import bold, describe, focus_order, guard_wheel
 from napari_recon.widgets.model_panel import ModelPanel
 from napari_recon.widgets.planner import Planner
 from napari_recon.widgets.region_panel import RegionPanel
@@ -185,6 +186,9 @@ class EngineDock(QWidget):
         last = self.settings.store.last(self.engine).get("model")
         if last:
             self.model.choose(last)
+        stops = focus_order(self)
+        for before, after in pairwise(stops):
+            QWidget.setTabOrder(before, after)
         self._data_changed()
 
     def _data_changed(self) -> None:

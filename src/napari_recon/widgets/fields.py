@@ -16,12 +16,12 @@ from qtpy.QtWidgets import (
     QComboBox,
     QFileDialog,
     QHBoxLayout,
-    QLabel,
     QLineEdit,
     QPushButton,
     QSizePolicy,
     QWidget,
 )
+from superqt import QElidingLabel
 
 from napari_recon.widgets.look import COLOURS, describe, guard_wheel
 
@@ -54,7 +54,10 @@ class Field(QWidget):
         """Name the inputs for screen readers; a `problem` colours them and becomes the tooltip."""
         for widget in self.inputs():
             describe(widget, name, f"{problem}\n\n{tooltip}" if problem else tooltip)
-            widget.setStyleSheet(f"border: 1px solid {COLOURS['error']};" if problem else "")
+            if isinstance(widget, NumberBox):
+                widget.mark(bool(problem))
+            else:
+                widget.setStyleSheet(f"border: 1px solid {COLOURS['error']};" if problem else "")
 
 
 class NumberBox(QAbstractSpinBox):
@@ -67,7 +70,13 @@ class NumberBox(QAbstractSpinBox):
         self._whole, self._low, self._high, self._step = whole, low, high, step
         self.lineEdit().textEdited.connect(lambda _: self.edited.emit())
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.mark(False)
         guard_wheel(self)
+
+    def mark(self, wrong: bool) -> None:
+        """Colour a wrong value; the width stays small in narrow docks whatever the theme asks."""
+        border = f"border: 1px solid {COLOURS['error']};" if wrong else ""
+        self.setStyleSheet(f"NumberBox {{min-width: 40px; {border}}}")
 
     def value(self) -> int | float | str:
         """Return the number, or the text when it is none."""
@@ -104,7 +113,7 @@ class NumberBox(QAbstractSpinBox):
 
     def sizeHint(self) -> QSize:
         """Stay narrow: the layout widens it."""
-        return QSize(90, super().sizeHint().height())
+        return QSize(60, super().sizeHint().height())
 
     def minimumSizeHint(self) -> QSize:
         """Allow about six digits."""
@@ -128,7 +137,10 @@ class NumberField(Field):
         self.box.edited.connect(self.changed)
         self._row.addWidget(self.box)
         if unit:
-            self._row.addWidget(QLabel(unit))
+            label = QElidingLabel(unit)
+            label.setToolTip(unit)
+            label.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Preferred)
+            self._row.addWidget(label)
 
     def value(self) -> int | float | str:
         """See `Field.value`."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QSizePolicy, QToolButton, QVBoxLayout, QWidget
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
 
 class Fold(QWidget):
@@ -15,12 +15,10 @@ class Fold(QWidget):
         super().__init__()
         self._title = title
         self.body = body
-        self.button = QToolButton()
-        self.button.setAutoRaise(True)
+        self.button = QPushButton()
+        self.button.setFlat(True)
         self.button.setCheckable(True)
-        self.button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextOnly)
-        self.button.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        self.button.setStyleSheet("text-align: left; border: none; background: transparent;")
+        self.button.setStyleSheet("QPushButton {text-align: left; background: transparent; padding: 2px;}")
         self.button.setAccessibleName(title)
         self.button.toggled.connect(self._apply)
         column = QVBoxLayout(self)

@@ -6,7 +6,17 @@ from typing import Literal
 
 from qtpy.QtCore import QEvent, QObject, QSize, Qt
 from qtpy.QtGui import QFont
-from qtpy.QtWidgets import QAbstractButton, QLabel, QSizePolicy, QToolButton, QWidget
+from qtpy.QtWidgets import (
+    QAbstractButton,
+    QAbstractSpinBox,
+    QComboBox,
+    QLabel,
+    QLayout,
+    QScrollArea,
+    QSizePolicy,
+    QToolButton,
+    QWidget,
+)
 
 Level = Literal["info", "good", "warning", "error"]
 # Okabe-Ito hues: told apart by colour-blind people and readable on napari's dark and light grounds.
@@ -48,6 +58,27 @@ def allow(button: QAbstractButton | QWidget, reason: str, tooltip: str) -> None:
     button.setEnabled(not reason)
     button.setToolTip(reason or tooltip)
     button.setAccessibleDescription(reason or tooltip)
+
+
+def focus_order(widget: QWidget) -> list[QWidget]:
+    """Return the widgets inside `widget` that Tab reaches, as they are laid out: down, then right."""
+    if isinstance(widget, QScrollArea):
+        return focus_order(widget.widget()) if widget.widget() is not None else []
+    layout = widget.layout()
+    if layout is None or isinstance(widget, QAbstractSpinBox | QComboBox):
+        return [widget] if widget.focusPolicy() & Qt.FocusPolicy.TabFocus else []
+    return _order_in(layout)
+
+
+def _order_in(layout: QLayout) -> list[QWidget]:
+    found: list[QWidget] = []
+    for at in range(layout.count()):
+        item = layout.itemAt(at)
+        if item is not None and (inner := item.layout()) is not None:
+            found += _order_in(inner)
+        elif item is not None and (widget := item.widget()) is not None:
+            found += focus_order(widget)
+    return found
 
 
 class Line(QLabel):

@@ -49,7 +49,7 @@ class ModelPanel(QWidget):
         self.info_button = small_button("ⓘ", "About this model", "Show what is known about this model")
         self.info_button.setCheckable(True)
         self.import_button = QPushButton("&Import…")
-        self.fetch_button = QPushButton("Do&wnload")
+        self.fetch_button = QPushButton("Dow&nload")
         self.about = Line()
         self.card_view = Line()
         self._lay_out()

@@ -31,7 +31,7 @@ class RangeRow(QWidget):
             describe(box, f"{which} {WORDS[axis]}", f"{which} {WORDS[axis]}, counted from 0")
             box.setButtonSymbols(QSpinBox.ButtonSymbols.NoButtons)
             box.setKeyboardTracking(False)
-            box.setFixedWidth(62)
+            box.setStyleSheet("QSpinBox {min-width: 36px; max-width: 48px; padding: 1px 2px;}")
             guard_wheel(box)
             box.valueChanged.connect(self._typed)
         describe(self.slider, f"Range of {WORDS[axis]}s", f"Drag an end, or the bar, to choose {WORDS[axis]}s")
@@ -45,7 +45,7 @@ class RangeRow(QWidget):
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(4)
         label = QLabel(NAMES[axis])
-        label.setFixedWidth(12)
+        label.setFixedWidth(16)
         label.setBuddy(self.first)
         for widget, stretch in ((label, 0), (self.first, 0), (self.slider, 1), (self.last, 0), (self.all, 0)):
             row.addWidget(widget, stretch)
@@ -117,9 +117,9 @@ class RegionPanel(QWidget):
         self._source: Grid | None = None
         self._layer: Any = None
         self._axes = ""
-        self.whole_button, self.box_button = QRadioButton("&Whole field"), QRadioButton("&Box")
-        self.draw_button, self.view_button = QPushButton("&Draw"), QPushButton("From &view")
-        self.frame_button = QPushButton("&Current frame")
+        self.whole_button, self.box_button = QRadioButton("Wh&ole field"), QRadioButton("&Box")
+        self.draw_button, self.view_button = QPushButton("&Draw"), QPushButton("From view")
+        self.frame_button = QPushButton("Curren&t frame")
         self.rows = {axis: RangeRow(axis) for axis in "YXZT"}
         self.size_line = Line()
         self._lay_out()
@@ -162,7 +162,7 @@ class RegionPanel(QWidget):
         if grid is not None and "Z" in grid.axes and (self._source is None or "Z" not in self._source.axes):
             self._set_planes(grid.size("Z"))
         if self.shapes is not None:
-            self.shapes.show_computed(grid, box)
+            self.shapes.show_computed(grid if self.region.box is not None else None, box)
         self.size_line.say(text)
         self._show()
 

@@ -45,10 +45,10 @@ class RunBar(QWidget):
         self._state = "idle"
         self._reason = ""
         self._log: list[str] = []
-        self.preview_button = QPushButton("&Preview")
+        self.preview_button = QPushButton("Pr&eview")
         self.run_button = QPushButton(run_text)
         self.run_button.setStyleSheet(PRIMARY)
-        self.menu_button = QPushButton("&More")
+        self.menu_button = QPushButton("More")
         describe(self.menu_button, "More actions", "Copy as Python or as a command, save or load the settings")
         self.menu_button.setMenu(self._make_menu())
         self.pause_button = QPushButton("Pa&use")

@@ -42,7 +42,7 @@ class SettingsPanel(QWidget):
         guard_wheel(self.preset_combo)
         self.preset_combo.setMinimumContentsLength(6)
         self.preset_combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.save_button, self.delete_button = QPushButton("Sa&ve…"), QPushButton("Delete")
+        self.save_button, self.delete_button = QPushButton("&Save…"), QPushButton("Delete")
         self.name_edit = QLineEdit()
         self.name_edit.setPlaceholderText("name of the preset, then Enter")
         describe(self.name_edit, "Name of the preset", "Enter saves, Escape leaves")
