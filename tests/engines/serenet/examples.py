@@ -21,7 +21,7 @@ CHANNELS = {"serenet": [8, 8, 8, 6, 6, 5, 4, 4], "fserenet": [8, 8, 8, 6, 6, 5]}
 def views(frames: int = 2, h: int = 14, w: int = 17) -> ImageStack:
     """Random counts on a calibrated grid, 49 views."""
     counts = np.random.default_rng(0).poisson(120, (frames, 49, h, w)).astype(np.uint16)
-    geometry = {"scale": {"Y": 0.5, "X": 0.5}, "units": {"Y": "micrometer", "X": "micrometer"}}
+    geometry = {"scale": {"Y": 0.53, "X": 0.53}, "units": {"Y": "micrometer", "X": "micrometer"}}
     return ImageStack.of(counts, "TVYX", "views", **geometry)  # type: ignore[arg-type]
 
 
