@@ -161,8 +161,8 @@ def test_the_result_layer_may_be_deleted_and_put_back(controller, viewer, qtbot)
     qtbot.waitUntil(lambda: len(viewer.layers) == 2 and viewer.layers[1].data[0].any(), timeout=5000)
     made = viewer.layers[1]
     viewer.layers.remove(made)
+    qtbot.waitUntil(lambda: bool(offers), timeout=1000)
     assert controller.state == "running" and "put back" in messages[-1][0]
-    qtbot.wait(150)
     offers[0].action()
     assert made in viewer.layers
     qtbot.waitUntil(lambda: controller.state == "idle", timeout=5000)

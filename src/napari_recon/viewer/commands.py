@@ -38,7 +38,9 @@ def show_how_made(viewer: Any = None) -> QPlainTextEdit | None:
     page.setFont(QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont))
     page.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
     page.setAccessibleName("How this was made")
-    viewer.window.add_dock_widget(page, name=f"How {layer.name} was made", area="right", tabify=True)
+    dock = viewer.window.add_dock_widget(page, name=f"How {layer.name} was made", area="right", tabify=True)
+    dock.show()
+    dock.raise_()
     return page
 
 

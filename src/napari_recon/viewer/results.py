@@ -147,8 +147,8 @@ class ResultLayers(QObject):
                 layer.metadata[KEY]["channel"] = shown.channel
             if partial:
                 layer.name = f"{layer.name} (partial)"
+            self._adapt_contrast(shown, fresh=True)
             if not shown.removed:
-                self._adapt_contrast(shown, fresh=True)
                 layer.refresh()
                 layer.events.data(value=layer.data)
         kept = self.layers

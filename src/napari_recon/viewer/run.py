@@ -298,6 +298,12 @@ class RunController(QObject):
             self.offered.emit(Offer(text, f"Retry with tile_size {size}", lambda: self.start([job])))
 
     def _on_layer_lost(self, layer: Layer) -> None:
+        # a closing window removes its layers too: speak only if it is still there afterwards
+        QTimer.singleShot(0, lambda: self._offer_lost(layer))
+
+    def _offer_lost(self, layer: Layer) -> None:
+        if self._closed or self._worker is None or self._worker.closing or self._state == "stopping":
+            return
         text = f"{layer.name} was removed while it is being filled; the run goes on and the layer can be put back"
         self.message.emit(text, "warning")
         show_warning(text)
