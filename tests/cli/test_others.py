@@ -73,6 +73,12 @@ def test_a_model_is_checked_imported_shown_and_removed(cli: Cli, parity_dir: Pat
     assert cli("models", "show", "mine").code == 2
 
 
+def test_a_check_that_fails_still_answers_in_json(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "a.pth").write_bytes(b"\x80\x04nonsense")
+    answer = cli("models", "check", tmp_path / "a.pth", "--json")
+    assert answer.code == 2 and answer.json["fits"] is False and answer.json["problems"] and answer.sentence
+
+
 def test_the_demo_without_a_viewer(cli: Cli, tmp_path: Path) -> None:
     answer = cli("demo", "--no-gui", "--out", tmp_path / "demo", "--json")
     assert answer.code == 0, answer.err

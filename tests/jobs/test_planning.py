@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -78,3 +80,13 @@ def test_positional_inputs_fill_the_declared_ones_in_order() -> None:
 def test_inputs_that_do_not_fit_the_declaration_are_refused(positional: list, named: dict, words: str) -> None:
     with pytest.raises(InputError, match=words):
         assign_inputs(registry.get("toy.smooth"), positional, named)
+
+
+def test_planning_imports_neither_torch_nor_qt() -> None:
+    code = (
+        "import sys, napari_recon\nfrom napari_recon import samples\n"
+        "plan = napari_recon.plan('deconvolution.lightfield_rl', samples.path('lightfield.ome.tif'))\n"
+        "assert plan.outputs and plan.resources.work > 1\n"
+        "assert not {'torch', 'napari', 'qtpy'} & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

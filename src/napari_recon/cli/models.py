@@ -10,6 +10,7 @@ from napari_recon import hub
 from napari_recon.cli.json_text import dumps
 from napari_recon.cli.options import Json
 from napari_recon.cli.progress import say
+from napari_recon.core.errors import CheckpointError
 
 app = typer.Typer(add_completion=False, help="List, show, check, import, fetch and remove models.")
 Id = Annotated[str, typer.Argument(metavar="ID")]
@@ -42,17 +43,19 @@ def show(id: Id, json: Json = False) -> None:
 @app.command()
 def check(file: File, json: Json = False) -> None:
     """Say what a checkpoint is and whether it fits; leaves with 2 when it does not."""
-    report = hub.check(file)
-    values = report.model_dump(mode="json")
+    try:
+        report = hub.check(file)
+        problem = f"{file} fits no engine: {'; '.join(report.problems)}; choose another file"
+    except CheckpointError as error:
+        report, problem = hub.CheckReport(fits=False, problems=(str(error),)), str(error)
     if json:
-        typer.echo(dumps(values))
+        typer.echo(dumps(report.model_dump(mode="json")))
     elif report.fits:
         typer.echo(f"fits {report.engine} ({report.architecture})")
         for sentence in report.inferred:
             typer.echo(f"  {sentence}")
     if not report.fits:
-        say(f"error: {file} fits no engine: {'; '.join(report.problems)}; choose another file")
-        raise typer.Exit(2)
+        raise CheckpointError(problem)
 
 
 @app.command("import")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +70,8 @@ class OutputWriter:
             raise described from error
         finally:
             self._discard()
+            if isinstance(events, Generator):
+                events.close()
 
     def _take(self, event: Event) -> None:
         if isinstance(event, OutputOpened) and not self._only_model:
@@ -121,10 +123,9 @@ class OutputWriter:
     def _finish(self, provenance: dict[str, Any], partial: bool) -> None:
         for output in self._pending:
             self._flush(output, None)
-        if partial and not self._wrote:
-            self._files, kept = {}, self._files
-            for file in kept.values():
-                file.discard()
+        if partial and not self._wrote and self._files:
+            self._discard()
+            return
         for output, file in list(self._files.items()):
             file.finish(provenance)
             del self._files[output]

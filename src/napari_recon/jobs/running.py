@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,17 +49,18 @@ def run_plan(plan: Plan, inputs: Inputs | None = None, token: CancelToken | None
     ReconError
     """
     engine = registry.get(plan.engine)
-    events = engine.run(plan, reopen(plan) if inputs is None else inputs, token or CancelToken())
+    events: Any = engine.run(plan, reopen(plan) if inputs is None else inputs, token or CancelToken())
     busy = 0.0
-    while True:
-        started = time.perf_counter()
-        event = next(events, None)
-        busy += time.perf_counter() - started
-        if event is None:
-            return
-        if isinstance(event, Finished) and not event.partial:
-            remember(plan, busy)
-        yield event
+    with closing(events):
+        while True:
+            started = time.perf_counter()
+            event = next(events, None)
+            busy += time.perf_counter() - started
+            if event is None:
+                return
+            if isinstance(event, Finished) and not event.partial:
+                remember(plan, busy)
+            yield event
 
 
 def reopen(plan: Plan) -> dict[str, list[Any]]:
