@@ -20,7 +20,7 @@ class CurvePanel(QWidget):
         self._points: dict[str, tuple[list[int], list[float]]] = {}
         self._plot: Any = None
         self._line: Any = None
-        self._foreground = "#909090"
+        self._foreground, self._background = "#909090", "#262930"
         self.choice = QComboBox()
         describe(self.choice, "Curve", "Which logged quantity is drawn")
         guard_wheel(self.choice)
@@ -55,10 +55,10 @@ class CurvePanel(QWidget):
         steps, values = self._points.get(name, ([], []))
         return list(zip(steps, values, strict=True))
 
-    def set_foreground(self, colour: str) -> None:
-        """Draw axes in `colour` (of the theme)."""
-        self._foreground = colour
-        self._colour_axes()
+    def set_colours(self, foreground: str, background: str) -> None:
+        """Draw in the colours of the theme."""
+        self._foreground, self._background = foreground, background
+        self._colour()
 
     def _draw(self, _: str = "") -> None:
         name = self.choice.currentText()
@@ -72,20 +72,20 @@ class CurvePanel(QWidget):
     def _make_plot(self) -> None:
         import pyqtgraph
 
-        self._plot = pyqtgraph.PlotWidget(background=None)
-        self._plot.setFixedHeight(130)
+        self._plot = pyqtgraph.PlotWidget()
+        self._plot.setFixedHeight(110)
         self._plot.setMinimumWidth(0)
         self._plot.setMouseEnabled(x=False, y=False)
         self._plot.hideButtons()
         self._plot.setMenuEnabled(False)
-        self._plot.setLabel("bottom", "step")
         describe(self._plot, "Live curve", "What the engine logs while it runs")
         self._line = self._plot.plot(pen=pyqtgraph.mkPen(CURVE, width=2), symbol="o", symbolSize=4, symbolBrush=CURVE)
         self._column.addWidget(self._plot)
-        self._colour_axes()
+        self._colour()
 
-    def _colour_axes(self) -> None:
+    def _colour(self) -> None:
         if self._plot is not None:
+            self._plot.setBackground(self._background)
             for side in ("left", "bottom"):
                 self._plot.getAxis(side).setPen(self._foreground)
                 self._plot.getAxis(side).setTextPen(self._foreground)

@@ -69,9 +69,10 @@ class EngineDock(QWidget):
 
     def __init__(self, napari_viewer: "napari.viewer.Viewer", controller: Any = None) -> None:  # noqa: F821, UP037
         super().__init__()
-        self.viewer: Any = napari_viewer
+        # napari hands plugins a proxy that wraps every layer anew, so that no layer would be identical to itself
+        self.viewer: Any = getattr(napari_viewer, "__wrapped__", napari_viewer)
         self.engine = next(iter(self.methods))
-        self.controller = controller or RunController(napari_viewer, parent=self)
+        self.controller = controller or RunController(self.viewer, parent=self)
         self.method_combo = QComboBox()
         describe(self.method_combo, "Method", "How to reconstruct")
         guard_wheel(self.method_combo)
@@ -178,6 +179,7 @@ class EngineDock(QWidget):
     def _set_method(self, _: int = 0) -> None:
         self.engine = self.method_combo.currentData()
         info = self.info
+        self.curves.clear()
         self.method_combo.setToolTip(info.summary)
         self.data.set_engine(info)
         self.settings.set_engine(self.engine, registry.get(self.engine).Params)
@@ -281,7 +283,8 @@ class EngineDock(QWidget):
     def _theme_changed(self, _: Any = None) -> None:
         from napari.utils.theme import get_theme
 
-        self.curves.set_foreground(get_theme(self.viewer.theme).text.as_hex())
+        theme = get_theme(self.viewer.theme)
+        self.curves.set_colours(theme.text.as_hex(), theme.background.as_hex())
 
     def _connect(self) -> None:
         self.method_combo.activated.connect(self._set_method)

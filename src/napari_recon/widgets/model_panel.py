@@ -46,7 +46,7 @@ class ModelPanel(QWidget):
         self.combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         describe(self.combo, "Model", "The trained network to use")
         guard_wheel(self.combo)
-        self.info_button = small_button("ⓘ", "About this model", "Show what is known about this model")
+        self.info_button = small_button("i", "About this model", "Show what is known about this model")
         self.info_button.setCheckable(True)
         self.import_button = QPushButton("&Import…")
         self.fetch_button = QPushButton("Dow&nload")

@@ -1,0 +1,181 @@
+"""Makes docs/images from the real program: opens napari, the sample and the dock, works with them, takes pictures.
+
+    python docs/make_screenshots.py [FOLDER]
+
+Needs a display; without one it starts itself again under xvfb-run.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+SIZE = (1280, 860)
+LARGEST_BYTES = 400_000
+BOX_YX = ((9.6, 9.6), (35.4, 35.4))
+
+
+def main() -> None:
+    """Take every picture."""
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent / "images"
+    with_a_display()
+    # the user's own presets, models and window layout stay out of the pictures, and unharmed
+    with tempfile.TemporaryDirectory() as fresh:
+        for name in ("NAPARI_RECON_CONFIG", "NAPARI_RECON_CACHE"):
+            os.environ[name] = fresh
+        os.environ["NAPARI_CONFIG"] = str(Path(fresh) / "napari.yaml")
+        folder.mkdir(parents=True, exist_ok=True)
+        take_pictures(folder)
+
+
+def with_a_display() -> None:
+    """Start again under a virtual display when there is none."""
+    if sys.platform == "linux" and not os.environ.get("DISPLAY") and not os.environ.get("WAYLAND_DISPLAY"):
+        runner = shutil.which("xvfb-run")
+        if runner is None:
+            raise SystemExit("a display was expected, found none; install xvfb (apt-get install xvfb) or run on a desktop")
+        os.execv(runner, [runner, "-a", "-s", "-screen 0 1600x1000x24", sys.executable, *sys.argv])
+
+
+def take_pictures(folder: Path) -> None:
+    """Work through the dock as a newcomer would."""
+    import napari
+    from qtpy.QtCore import Qt
+
+    viewer = napari.Viewer()
+    viewer.window.resize(*SIZE)
+    dock_widget, dock = viewer.window.add_plugin_dock_widget("napari-recon", "Light field")
+    window = viewer.window._qt_window
+    window.resizeDocks([dock_widget], [370], Qt.Orientation.Horizontal)
+
+    def shoot(name: str) -> None:
+        wait(0.6)
+        save(viewer.screenshot(canvas_only=False, flash=False), folder / f"{name}.png")
+
+    shoot("first-run")
+    dock.data.sample_button.click()
+    planned(dock)
+    shoot("sample")
+    draw_box(viewer, dock)
+    planned(dock)
+    shoot("box")
+    finished = run(dock.run_bar.preview_button.click, dock)
+    show(viewer, finished.layers[0])
+    shoot("preview")
+    viewer.dims.set_current_step(0, 0)
+    dock.run_bar.run_button.click()
+    until(lambda: dock.controller.state == "running" and dock.run_bar.bar.value() > 450)
+    shoot("running")
+    results: list[Any] = []
+    dock.controller.finished.connect(results.append)
+    until(lambda: bool(results) and dock.controller.state == "idle")
+    show(viewer, results[0].layers[0])
+    shoot("dock")
+    viewer.dims.ndisplay = 3
+    for layer in list(viewer.layers):
+        layer.visible = layer is results[0].layers[0] or "computed" in layer.name
+    face(viewer, results[0].layers[0])
+    shoot("result-3d")
+    viewer.dims.ndisplay = 2
+    viewer.reset_view()
+    viewer.theme = "light"
+    show(viewer, results[0].layers[0])
+    shoot("light-theme")
+    viewer.theme = "dark"
+    window.resizeDocks([dock_widget], [350], Qt.Orientation.Horizontal)
+    dock.choose_method("serenet.reconstruct")
+    planned(dock)
+    wait(0.5)
+    dock.resize(350, dock.height())
+    dock.grab().save(str(folder / "narrow.png"))
+    dock.let_go()
+    viewer.close()
+
+
+def draw_box(viewer: Any, dock: Any) -> None:
+    """Draw a rectangle on the data, as the mouse would."""
+    dock.region.draw_button.click()
+    viewer.layers.selection.active.add_rectangles([list(corner) for corner in BOX_YX])
+    dock.data.layer.contrast_limits = (0, float(dock.data.layer.data.max()) * 0.7)
+    viewer.dims.set_current_step(0, 2)
+
+
+def show(viewer: Any, volume: Any) -> None:
+    """Show a result over the dimmed data at its brightest plane."""
+    plane = int(volume.data.reshape(volume.data.shape[-3], -1).max(axis=1).argmax()) if volume.ndim == 3 else None
+    if plane is None:
+        by_plane = volume.data[volume.data.shape[0] // 2].sum(axis=(1, 2))
+        plane = int(by_plane.argmax())
+    volume.colormap = "magma"
+    volume.reset_contrast_limits()
+    viewer.dims.set_point(viewer.dims.ndim - 3, volume.data_to_world((0,) * (volume.ndim - 3) + (plane, 0, 0))[-3])
+
+
+def face(viewer: Any, volume: Any) -> None:
+    """Turn the 3D view to a volume, from the side and above."""
+    camera = viewer.scene.camera if hasattr(viewer, "scene") else viewer.camera
+    low, high = volume.extent.world
+    camera.center = tuple((low + high)[-3:] / 2)
+    camera.angles = (-15, 35, 60)
+    camera.zoom = 520 / max((high - low)[-2:].max() * 1.6, 1)
+    wait(1)
+
+
+def run(press: Callable[[], None], dock: Any) -> Any:
+    """Press a button and return how the run ended."""
+    results: list[Any] = []
+    dock.controller.finished.connect(results.append)
+    press()
+    until(lambda: bool(results) and dock.controller.state == "idle")
+    dock.controller.finished.disconnect(results.append)
+    if results[0].error is not None:
+        raise SystemExit(f"the run failed: {results[0].error}")
+    return results[0]
+
+
+def planned(dock: Any) -> None:
+    """Wait for the plan of what the form asks for."""
+    wait(0.4)
+    until(lambda: not dock.planner.busy)
+
+
+def until(condition: Callable[[], bool], timeout_s: float = 300) -> None:
+    """Let the program work until `condition` holds."""
+    end = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > end:
+            raise SystemExit("the program did not get there in time")
+        wait(0.01)
+
+
+def wait(seconds: float) -> None:
+    """Let the program work for a while."""
+    from qtpy.QtWidgets import QApplication
+
+    end = time.monotonic() + seconds
+    while True:
+        QApplication.processEvents()
+        if time.monotonic() >= end:
+            return
+        time.sleep(0.005)
+
+
+def save(rgba: Any, path: Path) -> None:
+    """Write a PNG, with a palette when it would be too large otherwise."""
+    from PIL import Image
+
+    picture = Image.fromarray(rgba[..., :3])
+    picture.save(path, optimize=True)
+    if path.stat().st_size > LARGEST_BYTES:
+        picture.quantize(256).save(path, optimize=True)
+    print(f"{path.name}: {path.stat().st_size // 1000} kB")
+
+
+if __name__ == "__main__":
+    main()
