@@ -98,6 +98,19 @@ def test_a_selection_in_input_or_world_space_covers_the_same_voxels(box: Box) ->
     assert by_input == by_world
 
 
+@given(boxes())
+def test_world_edges_typed_with_few_digits_give_the_same_voxels(box: Box) -> None:
+    edges = {a.lower(): tuple(round(GRID.to_world(a, n - 0.5), 4) for n in bounds) for a, bounds in box.items()}
+    assert WorldBox(**edges).on(GRID) == box.resolved(GRID)
+
+
+def test_a_world_box_outside_or_reversed_is_refused() -> None:
+    with pytest.raises(InputError, match="should overlap the result, found it outside along y"):
+        WorldBox(y=(9000.0, 9100.0)).on(GRID)
+    with pytest.raises(InputError, match="run forward along y"):
+        WorldBox(y=(5.0, 2.0))
+
+
 def test_no_box_is_the_whole_output() -> None:
     assert Selection().box_on(GRID, GRID) == Box.whole(GRID)
 

@@ -50,6 +50,7 @@ def test_devices() -> None:
     assert resolve_device("cpu") == "cpu"
     assert Compute(device="cpu").resolved().threads >= 1
     assert Compute(device="cpu").resolved().memory_bytes > 2**20
+    assert Compute.headless("cpu", 3).threads >= 1
     with pytest.raises(InputError, match="device should be"):
         resolve_device("tpu")
 

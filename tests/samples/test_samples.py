@@ -30,12 +30,14 @@ def test_layers_lie_over_each_other_in_micrometers() -> None:
     (raw, raw_look, _), (truth, truth_look, _) = samples.light_field()
     assert raw.shape == (5, 49, 45, 45) and truth.shape == (5, 101, 195, 195)
     assert raw.dtype == truth.dtype == np.uint16
-    assert raw_look["units"] == ("second", "pixel", "micrometer", "micrometer")
+    assert raw_look["units"] == truth_look["units"] == ("second", "micrometer", "micrometer", "micrometer")
     assert raw_look["axis_labels"] == ("time", "view", "y", "x") and truth_look["visible"] is False
     for axis in (-2, -1):
         low = [look["translate"][axis] - look["scale"][axis] / 2 for look in (raw_look, truth_look)]
         size = [look["scale"][axis] * data.shape[axis] for data, look in ((raw, raw_look), (truth, truth_look))]
         assert low[0] == pytest.approx(low[1]) and size[0] == pytest.approx(size[1])
+    depths = [look["translate"][1] + np.array([0, n - 1]) * look["scale"][1] for look, n in ((raw_look, 49), (truth_look, 101))]
+    np.testing.assert_allclose(*depths)  # one slider shows both: views are spread over the depth of the volume
     assert truth_look["translate"][1] + 50 * truth_look["scale"][1] == pytest.approx(0.0)
     assert Path(raw_look["metadata"]["path"]) == samples.path("lightfield")
 

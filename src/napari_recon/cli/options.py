@@ -77,7 +77,7 @@ class Request:
             {**read_params(self.params), **assigned(self.assignments), **self._checkpoints(engine)},
             as_selection(self.roi, self.roi_space, self.time),
             model,
-            Compute(device=self.device, seed=self.seed),
+            Compute.headless(device=self.device, seed=self.seed),
             axes=self.axes,
             voxel_size_um=parse_voxel_size(self.voxel_size),
         )

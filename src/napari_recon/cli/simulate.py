@@ -27,6 +27,6 @@ def simulate(
 ) -> None:
     """Make raw data with ground truth: raw.ome.tif, truth.ome.tif, the point spread function, parameters.json."""
     values = {**read_params(params), **assigned(assignments)}
-    plan, inputs = make_plan(simulator(kind), {}, values, compute=Compute(device=device, seed=seed))
+    plan, inputs = make_plan(simulator(kind), {}, values, compute=Compute.headless(device, seed))
     writer = OutputWriter(f"{out.rstrip('/')}/", plan)
     carry_out(plan, writer, lambda token: run_plan(plan, inputs, token), json, quiet)

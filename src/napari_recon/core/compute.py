@@ -39,6 +39,12 @@ class Compute(Frozen):
     memory_bytes: int = 0
     deterministic: bool = False
 
+    @classmethod
+    def headless(cls, device: str = "auto", seed: int = 0) -> Compute:
+        """Return the resources of a run without a viewer: every core, or OMP_NUM_THREADS of them."""
+        threads = os.environ.get("OMP_NUM_THREADS", "")
+        return cls(device=device, seed=seed, threads=int(threads) if threads.isdigit() else os.cpu_count() or 1)
+
     def resolved(self) -> Compute:
         """Return this with device, threads and memory fixed.
 

@@ -14,6 +14,8 @@ from napari_recon.core.errors import InputError
 from napari_recon.core.grid import SPATIAL, Frozen, Grid
 
 Bounds = tuple[int, int]
+_SLACK = 1e-3
+"""Fraction of a voxel by which an edge may miss a voxel boundary, as numbers typed or printed with few digits do."""
 _RANGE = re.compile(r"^\s*(-?[\d.eE+-]*)\s*:\s*(-?[\d.eE+-]*)\s*$")
 
 
@@ -76,6 +78,12 @@ class Box(Frozen):
     def clipped(self, grid: Grid) -> Box:
         """Return the part of this box inside `grid` (InputError when nothing is)."""
         bounds = {a: (max(lo, 0), min(hi, grid.size(a))) for a, (lo, hi) in self.items() if a in grid.axes}
+        for axis, (lo, hi) in bounds.items():
+            if hi <= lo:
+                raise InputError(
+                    f"the region should overlap the result, found it outside along {axis.lower()} (voxels "
+                    f"{self.bounds(axis, 0)[0]}:{self.bounds(axis, 0)[1]} of 0:{grid.size(axis)}); draw it on the data"
+                )
         return Box.of(bounds).resolved(grid)
 
     def expanded(self, halo: Mapping[str, int], grid: Grid) -> Box:
@@ -96,7 +104,7 @@ class Box(Frozen):
         for axis, (lo, hi) in self.items():
             if axis in target.axes:
                 ends = [target.to_index(axis, source.to_world(axis, edge - 0.5)) + 0.5 for edge in (lo, hi)]
-                bounds[axis] = (math.floor(min(ends) + 1e-6), math.ceil(max(ends) - 1e-6))
+                bounds[axis] = (math.floor(min(ends) + _SLACK), math.ceil(max(ends) - _SLACK))
         return Box.of(bounds)
 
     def slices(self, axes: str) -> tuple[slice, ...]:
@@ -118,6 +126,17 @@ class WorldBox(Frozen):
     y: tuple[float, float] | None = None
     x: tuple[float, float] | None = None
 
+    @model_validator(mode="after")
+    def _forward(self) -> Self:
+        for axis in ("z", "y", "x"):
+            edges = getattr(self, axis)
+            if edges is not None and not (math.isfinite(edges[0]) and edges[0] < edges[1] < math.inf):
+                raise InputError(
+                    f"the region should run forward along {axis}, found {axis}={edges[0]:g}:{edges[1]:g}; "
+                    "give start:stop with start below stop"
+                )
+        return self
+
     def on(self, grid: Grid) -> Box:
         """Return the voxels of `grid` that this box touches, clipped to it."""
         bounds = {}
@@ -125,7 +144,7 @@ class WorldBox(Frozen):
             edges = getattr(self, axis.lower())
             if edges is not None and axis in grid.axes:
                 ends = sorted(grid.to_index(axis, edge) + 0.5 for edge in edges)
-                bounds[axis] = (math.floor(ends[0] + 1e-6), math.ceil(ends[1] - 1e-6))
+                bounds[axis] = (math.floor(ends[0] + _SLACK), math.ceil(ends[1] - _SLACK))
         return Box.of(bounds).clipped(grid)
 
 

@@ -281,7 +281,7 @@ def _planned(engine: str, positional: Sequence[Any], options: Mapping[str, Any])
         options.get("params"),
         as_selection(options.get("roi"), options.get("roi_space", "output"), options.get("time")),
         options.get("model"),
-        Compute(device=options.get("device", "auto"), seed=options.get("seed", 0)),
+        Compute.headless(device=options.get("device", "auto"), seed=options.get("seed", 0)),
         axes=options.get("axes"),
         voxel_size_um=options.get("voxel_size"),
     )
