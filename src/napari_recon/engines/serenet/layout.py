@@ -22,8 +22,9 @@ HALO_Z = {"serenet": 9, "fserenet": 24}
 """Planes around a slab that its network looks at."""
 LARGEST_READ = 160
 """Edge of an automatic tile with halo, in light-field pixels: beyond it layers leave the cache and blocks arrive late."""
-_FLOATS_PER_PIXEL = {"serenet": 700, "fserenet": 1000}
-_FLOATS_KEPT = {"serenet": 0, "fserenet": 6000}
+_FLOATS_PER_PIXEL = 1500  # measured; per light-field pixel and plane in flight
+_FLOATS_KEPT = {"serenet": 0, "fserenet": 14_000}
+_FIXED_BYTES = 60_000_000
 _OPERATIONS = {"serenet": 531_000.0, "fserenet": 670_000.0}
 
 
@@ -81,8 +82,8 @@ class NetworkField:
     def memory(self, read_y: int, read_x: int) -> int:
         """Return the bytes that one block of ``read_y x read_x`` light-field pixels occupies while it is computed."""
         pixels = read_y * read_x
-        floats = _FLOATS_PER_PIXEL[self.architecture] * (planes_at_once(pixels) + 2) + _FLOATS_KEPT[self.architecture]
-        return 4 * pixels * floats
+        floats = _FLOATS_PER_PIXEL * (planes_at_once(pixels) + 2) + _FLOATS_KEPT[self.architecture]
+        return 4 * pixels * floats + _FIXED_BYTES
 
     def tile(self, tile_size: int, memory_bytes: int) -> int:
         """Return the edge of a tile in light-field pixels; `tile_size` 0 chooses it."""

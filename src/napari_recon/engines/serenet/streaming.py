@@ -7,8 +7,8 @@ Chunks are (1, channels, planes, y, x), stored channels last.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import tee
 
 import torch
 import torch.nn.functional as F
@@ -95,8 +95,9 @@ def _unet(chunks: Chunks, unet: UNet3d, pads: tuple[int, int], check: Check) -> 
     chunks = padded(chunks, front, behind)
     skips: list[Chunks] = []
     for block in unet.down_layers:
-        chunks, skip = tee(convolved(chunks, block.conv[0], check))  # type: ignore[index, arg-type]
-        skips.append(skip)
+        queue: deque[torch.Tensor] = deque()
+        skips.append(_taken(queue))
+        chunks = _noted(convolved(chunks, block.conv[0], check), queue)  # type: ignore[index, arg-type]
         chunks = (F.max_pool3d(pair, 2) for pair in in_multiples(chunks, 2))
     first, *others = unet.up_layers
     chunks = convolved(chunks, first.conv[0], check)  # type: ignore[index, arg-type]
@@ -104,6 +105,18 @@ def _unet(chunks: Chunks, unet: UNet3d, pads: tuple[int, int], check: Check) -> 
         joined = (torch.cat(pair, dim=1) for pair in aligned(doubled(chunks), skip))
         chunks = convolved(joined, block.conv[0], check)  # type: ignore[index, arg-type]
     return trimmed(chunks, front, behind)
+
+
+def _noted(chunks: Chunks, queue: deque[torch.Tensor]) -> Chunks:
+    for chunk in chunks:
+        queue.append(chunk)
+        yield chunk
+
+
+def _taken(queue: deque[torch.Tensor]) -> Chunks:
+    """Yield what was noted, freeing it; never empty too early, because what it is joined with was made from more planes."""
+    while queue:
+        yield queue.popleft()
 
 
 def padded(chunks: Chunks, front: int, behind: int) -> Chunks:
