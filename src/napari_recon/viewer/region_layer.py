@@ -13,6 +13,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_recon.core.grid import Grid
 from napari_recon.core.region import Bounds, Box, Region
+from napari_recon.viewer.gl_programs import keep_programs
 from napari_recon.viewer.layer_input import stack_from_layer
 from napari_recon.viewer.placement import is_plain, to_world
 from napari_recon.viewer.wireframe import Wireframe
@@ -52,6 +53,7 @@ class RegionLayer(QObject):
 
     def __init__(self, viewer: ViewerModel, layer: Image, region: Region, axes: str, parent: QObject | None = None) -> None:
         super().__init__(parent)
+        keep_programs()
         self._viewer, self._layer, self._region, self._axes = viewer, layer, region, axes
         self._shapes: Shapes | None = None
         self._wireframe = Wireframe(viewer, f"computed region ({layer.name})")
