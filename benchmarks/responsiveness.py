@@ -93,7 +93,7 @@ class Bench:
 
     def run(self) -> tuple[float, list[float]]:
         """Reconstruct the box; return the time to the first visible block and the timer's gaps during the run."""
-        for layer in list(self.viewer.layers)[1:]:
+        for layer in [layer for layer in self.viewer.layers if "napari-recon" in layer.metadata]:
             self.viewer.layers.remove(layer)
         watch, state = Watch(), lambda: self.dock.controller.state
         self.dock.start_run()
