@@ -126,3 +126,19 @@ def test_further_inputs_are_layers_or_files(panel: DataPanel, viewer: ViewerMode
     assert panel.layers()[1] is psf
     panel.set_engine(Fake.info)
     assert list(panel.inputs()) == ["views"] and not panel.optional.isVisible()
+
+
+def test_further_input_that_does_not_fit_blocks_with_a_sentence(panel: DataPanel, viewer: ViewerModel) -> None:
+    panel.set_engine(TWO)
+    viewer.add_layer(recording())
+    panel.extras["psf"].combo.choose(viewer.add_layer(recording((4, 4), name="flat")))
+    assert "psf" in panel.reason() and panel.inputs() == {}
+    panel.extras["psf"].combo.choose(None)
+    assert panel.reason() == "" and list(panel.inputs()) == ["views"]
+
+
+def test_required_further_input_is_asked_for(panel: DataPanel, viewer: ViewerModel) -> None:
+    required = TWO.inputs[1].model_copy(update={"required": True})
+    panel.set_engine(TWO.model_copy(update={"inputs": (TWO.inputs[0], required)}))
+    viewer.add_layer(recording())
+    assert panel.reason() == "psf is missing (measured PSF); choose one"

@@ -1,15 +1,17 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from napari._qt.qt_resources import get_stylesheet
 from napari.components import ViewerModel
-from qtpy.QtWidgets import QAbstractButton, QApplication, QComboBox, QLineEdit, QWidget
+from qtpy.QtWidgets import QAbstractButton, QApplication, QComboBox, QDockWidget, QFileDialog, QLineEdit, QWidget
 
 from napari_recon.core.errors import InputError
 from napari_recon.core.provenance import KEY
 from napari_recon.core.region import Box, TimeRange
+from napari_recon.viewer.plugin import write_layer
 from tests.viewer.fake import Fake
 from tests.widgets.conftest import FakeDock, planned, recording
 
@@ -224,3 +226,64 @@ def test_usable_at_350_pixels(dock: FakeDock, viewer: ViewerModel, qtbot: Any, s
     button = dock.run_bar.run_button
     assert button.isVisible() and not button.visibleRegion().isEmpty()
     assert dock.rect().contains(button.mapTo(dock, button.rect().bottomRight()))
+
+
+def test_several_rectangles_are_several_jobs(dock: FakeDock, viewer: ViewerModel, qtbot: Any) -> None:
+    viewer.add_layer(recording())
+    planned(dock, qtbot)
+    dock.region.shapes.drawn = [Box(y=(0, 2), x=(0, 3)), Box(y=(4, 8), x=(2, 4))]
+    dock.region.shapes.boxes_changed.emit(dock.region.shapes.drawn)
+    planned(dock, qtbot)
+    assert "2 jobs" in dock.estimate.line.text()
+    results: list[Any] = []
+    dock.controller.finished.connect(results.append)
+    dock.run_bar.run_button.click()
+    qtbot.waitUntil(lambda: len(results) == 2 and dock.controller.state == "idle", timeout=10000)
+    assert [r.plan.selection.box for r in results] == [
+        Box(z=(0, 3), y=(0, 4), x=(0, 6)),
+        Box(z=(0, 3), y=(8, 16), x=(4, 8)),
+    ]
+    assert len(viewer.layers) == 3
+
+
+def test_settings_go_to_a_file_and_come_back(
+    dock: FakeDock, viewer: ViewerModel, qtbot: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = str(tmp_path / "mine.yaml")
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (file, ""))
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (file, ""))
+    dock.settings.set_values({"planes": 6, "delay": 1e-6})
+    dock.run_bar.save_settings.emit()
+    assert "saved" in dock.run_bar.message_line.text()
+    dock.settings.set_values({})
+    dock.run_bar.load_settings.emit()
+    assert dock.settings.values()["planes"] == 6 and dock.settings.values()["delay"] == 1e-6
+    Path(file).write_text("engine: simulate.lightfield\nparams: {}\n")
+    dock.run_bar.load_settings.emit()
+    assert "its own dock" in dock.run_bar.message_line.text()
+    Path(file).write_text("engine: fake.planes\nparams: {planes: -1, delay: 0.5}\n")
+    dock.run_bar.load_settings.emit()
+    assert "planes did not fit" in dock.run_bar.message_line.text()
+    assert dock.settings.values()["planes"] == 3 and dock.settings.values()["delay"] == 0.5
+
+
+def test_settings_come_back_from_a_result(dock: FakeDock, viewer: ViewerModel, qtbot: Any, tmp_path: Path) -> None:
+    viewer.add_layer(recording())
+    dock.settings.set_values({"planes": 2})
+    planned(dock, qtbot)
+    (result,) = run(dock, qtbot, dock.run_bar.run_button)
+    write_layer(str(tmp_path / "r.ome.tif"), *result.layers[0].as_layer_data_tuple()[:2])
+    dock.settings.set_values({"planes": 5})
+    dock.load_settings(str(tmp_path / "r.ome.tif"))
+    assert dock.settings.values()["planes"] == 2
+
+
+def test_undocking_lets_go(viewer: ViewerModel, qtbot: Any) -> None:
+    holder = QDockWidget()
+    qtbot.addWidget(holder)
+    dock = FakeDock(viewer)
+    holder.setWidget(dock)
+    assert viewer.keymap
+    dock.setParent(None)  # what napari does when the dock is closed
+    assert not viewer.keymap
+    qtbot.addWidget(dock)

@@ -97,7 +97,7 @@ class DataPanel(QWidget):
         for name, spec in wanted.items():
             if name not in self.extras:
                 self.extras[name] = row = InputRow(self._viewer, spec)
-                row.changed.connect(self.changed)
+                row.changed.connect(self._extra_changed)
                 (self._required_column if spec.required else self._optional_column).addWidget(row)
         self.optional.setVisible(any(not spec.required for spec in wanted.values()))
         self.combo.refresh()
@@ -107,7 +107,8 @@ class DataPanel(QWidget):
         """Return why nothing can be run with these data; empty when something can."""
         if self.layer is None:
             return "Open data first, or open the sample"
-        return next((p.text for p in self.problems if p.severity == "error"), "")
+        wrong = next((p.text for p in self.problems if p.severity == "error"), "")
+        return wrong or next((text for row in self.extras.values() if (text := row.problem())), "")
 
     def stack(self) -> ImageStack | None:
         """Return the main input as a lazy stack, None while there is a problem."""
@@ -145,7 +146,7 @@ class DataPanel(QWidget):
         active = self._viewer.layers.selection.active
         order = sorted(layers, key=lambda layer: layer is not active)
         for layer in [*order[:1], *reversed(order[1:])]:
-            if not any(p.severity == "error" for p in check_layer(layer, self.spec, self._axes_of(layer))):
+            if not any(p.severity == "error" for p in problems_of(layer, self.spec, self._axes_of(layer))):
                 return layer
         return order[0] if order[0] is active else layers[-1]
 
@@ -159,6 +160,10 @@ class DataPanel(QWidget):
 
     def _layer_edited(self, _: Any = None) -> None:
         self._judge()
+        self.changed.emit()
+
+    def _extra_changed(self) -> None:
+        self._show_problems()
         self.changed.emit()
 
     def _axes_typed(self, text: str) -> None:
@@ -182,7 +187,7 @@ class DataPanel(QWidget):
             axes = self._axes_of(layer)
             if axes != self.axes:
                 self.axes_edit.setText(axes)
-            self.problems = check_layer(layer, self.spec, axes)
+            self.problems = problems_of(layer, self.spec, axes)
         self.welcome.setVisible(layer is None)
         self._chosen.setVisible(layer is not None)
         self._show_problems()
@@ -196,7 +201,8 @@ class DataPanel(QWidget):
             if (old := item.widget()) is not None:
                 old.hide()
                 old.deleteLater()
-        for problem in self.problems:
+        extras = [Problem(text) for row in self.extras.values() if row.given and (text := row.problem())]
+        for problem in [*self.problems, *extras]:
             self._problem_column.addWidget(self._problem_row(problem))
 
     def _problem_row(self, problem: Problem) -> QWidget:
@@ -284,6 +290,21 @@ class InputRow(QWidget):
         """The chosen layer, or None."""
         return self.combo.layer if self.combo is not None else None
 
+    @property
+    def given(self) -> bool:
+        """Whether something was chosen."""
+        return self.layer is not None or (self.file is not None and self.file.value() is not None)
+
+    def problem(self) -> str:
+        """Return why this input can't be used as it stands; empty when it can (or may be left out)."""
+        if not self.given:
+            words = self._spec.description or self._spec.name
+            return f"{self._spec.name} is missing ({words}); choose one" if self._spec.required else ""
+        if self.layer is None:
+            return ""
+        found = problems_of(self.layer, self._spec, guess_axes(self.layer, self._spec))
+        return next((p.text for p in found if p.severity == "error"), "")
+
     def value(self) -> Any:
         """Return an `ImageStack` or a path, or None."""
         if self.file is not None:
@@ -295,6 +316,18 @@ class InputRow(QWidget):
         """Disconnect from the viewer."""
         if self.combo is not None:
             self.combo.let_go()
+
+
+def problems_of(layer: Any, spec: InputSpec, axes: str) -> list[Problem]:
+    """Return what is wrong with a layer, in words for people who do not type axes first."""
+    if not axes and not getattr(layer, "rgb", False):
+        return [
+            Problem(
+                f"{spec.name} should have the dimensions {spec.axes} (with T or C in front when there are several), found "
+                f"{layer.ndim} in {layer.name}; choose another layer or type what each dimension is"
+            )
+        ]
+    return check_layer(layer, spec, axes)
 
 
 def pixel_text(layer: Any, axes: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from itertools import pairwise
 from typing import Any, ClassVar
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QEvent, Qt
 from qtpy.QtGui import QCloseEvent, QKeySequence, QShortcut
 from qtpy.QtWidgets import (
     QApplication,
@@ -147,6 +147,12 @@ class EngineDock(QWidget):
             self.settings.remember(request.model.id if request.model else None)
             self._start(request, preview=False)
 
+    def changeEvent(self, event: QEvent | None) -> None:
+        """Let go when the dock around this widget is closed: napari takes it out then, and does not close it."""
+        super().changeEvent(event)
+        if event is not None and event.type() == QEvent.Type.ParentChange and self.parent() is None:
+            self.let_go()
+
     def closeEvent(self, event: QCloseEvent | None) -> None:
         """Cancel what runs, remove what was drawn and let go of the viewer."""
         self.let_go()
@@ -157,6 +163,7 @@ class EngineDock(QWidget):
         if self._closed:
             return
         self._closed = True
+        self.setEnabled(False)
         self.controller.close()
         self.planner.close()
         self.data.let_go()
