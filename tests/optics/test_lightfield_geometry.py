@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -99,6 +101,38 @@ def test_files_of_all_views_are_reduced_to_the_published_order(tmp_path: Path, s
     assert geometry.upsampling == pytest.approx(13 / 3)
     assert geometry.volume_yx(20, 23) == (87, 100)
     assert geometry.with_planes(3).planes == 3
+
+
+@pytest.mark.parametrize("form", ["plain", "transposed", "double", "part", "cropped"])
+def test_torch_files_of_any_layout_are_read(tmp_path: Path, form: str) -> None:
+    import torch
+
+    from napari_recon.optics.tensor_file import _described
+
+    tensor = torch.from_numpy(geometric_psf_shift(13, 7, views=VIEW_ORDERS[13]))
+    stored = {
+        "plain": tensor,
+        "transposed": tensor.transpose(0, 1).contiguous().transpose(0, 1),
+        "double": tensor.double(),
+        "part": torch.cat([tensor, tensor])[49:],
+        "cropped": torch.cat([tensor, tensor], dim=1)[:, :7],
+    }[form]
+    path = tmp_path / "microscope_psfshift_49views.pt"
+    torch.save(stored, path)
+    np.testing.assert_array_equal(load_psf_shift(path).psf_shift, tensor.numpy())
+    assert (_described(path) is not None) == (form in ("plain", "double"))
+
+
+def test_the_published_files_need_no_torch(parity_dir: Path) -> None:
+    folder = parity_dir / "serenet" / "upstream_weights" / "psf"
+    code = (
+        "import sys\n"
+        "from napari_recon.optics.lightfield_geometry import load_psf_shift\n"
+        "assert [load_psf_shift(f).planes for f in sys.argv[1:]] == [101, 101]\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+    files = [str(path) for path in sorted(folder.glob("*.pt"))]
+    subprocess.run([sys.executable, "-c", code, *files], check=True, timeout=60)
 
 
 class Evil:

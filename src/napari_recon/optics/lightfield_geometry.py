@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from napari_recon.core.errors import InputError
 from napari_recon.core.grid import Grid
+from napari_recon.optics.tensor_file import read_tensor
 
 
 def _pages(text: str) -> tuple[int, ...]:
@@ -327,13 +328,7 @@ def _named(nnum: int) -> LightFieldGeometry:
 def _read_array(path: Path) -> NDArray[Any]:
     try:
         if path.suffix in (".pt", ".pth"):
-            import torch
-
-            loaded = torch.load(path, weights_only=True, map_location="cpu")
-            if not isinstance(loaded, torch.Tensor):
-                raise ValueError(f"it holds a {type(loaded).__name__}")
-            array: NDArray[Any] = loaded.numpy()
-            return array
+            return read_tensor(path)
         found = np.load(path, allow_pickle=False)
         if isinstance(found, np.ndarray):
             return found
