@@ -148,11 +148,13 @@ class LightFieldRL(FrameEngine[LightFieldRLParams]):
         psf = refs["psf"][0].grid if refs["psf"] else None
         views = refs["views"][0].grid
         assert views is not None  # checked with the axes
-        return setup_of(views, psf, params.psf_shift, params.planes, params.psf_sigma)
+        return setup_of(views, psf, params.psf_shift, params.planes, params.psf_sigma, params.refine_views)
 
 
 def setup_of_plan(plan: Plan, params: LightFieldRLParams) -> Setup:
     """Return the set-up of a plan."""
     views, psf = plan.input("views"), plan.input("psf")
     assert views is not None and views.grid is not None
-    return setup_of(views.grid, psf.grid if psf else None, params.psf_shift, params.planes, params.psf_sigma)
+    return setup_of(
+        views.grid, psf.grid if psf else None, params.psf_shift, params.planes, params.psf_sigma, params.refine_views
+    )

@@ -35,7 +35,7 @@ class Physics:
             first, last = setup.psf_planes
             self._psf = normalised_psf(torch.from_numpy(np.ascontiguousarray(psf_vzyx[:, first:last], dtype=np.float32)))
             self.psf_shift_vz2 = psf_shift_of(self._psf)
-            self.halo = min(setup.halo, psf_support(self._psf, setup.upsampling))
+            self.halo = min(setup.halo, psf_support(self._psf, setup.upsampling) + setup.wander)
         else:
             self.psf_shift_vz2 = torch.from_numpy(np.asarray(setup.psf_shift, dtype=np.float64))
             self.halo = setup.halo

@@ -158,9 +158,8 @@ class LightFieldRun:
     ) -> Iterator[Event]:
         assert self._physics is not None
         data = torch.from_numpy(np.ascontiguousarray(window.cut(state.views))).to(self._physics.device)
-        projector = self._projector_for(window, data, token)
+        projector = self._projector_for(window, state, data, token)
         assert self._weight is not None
-        projector.displace_views(state.offset_pixels)
         positions = None
         if joint:
             positions = ViewPositions(projector, self._physics.slope_v2, state.offset_pixels)
@@ -195,12 +194,14 @@ class LightFieldRun:
         if deliver:
             yield BlockReady("volume", *self._block(state, window, projector, estimate, token))
 
-    def _projector_for(self, window: Window, data: Tensor, token: CancelToken) -> FourierProjector:
-        """Return the projector all windows share, made at the first one."""
+    def _projector_for(self, window: Window, state: _FrameState, data: Tensor, token: CancelToken) -> FourierProjector:
+        """Return the projector all windows share, its views displaced as found for this frame, and fit the weight."""
         assert self._physics is not None
         if self._projector is None:
             voxels_per_pixel = self._setup.voxels_per_pixel(self._params.voxel)
             self._projector = self._physics.projector(window.read_shape, voxels_per_pixel)
+        self._projector.displace_views(state.offset_pixels)
+        if self._weight is None or state.offset_pixels is not None:
             self._weight = sensitivity_weight(self._projector, data, token.check)
         return self._projector
 

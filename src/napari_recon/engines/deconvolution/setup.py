@@ -19,6 +19,9 @@ from napari_recon.optics.support import next_smooth_size, operator_support
 #: Iterations an estimate of time assumes when they are automatic.
 USUAL_ITERATIONS = 24
 
+#: Light-field pixels by which a view may be displaced on top of its psf_shift before light from it is lost.
+REFINED_VIEWS_HALO = 4
+
 _MICROMETERS = {"micrometer", "micrometre", "um", "\N{MICRO SIGN}m", "micron"}
 _FREQUENCY_CUT = 2.0 / 3.0
 
@@ -40,7 +43,9 @@ class Setup:
     upsampling, sigma_fine : float
         Fine pixels per light-field pixel; blur in fine pixels.
     halo : int
-        Light-field pixels one voxel reaches.
+        Light-field pixels one voxel reaches, ``wander`` included.
+    wander : int
+        Light-field pixels by which views may be displaced in addition.
     volume : Grid
         Whole output grid, axes ZYX.
     """
@@ -52,6 +57,7 @@ class Setup:
     upsampling: float
     sigma_fine: float
     halo: int
+    wander: int
     volume: Grid
 
     @property
@@ -107,7 +113,9 @@ class Setup:
         )
 
 
-def setup_of(field: Grid, psf: Grid | None, psf_shift: str, planes: int, sigma_fine: float) -> Setup:
+def setup_of(
+    field: Grid, psf: Grid | None, psf_shift: str, planes: int, sigma_fine: float, refine_views: bool = False
+) -> Setup:
     """Return the set-up for a light field with grid ``field`` (V, Y, X at least).
 
     Raises
@@ -116,8 +124,9 @@ def setup_of(field: Grid, psf: Grid | None, psf_shift: str, planes: int, sigma_f
         When views, PSF, psf_shift and planes do not belong together.
     """
     geometry = load_psf_shift(psf_shift)
+    wander = REFINED_VIEWS_HALO if refine_views else 0
     if psf is not None:
-        return _with_psf(field, psf, geometry, planes)
+        return _with_psf(field, psf, geometry, planes, wander)
     geometry = geometry.with_planes(planes)
     pages = page_indices(field.size("V"), geometry.views, geometry.nnum)
     return Setup(
@@ -127,12 +136,13 @@ def setup_of(field: Grid, psf: Grid | None, psf_shift: str, planes: int, sigma_f
         psf_planes=(0, geometry.planes),
         upsampling=geometry.upsampling,
         sigma_fine=sigma_fine,
-        halo=operator_support(float(np.abs(geometry.psf_shift).max()), geometry.upsampling, sigma_fine),
+        halo=operator_support(float(np.abs(geometry.psf_shift).max()), geometry.upsampling, sigma_fine) + wander,
+        wander=wander,
         volume=volume_grid(field, geometry.upsampling, geometry.planes, geometry.z_step_um, geometry.fine_pixel_um),
     )
 
 
-def _with_psf(field: Grid, psf: Grid, geometry: LightFieldGeometry, planes: int) -> Setup:
+def _with_psf(field: Grid, psf: Grid, geometry: LightFieldGeometry, planes: int, wander: int) -> Setup:
     views, depth = psf.size("V"), psf.size("Z")
     upsampling = _measured_upsampling(field, psf)
     if upsampling is None:
@@ -159,7 +169,8 @@ def _with_psf(field: Grid, psf: Grid, geometry: LightFieldGeometry, planes: int)
         psf_planes=(first, first + kept),
         upsampling=upsampling,
         sigma_fine=0.0,
-        halo=math.ceil(max(psf.size("Y"), psf.size("X")) / 2 / upsampling + 2),
+        halo=math.ceil(max(psf.size("Y"), psf.size("X")) / 2 / upsampling + 2) + wander,
+        wander=wander,
         volume=volume_grid(field, upsampling, kept, abs(z_step_um), abs(fine_pixel_um)),
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -65,7 +66,7 @@ class ViewPositions:
         offset_pixels: Tensor | None = None,
         largest_step: float = 0.35,
         first: int = 4,
-        every: int = 2,
+        every: int = 1,
     ) -> None:
         self._projector, self._first, self._every = projector, first, every
         self._slope, self._largest = slope_v2.double().cpu(), largest_step
@@ -97,6 +98,9 @@ class Scale:
 #: offsets of 6 fine pixels rms (single views up to 23): left over 0.5, 0.17 and 0.04 fine pixels after the levels.
 SCALES = (Scale(3.0, 0.12), Scale(1.5, 0.24), Scale(0.7, 0.40))
 
+#: Light-field pixels; a view found further away tells nothing about its position.
+FARTHEST = 8.0
+
 
 def align_views(
     make_projector: Callable[[Scale], FourierProjector],
@@ -114,27 +118,46 @@ def align_views(
     data : Tensor
         Views (V, Y, X).
     """
-    offset: Tensor | None = None
-    for scale in SCALES:
+    found = torch.zeros_like(slope_v2, dtype=torch.float64, device="cpu")
+    for number, scale in enumerate(SCALES):
         projector = make_projector(scale)
-        blurred = blurred_views(data, scale.blur)
-        weight, seen = sensitivity_weight(projector, blurred, check)
-        positions = ViewPositions(projector, slope_v2, offset, largest_step=scale.blur, first=2, every=1)
-        start = flat_start(blurred, background, seen)
-        iterations = richardson_lucy(
-            projector,
-            blurred,
-            background=background,
-            iterations=scale.iterations,
-            weight=weight,
-            start=start,
-            after_projection=positions,
-            check=check,
-        )
-        for _ in iterations:
-            check()
-        offset = positions.offset_pixels
-        yield offset
+        solve = partial(_solved, projector, blurred_views(data, scale.blur), background, scale, slope_v2, check)
+        aligned, deviance = solve(found, every=1)
+        # a field too small for its shifts tells some views nothing: they would wander off
+        found = remove_gauge(aligned * (aligned.abs().amax(dim=1, keepdim=True) < FARTHEST), slope_v2.double().cpu())
+        if number == len(SCALES) - 1 and solve(torch.zeros_like(found), every=0)[1] <= deviance:
+            found = torch.zeros_like(found)
+        yield found
+
+
+def _solved(
+    projector: FourierProjector,
+    data: Tensor,
+    background: float,
+    scale: Scale,
+    slope_v2: Tensor,
+    check: Callable[[], None],
+    offset: Tensor,
+    every: int,
+) -> tuple[Tensor, float]:
+    """Return offsets and reduced deviance after the iterations of one level; ``every`` 0 keeps the offsets."""
+    positions = ViewPositions(projector, slope_v2, offset, largest_step=scale.blur, first=2, every=every)
+    weight, seen = sensitivity_weight(projector, data, check)
+    iterations = richardson_lucy(
+        projector,
+        data,
+        background=background,
+        iterations=scale.iterations,
+        weight=weight,
+        start=flat_start(data, background, seen),
+        after_projection=positions if every else None,
+        check=check,
+    )
+    deviance = math.inf
+    for estimate in iterations:
+        deviance = estimate.deviance
+        check()
+    return positions.offset_pixels, deviance
 
 
 def blurred_views(views_vyx: Tensor, sigma: float) -> Tensor:
