@@ -24,6 +24,7 @@ from napari_recon.hub.state import read_shapes, unprefixed
         lambda s: {"state_dict": {f"module.{k}": v for k, v in s.items()}},
         lambda s: {f"_orig_mod.module.{k}": v for k, v in s.items()},
         lambda s: {"params": s, "lr": 0.1},
+        lambda s: {"state_dict": {f"model.{k}": v for k, v in s.items()}, "epoch": 3},
     ],
 )
 def test_wrappers_and_prefixes_go(tmp_path, state, wrap):
@@ -36,6 +37,16 @@ def test_wrappers_and_prefixes_go(tmp_path, state, wrap):
 def test_prefixes_stay_unless_all_share_them():
     assert unprefixed({"module.a": 1, "b": 2}) == {"module.a": 1, "b": 2}
     assert unprefixed({}) == {}
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_weights_that_are_not_finite_are_refused(tmp_path, state, suffix):
+    broken = {name: tensor.clone() for name, tensor in state.items()}
+    broken["body.weight"].view(-1)[1] = float("nan")
+    path = tmp_path / f"a{suffix}"
+    save_file(broken, path) if suffix == ".safetensors" else torch.save(broken, path)
+    with pytest.raises(CheckpointError, match=r"NaN or infinity in body\.weight"):
+        hub.load_state(path)
 
 
 def test_safetensors_headers_need_no_pixels(tmp_path, state):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "sd", "params", "params_ema", "net", "network", "weights")
-PREFIXES = ("module.", "_orig_mod.")
+PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.")
 REFUSED = re.compile(r"(?:GLOBAL|Unsupported class|unrecognized function) ([\w.]+)")
 """How torch names an object it will not build; its wording differs between versions."""
 
@@ -29,7 +29,7 @@ def load_state(model: ModelRef | str | Path) -> dict[str, Tensor]:
     Raises
     ------
     CheckpointError
-        No readable checkpoint, one with code in it, or one that changed since it was recognised.
+        No readable checkpoint, one with code in it or with NaN, or one that changed since it was recognised.
     """
     path = Path(model.path if isinstance(model, ModelRef) else model).expanduser()
     _sniff(path)
@@ -42,8 +42,8 @@ def load_state(model: ModelRef | str | Path) -> dict[str, Tensor]:
         read_shapes(path)
         from safetensors.torch import load_file
 
-        return unprefixed(load_file(path, device="cpu"))
-    return _flat(_load_torch(path), path)
+        return _finite(unprefixed(load_file(path, device="cpu")), path)
+    return _finite(_flat(_load_torch(path), path), path)
 
 
 def state_shapes(path: Path) -> Mapping[str, HasShape]:
@@ -159,6 +159,16 @@ def _flat(content: Any, path: Path) -> dict[str, Tensor]:
             f"{path} should hold the weights of a network, found: {holds or 'nothing'}; choose another file"
         )
     return unprefixed(found)
+
+
+def _finite(state: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
+    for name, tensor in state.items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise CheckpointError(
+                f"{path} should hold finite weights, found NaN or infinity in {name}; its training went wrong: choose an "
+                "earlier checkpoint"
+            )
+    return state
 
 
 def _tensors(content: Any, kind: type) -> dict[str, Any]:
