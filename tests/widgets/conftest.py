@@ -28,9 +28,6 @@ class FakeDock(EngineDock):
     preview_size = 4
     preview_params: ClassVar[dict[str, Any]] = {"fake.planes": {"previews": 0}}
 
-    def __init__(self, napari_viewer: Any, controller: Any = None) -> None:
-        super().__init__(napari_viewer, controller)
-
 
 class StandIn(QObject):
     """A region layer without a canvas."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from itertools import pairwise
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from qtpy.QtCore import QEvent, Qt
 from qtpy.QtGui import QCloseEvent, QKeySequence, QShortcut
@@ -23,6 +24,7 @@ from qtpy.QtWidgets import (
 from napari_recon.core.engine import EngineInfo
 from napari_recon.core.errors import InputError
 from napari_recon.core.errors import describe as describe_error
+from napari_recon.core.region import Box
 from napari_recon.engines import registry
 from napari_recon.viewer.run import Job, RunController, job_title
 from napari_recon.widgets.curve_panel import CurvePanel
@@ -36,6 +38,9 @@ from napari_recon.widgets.region_panel import RegionPanel
 from napari_recon.widgets.request import Estimate, Request
 from napari_recon.widgets.run_bar import PREVIEW_KEYS, RUN_KEYS, RunBar
 from napari_recon.widgets.settings_panel import SettingsPanel
+
+if TYPE_CHECKING:
+    import napari.viewer
 
 
 class EngineDock(QWidget):
@@ -67,7 +72,7 @@ class EngineDock(QWidget):
     preview_size: ClassVar[int] = 64
     preview_params: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
-    def __init__(self, napari_viewer: "napari.viewer.Viewer", controller: Any = None) -> None:  # noqa: F821, UP037
+    def __init__(self, napari_viewer: napari.viewer.Viewer, controller: Any = None) -> None:
         super().__init__()
         # napari hands plugins a proxy that wraps every layer anew, so that no layer would be identical to itself
         self.viewer: Any = getattr(napari_viewer, "__wrapped__", napari_viewer)
@@ -179,7 +184,7 @@ class EngineDock(QWidget):
         for box in request.boxes:
             limited = None if preview or not any(True for _ in box.items()) else box
             title = job_title(layers[0].name, self.methods[self.engine], limited, preview)
-            jobs.append(Job(lambda b=box: request.plan(b), title=title, parent_layers=layers, preview=preview))
+            jobs.append(Job(partial(request.plan, box), title=title, parent_layers=layers, preview=preview))
         self.curves.clear()
         self.controller.start(jobs)
 
@@ -227,7 +232,8 @@ class EngineDock(QWidget):
         name = plan.outputs[0].name
         self.estimate.show_estimate(estimate)
         self.model.set_unfit(estimate.unfit)
-        self.region.set_output(plan.whole.get(name), plan.selection.box, result_text(plan))
+        box = plan.selection.box
+        self.region.set_output(plan.whole.get(name), box if isinstance(box, Box) else None, result_text(plan))
         self.run_bar.set_reason("")
         self.run_bar.hint("Preview shows the centre of the current frame first; draw a box to look elsewhere.")
 

@@ -20,6 +20,3 @@ class LightFieldWidget(EngineDock):
     sample: ClassVar[tuple[str, str] | None] = ("napari-recon", "lightfield")
     preview_size: ClassVar[int] = 63
     preview_params: ClassVar[Mapping[str, Mapping[str, Any]]] = {"deconvolution.lightfield_rl": {"iterations": 6}}
-
-    def __init__(self, napari_viewer: "napari.viewer.Viewer", controller: Any = None) -> None:  # noqa: F821, UP037
-        super().__init__(napari_viewer, controller)

@@ -25,6 +25,7 @@ class RangeRow(QWidget):
     def __init__(self, axis: str) -> None:
         super().__init__()
         self.axis = axis
+        self._size = 1
         self.first, self.last = QSpinBox(), QSpinBox()
         self.slider = QRangeSlider(Qt.Orientation.Horizontal)
         for box, which in ((self.first, "First"), (self.last, "Last")):
@@ -40,7 +41,6 @@ class RangeRow(QWidget):
         self.slider.valueChanged.connect(self._slid)
         self.all = small_button("↔", f"All {WORDS[axis]}s", f"All {WORDS[axis]}s")
         self.all.clicked.connect(lambda: self._take(0, self._size - 1))
-        self._size = 1
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(4)
@@ -234,8 +234,8 @@ class RegionPanel(QWidget):
     def _show(self) -> None:
         box, time = self.region.box, self.region.time
         for axis, row in self.rows.items():
-            limits = getattr(box, axis.lower(), None) if axis != "T" else time and (time.start, time.stop)
-            row.set_bounds(limits)
+            span = (time.start, time.stop) if time is not None else None
+            row.set_bounds(span if axis == "T" else getattr(box, axis.lower(), None))
         boxed = box is not None and (box.y is not None or box.x is not None)
         (self.box_button if boxed else self.whole_button).setChecked(True)
         self._show_box_rows(boxed)
