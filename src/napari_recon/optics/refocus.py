@@ -40,7 +40,7 @@ class Refocuser:
 
     def __init__(self, views_vyx: torch.Tensor, psf_shift_vz2: torch.Tensor, upsampling: float) -> None:
         self._views = views_vyx
-        self._shift = shift_of(psf_shift_vz2, upsampling).to(views_vyx.device)
+        self._shift = shift_of(psf_shift_vz2, upsampling)
         low = self._shift.amin(dim=(0, 1)).floor().to(torch.int64).tolist()
         high = self._shift.amax(dim=(0, 1)).floor().to(torch.int64).tolist()
         self._reach = tuple((int(a), int(b) + 1) for a, b in zip(low, high, strict=True))
@@ -65,8 +65,8 @@ class Refocuser:
         columns = self._coordinates(shift[..., 1], width, self._reach[1][0], source.shape[-1])
         views = source.shape[0]
         grid = torch.empty((views, planes, height, width, 2), device=source.device)
-        grid[..., 0] = columns[:, :, None, :]
-        grid[..., 1] = rows[:, :, :, None]
+        grid[..., 0] = columns.to(source.device)[:, :, None, :]
+        grid[..., 1] = rows.to(source.device)[:, :, :, None]
         sampled = F.grid_sample(
             source, grid.view(views, planes * height, width, 2), mode="bilinear", padding_mode="zeros", align_corners=False
         )
@@ -91,7 +91,7 @@ class Refocuser:
     @staticmethod
     def _coordinates(shift_vz: torch.Tensor, count: int, first: int, size: int) -> torch.Tensor:
         """Return normalised grid_sample coordinates, shape (views, planes, count), float32."""
-        index = torch.arange(count, dtype=torch.float64, device=shift_vz.device) - first
+        index = torch.arange(count, dtype=torch.float64) - first
         position = shift_vz[..., None] + index
         return ((2 * position + 1) / size - 1).to(torch.float32)
 

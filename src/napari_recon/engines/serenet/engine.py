@@ -15,7 +15,7 @@ from napari_recon.core.region import Box
 from napari_recon.core.token import CancelToken
 from napari_recon.engines.serenet.checkpoint import DEFAULTS
 from napari_recon.engines.serenet.compat import DEFAULT_TILE, check_tiles
-from napari_recon.engines.serenet.layout import HALO_YX, HALO_Z, NetworkField, bounds_of, tiles_of
+from napari_recon.engines.serenet.layout import HALO_YX, HALO_Z, NetworkField, bounds_of, tiles_of, working_device
 from napari_recon.engines.serenet.params import RefocusParams, SerenetParams
 from napari_recon.optics.lightfield_geometry import (
     MICROMETERS,
@@ -66,7 +66,7 @@ class Reconstruct(FrameEngine[SerenetParams]):
         """See `FrameEngine.resources`. Tiles are counted in light-field pixels."""
         grid = _main(refs)
         geometry = _geometry_for(params, _network(model))
-        field = _field(_network(model), geometry, grid.size("Y"), grid.size("X"))
+        field = _field(_network(model), geometry, (grid.size("Y"), grid.size("X")), compute)
         if params.compat == "upstream":
             check_tiles(params.tile_size or DEFAULT_TILE, params.overlap, geometry.scanning)
         frame_bytes = 4 * (grid.size("V") + geometry.views) * grid.size("Y") * grid.size("X")
@@ -91,7 +91,7 @@ class Reconstruct(FrameEngine[SerenetParams]):
         network = _network(plan.model)
         geometry = _geometry_for(params, network)
         views = frame["views"]
-        field = _field(network, geometry, *views.shape[-2:])
+        field = _field(network, geometry, views.shape[-2:], plan.compute)
         yield from reconstruct(plan, params, geometry, field, views, index, token)
 
 
@@ -173,14 +173,16 @@ def _geometry_for(params: SerenetParams, model: ModelRef) -> LightFieldGeometry:
     return geometry.with_planes(params.planes)
 
 
-def _field(model: ModelRef, geometry: LightFieldGeometry, h: int, w: int) -> NetworkField:
+def _field(model: ModelRef, geometry: LightFieldGeometry, field_yx: tuple[int, int], compute: Compute) -> NetworkField:
     options = {**DEFAULTS[model.architecture], **model.options}
     return NetworkField(
         architecture=model.architecture,
         factor=round(2 * options["second_up"]),
         planes=geometry.planes,
-        field_yx=(h, w),
-        volume_yx=geometry.volume_yx(h, w),
+        field_yx=field_yx,
+        volume_yx=geometry.volume_yx(*field_yx),
+        device=working_device(compute.device),
+        threads=compute.threads,
     )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from napari_recon.engines.serenet.layout import NetworkField, planes_at_once
+from napari_recon.engines.serenet.layout import NetworkField
 from napari_recon.engines.serenet.network import FSeReNet, SeReNet
 from napari_recon.engines.serenet.streaming import chunk_starts, streamed
 from napari_recon.optics.refocus import Refocuser, resized
@@ -72,7 +72,7 @@ class Reconstructor:
 
     def _features(self, z: Bounds, y: Bounds, x: Bounds) -> Iterator[torch.Tensor]:
         pixels = (y[1] - y[0]) * (x[1] - x[0])
-        for part in chunk_starts(*z, planes_at_once(pixels, self._device.type)):
+        for part in chunk_starts(*z, self._field.planes_at_once(pixels)):
             self._check()
             yield self._refocuser.part(part, _moved(y, self._corner[0]), _moved(x, self._corner[1])).to(self._dtype)
 

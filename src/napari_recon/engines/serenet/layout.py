@@ -41,6 +41,9 @@ class NetworkField:
     planes : int
     field_yx, volume_yx : (int, int)
         Light-field pixels and fine pixels of the whole field.
+    device : str
+    threads : int
+        What the network runs on; they decide the size of a piece of work, not the result.
     """
 
     architecture: str
@@ -48,6 +51,8 @@ class NetworkField:
     planes: int
     field_yx: tuple[int, int]
     volume_yx: tuple[int, int]
+    device: str = "cpu"
+    threads: int = 1
 
     def taps(self, axis: int, bounds: Bounds) -> Taps:
         """Return the final resize of volume samples `bounds` along lateral axis 0 (y) or 1 (x)."""
@@ -79,10 +84,19 @@ class NetworkField:
         pixels = math.prod(hi - lo for lo, hi in (self.read(0, y), self.read(1, x)))
         return _OPERATIONS[self.architecture] * pixels * (depth[1] - depth[0])
 
+    def planes_at_once(self, pixels: int) -> int:
+        """Return how many planes of `pixels` light-field pixels go through the network together.
+
+        A CPU is fastest while they fit its caches; a GPU wants enough work per call.
+        """
+        if self.device.startswith("cuda"):
+            return int(np.clip(200_000 // pixels, 4, 64))
+        return int(np.clip(8000 * self.threads // pixels, 1, 8))
+
     def memory(self, read_y: int, read_x: int) -> int:
         """Return the bytes that one block of ``read_y x read_x`` light-field pixels occupies while it is computed."""
         pixels = read_y * read_x
-        floats = _FLOATS_PER_PIXEL * (planes_at_once(pixels) + 2) + _FLOATS_KEPT[self.architecture]
+        floats = _FLOATS_PER_PIXEL * (self.planes_at_once(pixels) + 2) + _FLOATS_KEPT[self.architecture]
         return 4 * pixels * floats + _FIXED_BYTES
 
     def tile(self, tile_size: int, memory_bytes: int) -> int:
@@ -96,9 +110,9 @@ class NetworkField:
         return edge
 
 
-def planes_at_once(pixels: int, device: str = "cpu") -> int:
-    """Return how many planes of `pixels` light-field pixels go through the network together."""
-    return int(np.clip(8000 // pixels, 1, 8)) if device == "cpu" else int(np.clip(200_000 // pixels, 4, 64))
+def working_device(device: str) -> str:
+    """Return the device the networks run on: Apple GPUs lack some of the operations, so the CPU stands in for them."""
+    return "cpu" if device == "mps" else device
 
 
 def bounds_of(box: Box) -> tuple[Bounds, Bounds, Bounds]:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from napari_recon.core.events import BlockReady, Event, Progress, Warned
+from napari_recon.core.events import BlockReady, Decided, Event, Progress, Warned
 from napari_recon.core.plan import Plan
 from napari_recon.core.region import Box
 from napari_recon.core.token import CancelToken
@@ -19,7 +19,7 @@ from napari_recon.engines.serenet.checkpoint import load_network
 from napari_recon.engines.serenet.compat import DEFAULT_TILE, blend_weight, tile_starts
 from napari_recon.engines.serenet.inference import Reconstructor, Slab
 from napari_recon.engines.serenet.intensity import Prepared, prepare
-from napari_recon.engines.serenet.layout import NetworkField, bounds_of, first_look, tiles_of
+from napari_recon.engines.serenet.layout import NetworkField, bounds_of, first_look, tiles_of, working_device
 from napari_recon.engines.serenet.network import FSeReNet, SeReNet
 from napari_recon.engines.serenet.params import RefocusParams, SerenetParams
 from napari_recon.optics.lightfield_geometry import LightFieldGeometry, select_views
@@ -56,10 +56,12 @@ def reconstruct(
     prepared = prepare(select_views(views, geometry.views, geometry.nnum), "counts" if upstream else params.intensity)
     if index == 0 and prepared.message():
         yield Warned(prepared.message())
-    network, complaint = _placed_network(load_network(plan.model), plan.compute.device, params.precision)
+    network, complaint = _placed_network(load_network(plan.model), field.device, params.precision)
     if index == 0 and complaint:
         yield Warned(complaint)
-    refocuser = _refocuser(prepared, geometry, plan.compute.device)
+    if index == 0:
+        yield Decided({"psf_shift": geometry.name if params.psf_shift == "auto" else params.psf_shift})
+    refocuser = _refocuser(prepared, geometry, field.device)
     if upstream:
         blocks = _blended(network, refocuser, field, params, geometry, box, token)
     else:
@@ -130,7 +132,7 @@ def refocus(
     assert isinstance(box, Box)  # plans resolve it
     z, y, x = bounds_of(box)
     prepared = prepare(select_views(views, geometry.views, geometry.nnum), "counts")
-    refocuser = _refocuser(prepared, geometry, plan.compute.device)
+    refocuser = _refocuser(prepared, geometry, working_device(plan.compute.device))
     size_yx = geometry.volume_yx(*views.shape[-2:])
     step = int(plan.resources.details["planes_at_once"])
     middle = (z[0] + z[1]) / 2
