@@ -65,10 +65,10 @@ def take_pictures(folder: Path) -> None:
     draw_box(viewer, dock)
     planned(dock)
     shoot("box")
+    add_centre_view(viewer, dock.data.layer)
     finished = run(dock.run_bar.preview_button.click, dock)
     show(viewer, finished.layers[0])
     shoot("preview")
-    viewer.dims.set_current_step(0, 0)
     dock.run_bar.run_button.click()
     until(lambda: dock.controller.state == "running" and dock.run_bar.bar.value() > 450)
     shoot("running")
@@ -89,8 +89,6 @@ def take_pictures(folder: Path) -> None:
     shoot("light-theme")
     viewer.theme = "dark"
     window.resizeDocks([dock_widget], [350], Qt.Orientation.Horizontal)
-    dock.choose_method("serenet.reconstruct")
-    planned(dock)
     wait(0.5)
     dock.resize(350, dock.height())
     dock.grab().save(str(folder / "narrow.png"))
@@ -103,7 +101,23 @@ def draw_box(viewer: Any, dock: Any) -> None:
     dock.region.draw_button.click()
     viewer.layers.selection.active.add_rectangles([list(corner) for corner in BOX_YX])
     dock.data.layer.contrast_limits = (0, float(dock.data.layer.data.max()) * 0.7)
-    viewer.dims.set_current_step(0, 2)
+    viewer.dims.set_current_step(0, 0)
+
+
+def add_centre_view(viewer: Any, recording: Any) -> None:
+    """Put the centre view of the first frame below everything: it stays in sight whatever plane is shown."""
+    view = viewer.add_image(
+        recording.data[0, recording.data.shape[1] // 2],
+        name="centre view",
+        scale=recording.scale[-2:],
+        translate=recording.translate[-2:],
+        units=recording.units[-2:],
+        axis_labels=recording.axis_labels[-2:],
+        contrast_limits=recording.contrast_limits,
+        opacity=0.5,
+    )
+    viewer.layers.move(viewer.layers.index(view), 1)
+    recording.visible = False
 
 
 def show(viewer: Any, volume: Any) -> None:
@@ -112,7 +126,7 @@ def show(viewer: Any, volume: Any) -> None:
     if plane is None:
         by_plane = volume.data[volume.data.shape[0] // 2].sum(axis=(1, 2))
         plane = int(by_plane.argmax())
-    volume.colormap = "magma"
+    volume.colormap, volume.blending = "magma", "additive"
     volume.reset_contrast_limits()
     viewer.dims.set_point(viewer.dims.ndim - 3, volume.data_to_world((0,) * (volume.ndim - 3) + (plane, 0, 0))[-3])
 

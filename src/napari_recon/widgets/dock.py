@@ -7,7 +7,7 @@ from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from qtpy.QtCore import QEvent, Qt
+from qtpy.QtCore import QEvent, QSize, Qt
 from qtpy.QtGui import QCloseEvent, QKeySequence, QShortcut
 from qtpy.QtWidgets import (
     QApplication,
@@ -27,6 +27,7 @@ from napari_recon.core.errors import describe as describe_error
 from napari_recon.core.region import Box
 from napari_recon.engines import registry
 from napari_recon.viewer.run import Job, RunController, job_title
+from napari_recon.widgets import preferences
 from napari_recon.widgets.curve_panel import CurvePanel
 from napari_recon.widgets.data_panel import DataPanel
 from napari_recon.widgets.estimate_line import EstimateLine, result_text
@@ -118,6 +119,7 @@ class EngineDock(QWidget):
             boxes=tuple(region.boxes()),
             time=region.region.time,
             model=self.model.ref(),
+            compute=preferences.compute(),
         )
 
     def load_settings(self, path: str) -> None:
@@ -151,6 +153,10 @@ class EngineDock(QWidget):
         if request is not None and self.controller.state == "idle":
             self.settings.remember(request.model.id if request.model else None)
             self._start(request, preview=False)
+
+    def sizeHint(self) -> QSize:
+        """Ask for room for every row."""
+        return QSize(370, 760)
 
     def changeEvent(self, event: QEvent | None) -> None:
         """Let go when the dock around this widget is closed: napari takes it out then, and does not close it."""

@@ -236,6 +236,7 @@ def card_text(card: ModelCard) -> str:
     rows: list[tuple[str, Any]] = [("id", card.id), ("licence", card.licence), ("source", card.source or card.url)]
     for part in (card.options, card.contract, card.training, card.quality):
         rows += list(part.items())
+    rows = list(dict(rows).items())
     rows += [("inferred", text) for text in card.inferred]
     rows += [("sha256", card.sha256[:16]), ("file", card.path)]
     return "\n".join(f"{name}: {value}" for name, value in rows if value not in ("", None, {}, []))
