@@ -121,14 +121,16 @@ def add_centre_view(viewer: Any, recording: Any) -> None:
 
 
 def show(viewer: Any, volume: Any) -> None:
-    """Show a result over the dimmed data at its brightest plane."""
-    plane = int(volume.data.reshape(volume.data.shape[-3], -1).max(axis=1).argmax()) if volume.ndim == 3 else None
-    if plane is None:
-        by_plane = volume.data[volume.data.shape[0] // 2].sum(axis=(1, 2))
-        plane = int(by_plane.argmax())
+    """Show the fullest plane around the focus of a result, over the dimmed data."""
+    zyx = volume.data[0]
+    depth = zyx.shape[0]
+    plane = depth // 3 + int(zyx[depth // 3 : -(depth // 3)].sum(axis=(1, 2)).argmax())
+    viewer.dims.set_point(viewer.dims.ndim - 3, volume.data_to_world((0, plane, 0, 0))[-3])
+    for layer in viewer.layers:
+        if "preview" in layer.name:
+            layer.visible = layer is volume
     volume.colormap, volume.blending = "magma", "additive"
-    volume.reset_contrast_limits()
-    viewer.dims.set_point(viewer.dims.ndim - 3, volume.data_to_world((0,) * (volume.ndim - 3) + (plane, 0, 0))[-3])
+    volume.contrast_limits = (0, float(zyx[plane].max()))
 
 
 def face(viewer: Any, volume: Any) -> None:

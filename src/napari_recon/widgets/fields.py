@@ -313,6 +313,8 @@ class KeywordField(Field):
         assert chooser is not None
         self._row.addWidget(chooser)
         self._row.addWidget(inner, 1)
+        if isinstance(inner, NumberField):
+            inner.box.setButtonSymbols(QAbstractSpinBox.ButtonSymbols.NoButtons)  # no room beside the check box
         inner.set_value(start)
         inner.changed.connect(self.changed)
         (self._check.clicked if self._check else self._combo.changed).connect(self._switched)  # type: ignore[union-attr]
