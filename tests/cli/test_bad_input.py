@@ -223,7 +223,7 @@ CASES: dict[str, tuple[Words, str]] = {
     "metrics cropped to nothing": (["metrics", "plain.npy", "plain.npy", "--crop", "z=90:95"], "crop"),
     "convert of nothing": (["convert", "gone.tif", "out.tif"], "gone.tif"),
     "convert to an unknown format": (["convert", "good.ome.tif", "out.docx"], ".docx"),
-    "convert without axes": (["convert", "plain.npy", "out.tif"], "--axes"),
+    "convert with too few axes": (["convert", "plain.npy", "out.tif", "--axes", "YX"], "--axes"),
     "check of nothing": (["models", "check", "gone.pth"], "gone.pth"),
     "check of code": (["models", "check", "code.pth"], "code.pth"),
     "check of another network": (["models", "check", "other_network.pth"], "no engine knows"),

@@ -19,6 +19,16 @@ def test_engines_and_params_as_text_and_json(cli: Cli) -> None:
     assert "Half width" in cli("params", "toy.smooth").out
 
 
+@pytest.mark.parametrize(("shape", "axes"), [((4, 5), "YX"), ((3, 4, 5), "ZYX"), ((2, 3, 4, 5), "TZYX")])
+def test_unnamed_axes_are_guessed_aloud(shape: tuple[int, ...], axes: str, cli: Cli, tmp_path: Path) -> None:
+    np.save(tmp_path / "plain.npy", np.random.default_rng(0).random(shape, np.float32))
+    answer = cli("convert", tmp_path / "plain.npy", tmp_path / "named.ome.tif")
+    assert answer.code == 0 and f"taken as {axes};" in answer.sentence
+    assert open_stack(tmp_path / "named.ome.tif").grid.axes == axes
+    same = cli("metrics", tmp_path / "plain.npy", tmp_path / "named.ome.tif", "--json")
+    assert same.code == 0 and same.json["corr"] == pytest.approx(1)
+
+
 def test_convert_keeps_geometry_and_recipe(cli: Cli, image_file: Path, tmp_path: Path) -> None:
     cli("run", "toy.smooth", image_file, "-o", tmp_path / "a.ome.tif")
     answer = cli("convert", tmp_path / "a.ome.tif", tmp_path / "a.ome.zarr")

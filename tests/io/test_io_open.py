@@ -47,6 +47,14 @@ def test_arrays_come_back_with_the_grid_beside_them(tmp_path, suffix):
     assert read_provenance(path) == {"recipe": {"steps": []}, "peak": 2.0}
 
 
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".mat", ".mrc"])
+def test_arrays_keep_their_grid_without_a_recipe(tmp_path, suffix):
+    need(suffix)
+    path = write_stack(tmp_path / f"a{suffix}", ImageStack(PIXELS, GRID))
+    assert open_stack(path).grid == GRID
+    assert read_provenance(path) is None
+
+
 @pytest.mark.parametrize("suffix", [".h5", ".mrc", ".nii"])
 def test_voxel_sizes_inside_the_format(tmp_path, suffix):
     need(suffix)

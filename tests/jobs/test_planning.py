@@ -64,6 +64,20 @@ def test_fingerprints_follow_the_content_not_the_place(image: np.ndarray, image_
     )
 
 
+def test_lists_and_tensors_are_arrays_too(image: np.ndarray) -> None:
+    torch = pytest.importorskip("torch")
+    for thing in (image.tolist(), torch.from_numpy(image)):
+        plan, inputs = make_plan("toy.smooth", {"image": [thing]})
+        assert plan.outputs[0].grid.shape == (3, 48, 64)
+        np.testing.assert_array_equal(np.asarray(inputs["image"][0].data), image)
+
+
+@pytest.mark.parametrize("thing", [np.zeros((3, 0, 5)), [[1, 2], [3]]], ids=["empty", "ragged"])
+def test_what_is_no_image_is_refused_in_one_sentence(thing: object) -> None:
+    with pytest.raises(InputError, match=r"image should (hold an image|be an array)"):
+        make_plan("toy.smooth", {"image": [thing]})
+
+
 def test_positional_inputs_fill_the_declared_ones_in_order() -> None:
     engine = registry.get("toy.smooth")
     assert assign_inputs(engine, ["a", "b"]) == {"image": ["a"], "background": ["b"]}

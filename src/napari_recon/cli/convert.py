@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from napari_recon.cli.options import Axes, Quiet, VoxelSize, parse_voxel_size
+from napari_recon.cli.progress import say
 from napari_recon.jobs.api import convert as convert_file
 
 
@@ -18,6 +19,10 @@ def convert(
     quiet: Quiet = False,
 ) -> None:
     """Copy an image with its axes, voxel size and recipe."""
-    written = convert_file(source, out, axes, parse_voxel_size(voxel_size))
+    written = convert_file(source, out, axes, parse_voxel_size(voxel_size), None if quiet else _note)
     if not quiet:
         typer.echo(str(written))
+
+
+def _note(text: str) -> None:
+    say(f"warning: {text}")

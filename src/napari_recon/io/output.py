@@ -60,8 +60,8 @@ class OutputFile(ABC):
                 replace(self._temporary, self.path)
                 beside = recipe_path(self.path)
                 beside.unlink(missing_ok=True)
-                if provenance and not self.carries_provenance:
-                    values = {**_plain(provenance), "grid": self.spec.grid.model_dump(mode="json")}
+                if not self.carries_provenance:
+                    values = {**_plain(provenance or {}), "grid": self.spec.grid.model_dump(mode="json")}
                     beside.write_text(yaml.safe_dump(values, sort_keys=False, allow_unicode=True), "utf-8")
             self._done = True
         return self.path
@@ -197,7 +197,7 @@ def read_recipe_beside(path: Path) -> tuple[dict[str, Any] | None, Grid | None]:
     try:
         values = yaml.safe_load(beside.read_text("utf-8"))
         grid = values.pop("grid", None)
-        return values, Grid.model_validate(grid) if grid else None
+        return values or None, Grid.model_validate(grid) if grid else None
     except (yaml.YAMLError, UnicodeDecodeError, AttributeError, ValueError, InputError):
         return None, None
 

@@ -12,6 +12,7 @@ from napari_recon.core.events import Event
 from napari_recon.core.params import ParameterInfo, describe_parameters
 from napari_recon.core.plan import Plan
 from napari_recon.core.region import Selection, parse_box, parse_time
+from napari_recon.core.stack import ImageStack
 from napari_recon.core.token import CancelToken
 from napari_recon.engines import registry
 from napari_recon.jobs.outputs import OutputWriter
@@ -179,7 +180,13 @@ def rerun(
     return _finished(stage.run(token), writer, on_event)
 
 
-def convert(source: str | Path, out: str | Path, axes: str | None = None, voxel_size: Any = None) -> Path:
+def convert(
+    source: str | Path,
+    out: str | Path,
+    axes: str | None = None,
+    voxel_size: Any = None,
+    on_note: Callable[[str], None] | None = None,
+) -> Path:
     """Copy an image into another format with its axes, voxel size and recipe.
 
     Parameters
@@ -189,6 +196,8 @@ def convert(source: str | Path, out: str | Path, axes: str | None = None, voxel_
     axes : str, optional
     voxel_size : mapping, optional
         Micrometers per axis letter.
+    on_note : callable, optional
+        Called with a sentence when nobody named the axes and they were guessed.
 
     Returns
     -------
@@ -197,7 +206,14 @@ def convert(source: str | Path, out: str | Path, axes: str | None = None, voxel_
     """
     from napari_recon.io import open_stack, write_stack
 
-    stack = open_stack(source, axes=axes, voxel_size_um=voxel_size)
+    try:
+        stack = open_stack(source, axes=axes, voxel_size_um=voxel_size)
+    except InputError:
+        if axes:
+            raise
+        stack = _unnamed(source, voxel_size)
+        if on_note is not None:
+            on_note(f"{source} does not name its axes, they were taken as {stack.grid.axes}; --axes says otherwise")
     return write_stack(out, stack, stack.metadata.get("napari-recon"))
 
 
@@ -306,7 +322,17 @@ def _told(events: Any, on_event: Callable[[Event], None]) -> Any:
 def _image(thing: Any) -> Any:
     if not isinstance(thing, str | Path):
         return thing
+    return _unnamed(thing)
+
+
+def _unnamed(source: str | Path, voxel_size: Any = None) -> ImageStack:
+    """Open an image; axes that nobody named are those of a volume, a series of volumes, or a plane."""
     from napari_recon.io import open_stack
 
-    found = open_stack(thing, default_axes="ZYX")
-    return found if found.grid.axes.endswith("YX") else open_stack(thing, default_axes="YX")
+    try:
+        return open_stack(source, voxel_size_um=voxel_size, default_axes="ZYX")
+    except InputError as error:
+        try:
+            return open_stack(source, voxel_size_um=voxel_size, default_axes="YX")
+        except InputError:
+            raise error from None

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from napari_recon.core.compute import Compute
 from napari_recon.core.engine import Engine, Inputs, InputSpec
@@ -82,10 +83,15 @@ def open_input(
     """Return what an engine receives for `thing` (a path, an array, an `ImageStack` or any object), in a list."""
     if isinstance(thing, str | Path):
         return open_inputs(spec, [_uri(thing)], axes, voxel_size_um)
-    if isinstance(thing, ImageStack) or not hasattr(thing, "shape") or not PICTURES & set(spec.accepts):
+    picture = PICTURES & set(spec.accepts)
+    if picture and isinstance(thing, list | tuple):
+        thing = _array(thing, spec)
+    if isinstance(thing, ImageStack) or not hasattr(thing, "shape") or not picture:
         return [thing]
-    if not hasattr(thing, "dtype"):
-        thing = np.asarray(thing)
+    if not _numeric(thing):
+        thing = _array(thing, spec)
+    if 0 in thing.shape:
+        raise InputError(f"{spec.name} should hold an image, found shape {tuple(thing.shape)}; choose other data")
     letters = axes or frame_axes(spec.axes, len(thing.shape))
     grid = Grid.of(
         letters,
@@ -94,6 +100,23 @@ def open_input(
         units={a.upper(): "micrometer" for a in voxel_size_um or {}},
     )
     return [ImageStack(thing, grid, spec.name)]
+
+
+def _numeric(thing: Any) -> bool:
+    """Return whether numpy knows the array's type; tensors of other libraries have types of their own."""
+    try:
+        return isinstance(np.dtype(thing.dtype), np.dtype)
+    except (AttributeError, TypeError):
+        return False
+
+
+def _array(thing: Any, spec: InputSpec) -> NDArray[Any]:
+    try:
+        return np.asarray(thing)
+    except (TypeError, ValueError, RuntimeError):
+        raise InputError(
+            f"{spec.name} should be an array or a file, found {type(thing).__name__} that is none; pass a numpy array"
+        ) from None
 
 
 def frame_axes(axes: str, ndim: int) -> str:
