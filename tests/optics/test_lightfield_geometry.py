@@ -119,7 +119,9 @@ def test_torch_files_of_any_layout_are_read(tmp_path: Path, form: str) -> None:
     }[form]
     path = tmp_path / "microscope_psfshift_49views.pt"
     torch.save(stored, path)
-    np.testing.assert_array_equal(load_psf_shift(path).psf_shift, tensor.numpy())
+    loaded = load_psf_shift(path).psf_shift
+    np.testing.assert_array_equal(loaded, tensor.numpy())
+    assert loaded.flags.writeable, "torch wants writable arrays"
     assert (_described(path) is not None) == (form in ("plain", "double"))
 
 

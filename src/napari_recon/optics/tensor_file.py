@@ -59,4 +59,4 @@ def _described(path: Path) -> NDArray[Any] | None:
             return None
         content = archive.read(names[f"data/{key}"])
     values = np.frombuffer(content, _STORAGES[storage])
-    return values.reshape(shape) if values.size == count == prod(shape) else None
+    return values.reshape(shape).copy() if values.size == count == prod(shape) else None

@@ -81,14 +81,20 @@ def _exact(
     if field.work(tiles[0]) > _WORTH_A_FIRST_LOOK * field.work(look):
         yield Progress(0, len(tiles), "tile", "first look at the middle")
         z, y, x = bounds_of(look)
-        for bounds, slab in _gathered(reconstructor.slabs(z, y, x), z[1] - z[0]):
-            yield BlockReady("volume", _slices(box, bounds, y, x), slab)
+        bounds, block = _joined(list(reconstructor.slabs(z, y, x)))
+        yield BlockReady("volume", _slices(box, bounds, y, x), block)
     for number, tile in enumerate(tiles):
         z, y, x = bounds_of(tile)
         yield Progress(number, len(tiles), "tile")
-        for bounds, slab in _gathered(reconstructor.slabs(z, y, x), _PLANES_PER_BLOCK):
-            yield BlockReady("volume", _slices(box, bounds, y, x), slab)
-            yield Progress(number + (bounds[1] - z[0]) / (z[1] - z[0]), len(tiles), "tile")
+        held: list[Slab] = []
+        for slab in reconstructor.slabs(z, y, x):
+            held.append(slab)
+            reached = slab[0][1]
+            if reached == z[1] or reached - held[0][0][0] >= _PLANES_PER_BLOCK:
+                bounds, block = _joined(held)
+                yield BlockReady("volume", _slices(box, bounds, y, x), block)
+                held = []
+            yield Progress(number + (reached - z[0]) / (z[1] - z[0]), len(tiles), "tile")
 
 
 def _blended(
@@ -116,8 +122,7 @@ def _blended(
         slabs = Reconstructor(network, refocuser, tile, token.check, (h0, w0)).slabs(z, (0, volume_yx[0]), (0, volume_yx[1]))
         corner = geometry.volume_yx(h0, w0)
         place = tuple(slice(start, start + n) for start, n in zip(corner, volume_yx, strict=True))
-        for _, slab in _gathered(slabs, z[1] - z[0]):
-            blender.add((place[0], place[1]), slab, weight)
+        blender.add((place[0], place[1]), _joined(list(slabs))[1], weight)
     token.check()
     volume = blender.result((slice(*y), slice(*x)))
     yield BlockReady("volume", tuple(slice(0, n) for n in volume.shape), volume)
@@ -161,19 +166,8 @@ def _placed_network(network: SeReNet | FSeReNet, device: str, precision: str) ->
     return copy.deepcopy(network).to(device=device, dtype=dtype), complaint
 
 
-def _gathered(slabs: Iterator[Slab], planes: int) -> Iterator[Slab]:
-    """Join consecutive slabs until there are `planes` planes."""
-    held: list[Slab] = []
-    for slab in slabs:
-        held.append(slab)
-        if held[-1][0][1] - held[0][0][0] >= planes:
-            yield _joined(held)
-            held = []
-    if held:
-        yield _joined(held)
-
-
 def _joined(slabs: list[Slab]) -> Slab:
+    """Return consecutive slabs as one."""
     return (slabs[0][0][0], slabs[-1][0][1]), np.concatenate([array for _, array in slabs])
 
 
