@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from napari.utils.notifications import notification_manager
 
+from napari_recon.core.grid import Grid
 from napari_recon.core.region import Box, Region
 from napari_recon.viewer import commands, plugin
 from napari_recon.viewer.region_layer import RegionLayer
@@ -65,6 +66,24 @@ def test_units_raise_no_complaint_with_region_and_result(window, qtbot):
     assert complaints() == []
     drawn.close()
     controller.close()
+
+
+@pytest.mark.parametrize("with_box", [False, True])
+def test_removing_the_region_does_not_crash_the_canvas(window, qtbot, with_box):
+    layer = window.add_layer(views((5, 64, 64)))
+    region = Region()
+    drawn = RegionLayer(window, layer, region, "VYX")
+    if with_box:
+        window.dims.ndisplay = 3
+        drawn.show_computed(Grid.of("ZYX", (3, 128, 128)), Box(z=(0, 2), y=(4, 40), x=(6, 50)))
+    else:
+        region.box = Box(y=(2, 20), x=(3, 25))
+    qtbot.wait(300)
+    window.layers.remove(window.layers[1])
+    window.add_image(np.zeros((3, 128, 128), np.float32))
+    qtbot.wait(300)
+    drawn.close()
+    assert window.screenshot(flash=False).size
 
 
 def test_from_view_follows_the_camera(window, qtbot):

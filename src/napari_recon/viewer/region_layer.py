@@ -14,6 +14,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from napari_recon.core.grid import Grid
 from napari_recon.core.region import Bounds, Box, Region
 from napari_recon.viewer.gl_programs import keep_programs
+from napari_recon.viewer.canvas import keep_drawable
 from napari_recon.viewer.layer_input import stack_from_layer
 from napari_recon.viewer.placement import is_plain, to_world
 from napari_recon.viewer.wireframe import Wireframe
@@ -256,6 +257,7 @@ class RegionLayer(QObject):
                 edge_width=width,
                 **self._geometry(),
             )
+            keep_drawable(self._viewer, shapes)
             selection.intersection_update(before)
             selection.update(before)
             selection.active = active
