@@ -54,7 +54,10 @@ def test_preview_is_the_centre_of_the_current_frame(dock: FakeDock, viewer: View
     (result,) = run(dock, qtbot, dock.run_bar.preview_button)
     assert (result.plan.selection.time.start, result.plan.selection.time.stop) == (2, 3)
     assert result.plan.outputs[0].grid.shape == (1, 3, 8, 8)  # 4 pixels of the data, twice as fine
-    run(dock, qtbot, dock.run_bar.preview_button)
+    dock.region.region.box = Box(y=(0, 2), x=(6, 8))
+    planned(dock, qtbot)
+    (result,) = run(dock, qtbot, dock.run_bar.preview_button)
+    assert result.plan.selection.box == Box(z=(0, 3), y=(0, 4), x=(12, 16))
     assert len(viewer.layers) == 2  # the second preview took the place of the first
 
 
@@ -167,7 +170,9 @@ def test_missing_model_blocks_run_and_says_how_to_get_one(dock: FakeDock, viewer
 def test_copy_as_python_reaches_the_clipboard(dock: FakeDock, viewer: ViewerModel, qtbot: Any) -> None:
     viewer.add_layer(recording())
     planned(dock, qtbot)
+    QApplication.clipboard().clear()
     dock.run_bar.copy_python.emit()
+    qtbot.waitUntil(lambda: "Copied" in dock.run_bar.message_line.text(), timeout=5000)
     text = QApplication.clipboard().text()
     assert "napari_recon.run" in text and "fake.planes" in text
     compile(text, "copied", "exec")
@@ -223,6 +228,7 @@ def test_usable_at_350_pixels(dock: FakeDock, viewer: ViewerModel, qtbot: Any, s
     assert dock.width() == 350
     assert dock.form.width() <= dock.scroll.viewport().width()  # nothing is cut off at the right
     assert dock.form.minimumSizeHint().width() <= dock.scroll.viewport().width()
+    assert not dock.scroll.horizontalScrollBar().isVisible()
     button = dock.run_bar.run_button
     assert button.isVisible() and not button.visibleRegion().isEmpty()
     assert dock.rect().contains(button.mapTo(dock, button.rect().bottomRight()))

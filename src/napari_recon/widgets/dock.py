@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -27,6 +28,7 @@ from napari_recon.core.errors import describe as describe_error
 from napari_recon.core.region import Box
 from napari_recon.engines import registry
 from napari_recon.viewer.run import Job, RunController, job_title
+from napari_recon.viewer.worker import call_in_background
 from napari_recon.widgets import preferences
 from napari_recon.widgets.curve_panel import CurvePanel
 from napari_recon.widgets.data_panel import DataPanel
@@ -92,6 +94,7 @@ class EngineDock(QWidget):
         self.estimate, self.run_bar, self.curves = EstimateLine(), RunBar(), CurvePanel()
         self.planner = Planner(parent=self)
         self._closed = False
+        self._copying: Any = None
         self._lay_out()
         self._connect()
         self._set_method()
@@ -141,11 +144,12 @@ class EngineDock(QWidget):
             raise InputError(f"{', '.join(refused)} did not fit and kept the default; check them")
 
     def start_preview(self) -> None:
-        """Reconstruct the centre of the region at the current frame, with lighter settings."""
+        """Reconstruct the centre of the box touched last at the current frame, with lighter settings."""
         request = self.request()
         if request is not None and self.controller.state == "idle":
             lighter = self.preview_params.get(self.engine, {})
-            self._start(request.preview(self.region.current_frame(), self.preview_size, lighter), preview=True)
+            here = replace(request, boxes=(self.region.region.box or Box(),))
+            self._start(here.preview(self.region.current_frame(), self.preview_size, lighter), preview=True)
 
     def start_run(self) -> None:
         """Reconstruct everything that is asked for."""
@@ -177,6 +181,8 @@ class EngineDock(QWidget):
         self.setEnabled(False)
         self.controller.close()
         self.planner.close()
+        if self._copying is not None:
+            self._copying.drop()
         self.data.let_go()
         self.model.let_go()
         self.region.close_layers()
@@ -263,13 +269,17 @@ class EngineDock(QWidget):
             return
         from napari_recon.jobs import code
 
-        try:
-            text = getattr(code, how)(request.plan(request.boxes[0])[0])
-        except Exception as error:
-            self.run_bar.say(str(describe_error(error)), "error")
-            return
+        def write() -> str:
+            return "\n".join(getattr(code, how)(request.plan(box)[0]) for box in request.boxes)
+
+        self._copying = call_in_background(write, done=self._copied, failed=self._failed, parent=self)
+
+    def _copied(self, text: str) -> None:
         QApplication.clipboard().setText(text)
-        self.run_bar.say("Copied to the clipboard", "info")
+        self.run_bar.say("Copied to the clipboard")
+
+    def _failed(self, error: Exception) -> None:
+        self.run_bar.say(str(describe_error(error)), "error")
 
     def _save_settings(self) -> None:
         path, _ = QFileDialog.getSaveFileName(self, "Save settings", f"{self.engine}.yaml", "Settings (*.yaml)")
@@ -297,7 +307,7 @@ class EngineDock(QWidget):
         try:
             self.viewer.open_sample(*self.sample)
         except Exception as error:
-            self.run_bar.say(str(describe_error(error)), "error")
+            self._failed(error)
 
     def _theme_changed(self, _: Any = None) -> None:
         from napari.utils.theme import get_theme
@@ -360,7 +370,7 @@ class EngineDock(QWidget):
         scroll = QScrollArea()
         scroll.setWidgetResizable(True)
         scroll.setFrameShape(QFrame.Shape.NoFrame)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAsNeeded)
         scroll.setWidget(form)
         outer = QVBoxLayout(self)
         outer.setContentsMargins(8, 8, 8, 8)
