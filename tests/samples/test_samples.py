@@ -36,7 +36,8 @@ def test_layers_lie_over_each_other_in_micrometers() -> None:
         low = [look["translate"][axis] - look["scale"][axis] / 2 for look in (raw_look, truth_look)]
         size = [look["scale"][axis] * data.shape[axis] for data, look in ((raw, raw_look), (truth, truth_look))]
         assert low[0] == pytest.approx(low[1]) and size[0] == pytest.approx(size[1])
-    depths = [look["translate"][1] + np.array([0, n - 1]) * look["scale"][1] for look, n in ((raw_look, 49), (truth_look, 101))]
+    ends = ((raw_look, 48), (truth_look, 100))
+    depths = [(look["translate"][1], look["translate"][1] + last * look["scale"][1]) for look, last in ends]
     np.testing.assert_allclose(*depths)  # one slider shows both: views are spread over the depth of the volume
     assert truth_look["translate"][1] + 50 * truth_look["scale"][1] == pytest.approx(0.0)
     assert Path(raw_look["metadata"]["path"]) == samples.path("lightfield")

@@ -193,5 +193,5 @@ def _sentence(error: Any, name: str, known: Mapping[str, ParameterInfo], engine:
     if row is not None and row.range:
         expected += f" ({row.range}{' ' + row.unit if row.unit else ''})"
     if not name:
-        return error["msg"].removeprefix("Value error, ")
+        return str(error["msg"]).removeprefix("Value error, ")
     return f"parameter {name} {expected}, found {error['input']!r}; see the list of parameters"
