@@ -63,6 +63,8 @@ def test_methods_are_engines_and_the_default_needs_no_weights(viewer: ViewerMode
 def test_shortcuts_on_the_viewer_start_runs_and_go_with_the_dock(dock: FakeDock, viewer: ViewerModel, qtbot: Any) -> None:
     keys = {str(key): action for key, action in viewer.keymap.items()}
     assert set(keys) == {"Shift+R", "Ctrl+Shift+R"}
+    keys["Shift+R"](viewer)
+    assert "open the sample" in dock.run_bar.message_line.text()
     viewer.add_layer(recording())
     planned(dock, qtbot)
     for action, preview in ((keys["Shift+R"], True), (keys["Ctrl+Shift+R"], False)):

@@ -145,16 +145,16 @@ class EngineDock(QWidget):
 
     def start_preview(self) -> None:
         """Reconstruct the centre of the box touched last at the current frame, with lighter settings."""
-        request = self.request()
-        if request is not None and self.controller.state == "idle":
+        request = self._ready()
+        if request is not None:
             lighter = self.preview_params.get(self.engine, {})
             here = replace(request, boxes=(self.region.region.box or Box(),))
             self._start(here.preview(self.region.current_frame(), self.preview_size, lighter), preview=True)
 
     def start_run(self) -> None:
         """Reconstruct everything that is asked for."""
-        request = self.request()
-        if request is not None and self.controller.state == "idle":
+        request = self._ready()
+        if request is not None:
             self.settings.remember(request.model.id if request.model else None)
             self._start(request, preview=False)
 
@@ -189,6 +189,13 @@ class EngineDock(QWidget):
         self.viewer.events.theme.disconnect(self._theme_changed)
         for keys in (PREVIEW_KEYS, RUN_KEYS):
             self.viewer.bind_key(keys, None)
+
+    def _ready(self) -> Request | None:
+        """Return the request when a run can start; else say why not (a shortcut has no tooltip)."""
+        request = self.request() if self.controller.state == "idle" else None
+        if request is None and not self._closed:
+            self.run_bar.say(self.run_bar.run_button.toolTip(), "warning")
+        return request
 
     def _start(self, request: Request, preview: bool) -> None:
         layers = self.data.layers()
