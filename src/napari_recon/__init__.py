@@ -17,14 +17,17 @@ _LAZY = {
     "list_engines": "napari_recon.jobs.api",
     "list_parameters": "napari_recon.jobs.api",
 }
-__all__ = ["__version__", *_LAZY]  # noqa: PLE0604
+_PACKAGES = ("hub", "samples")
+__all__ = ["__version__", *_LAZY, *_PACKAGES]  # noqa: PLE0604
 
 
 def __getattr__(name: str) -> Any:
-    if name in _LAZY:
-        from importlib import import_module
+    from importlib import import_module
 
+    if name in _LAZY:
         return getattr(import_module(_LAZY[name]), name)
+    if name in _PACKAGES:
+        return import_module(f"napari_recon.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

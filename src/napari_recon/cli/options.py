@@ -63,14 +63,12 @@ class Request:
         from napari_recon.core.compute import Compute
         from napari_recon.engines import registry
         from napari_recon.jobs.api import as_selection
-        from napari_recon.jobs.planning import assign_inputs, make_plan
+        from napari_recon.jobs.planning import assign_inputs, make_plan, split_model
 
         if self.devices != 1:
             raise InputError(f"a run uses one device in this version, found --devices {self.devices}; leave it out")
         engine = registry.get(self.engine)
-        positional, model = list(self.inputs or ()), self.model
-        if not engine.info.inputs and engine.info.needs_model != "none" and model is None and len(positional) == 1:
-            model = positional.pop()
+        positional, model = split_model(engine, self.inputs or (), self.model)
         return make_plan(
             engine,
             assign_inputs(engine, positional, named_files(self.input_files)),

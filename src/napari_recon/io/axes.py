@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from typing import Any
 
 from napari_recon.core.errors import InputError
-from napari_recon.core.grid import AXIS_NAMES, check_axes
+from napari_recon.core.grid import AXIS_NAMES, SPATIAL, check_axes
 
 NOT_IN_FILES = "VAPN"
 """Axes that most file formats can't name, so that their stacks pretend to be Z, C or T."""
@@ -29,6 +31,33 @@ def in_standard_unit(value: float, unit: str) -> tuple[float, str]:
         if factor is not None:
             return (value if factor == 1.0 else value * factor), name
     return value, unit or "pixel"
+
+
+def checked_voxel_size(voxel_size_um: Any) -> dict[str, float]:
+    """Return a voxel size by axis letter in upper case; None gives an empty one.
+
+    Parameters
+    ----------
+    voxel_size_um : mapping or None
+        ``{"z": 0.3, "y": 0.1, "x": 0.1}`` in micrometers; any case, any of the three.
+
+    Raises
+    ------
+    InputError
+        No mapping, another axis than z, y, x, or a size that is not above 0.
+    """
+    if voxel_size_um is None:
+        return {}
+    if not isinstance(voxel_size_um, Mapping):
+        raise InputError(
+            f"a voxel size is given per axis, found {voxel_size_um!r}; give z=0.3,y=0.1,x=0.1 (a dict in Python)"
+        )
+    for axis, size in voxel_size_um.items():
+        if str(axis).upper() not in [*SPATIAL]:
+            raise InputError(f"a voxel size is given per axis z, y or x, found {axis!r}; give z=0.3,y=0.1,x=0.1")
+        if isinstance(size, str) or not (math.isfinite(size) and size > 0):
+            raise InputError(f"the voxel size along {axis} should be above 0 um, found {size!r}; give z=0.3,y=0.1,x=0.1")
+    return {str(axis).upper(): float(size) for axis, size in voxel_size_um.items()}
 
 
 def name_axes(

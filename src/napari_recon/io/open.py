@@ -13,10 +13,10 @@ import numpy as np
 
 from napari_recon.core.engine import InputSpec
 from napari_recon.core.errors import InputError
-from napari_recon.core.grid import SPATIAL, Grid
+from napari_recon.core.grid import Grid
 from napari_recon.core.stack import ImageStack
 from napari_recon.io import array_read, omezarr, tiff_read
-from napari_recon.io.axes import name_axes, to_standard_units
+from napari_recon.io.axes import checked_voxel_size, name_axes, to_standard_units
 from napari_recon.io.found import Found, Reader
 from napari_recon.io.lazy import PieceArray
 from napari_recon.io.output import is_zarr, read_recipe_beside
@@ -195,14 +195,10 @@ def _stack(
         raise InputError(f"{uri} should hold an image, found shape {shape}; choose another file")
     named = name_axes(found.axes, shape, axes, None if found.exact else default_axes, uri)
     scale, translate, units = to_standard_units(found.scale, found.translate, found.units)
-    for axis, size in (voxel_size_um or {}).items():
-        if axis.upper() not in SPATIAL:
-            raise InputError(f"a voxel size is given per axis z, y or x, found {axis!r}; give z=0.3,y=0.1,x=0.1")
-        if not (np.isfinite(size) and size > 0):
-            raise InputError(f"the voxel size along {axis} should be above 0 um, found {size}; give z=0.3,y=0.1,x=0.1")
-        factor = size / scale[axis.upper()] if scale.get(axis.upper()) else 1.0
-        translate[axis.upper()] = translate.get(axis.upper(), 0.0) * factor
-        scale[axis.upper()], units[axis.upper()] = float(size), "micrometer"
+    for axis, size in checked_voxel_size(voxel_size_um).items():
+        factor = size / scale[axis] if scale.get(axis) else 1.0
+        translate[axis] = translate.get(axis, 0.0) * factor
+        scale[axis], units[axis] = size, "micrometer"
     grid = Grid.of(named, shape, scale, translate, units)
     metadata = dict(found.metadata)
     if found.provenance:

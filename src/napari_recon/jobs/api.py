@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +12,16 @@ from napari_recon.core.errors import InputError
 from napari_recon.core.events import Event
 from napari_recon.core.params import ParameterInfo, describe_parameters
 from napari_recon.core.plan import Plan
-from napari_recon.core.region import Selection, parse_box, parse_time
+from napari_recon.core.region import Box, Selection, TimeRange, WorldBox, parse_box, parse_time
 from napari_recon.core.stack import ImageStack
 from napari_recon.core.token import CancelToken
 from napari_recon.engines import registry
 from napari_recon.jobs.outputs import OutputWriter
-from napari_recon.jobs.planning import assign_inputs, make_plan
+from napari_recon.jobs.planning import assign_inputs, make_plan, split_model
 from napari_recon.jobs.recipes import prepare, read_recipe
 from napari_recon.jobs.running import Result, collect, run_plan
 
-Region = str | Mapping[str, tuple[int, int]]
+Region = str | Mapping[str, tuple[int, int]] | Box | WorldBox
 
 
 def run(
@@ -41,7 +42,7 @@ def run(
         Fill the engine's declared inputs in order. Unlabelled arrays have the declared axes, with T in front when they
         have one dimension more; `axes` says otherwise.
     out : path, optional
-        A file or a folder (ending in ``/``) to write to; the arrays are then in the files, not in the result.
+        A file or a folder (ending in ``/``) to write to; the result then reads arrays from the files when asked.
     token : CancelToken, optional
         Cancels or pauses from another thread.
     on_event : callable, optional
@@ -81,11 +82,11 @@ def plan(engine: str, *inputs: Any, **options: Any) -> Plan:
     *inputs : array, ImageStack or path
     params : mapping, optional
         Parameter values; dotted names reach nested settings.
-    roi : str or mapping, optional
-        ``"z=4:20,y=16:80"`` or ``{"z": (4, 20)}``: half-open voxels of the output, or of `roi_space` (``"input"``,
-        or ``"world"`` in world units).
-    time : str or tuple of int, optional
-        Half-open frame range, ``"3:10"`` or ``(3, 10)``.
+    roi : str, mapping or Box, optional
+        ``"z=4:20,y=16:80"``, ``{"z": (4, 20)}`` or a `Box`: half-open voxels of the output, or of `roi_space`
+        (``"input"``, or ``"world"`` in world units).
+    time : str, tuple of int or int, optional
+        Half-open frame range, ``"3:10"`` or ``(3, 10)``; one number is one frame.
     model : str or path, optional
         A model's id, file or folder.
     axes : str, optional
@@ -96,7 +97,7 @@ def plan(engine: str, *inputs: Any, **options: Any) -> Plan:
         ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:N"`` or ``"mps"``.
     seed : int
     inputs : mapping, optional
-        Input name -> list, for inputs that are easier named than counted.
+        Input name -> one thing or a list, for inputs that are easier named than counted.
 
     Returns
     -------
@@ -153,7 +154,7 @@ def simulate(kind: str, out: str | Path | None = None, seed: int = 0, **params: 
 def rerun(
     source: Any,
     out: str | Path | None = None,
-    inputs: Mapping[str, Sequence[Any]] | None = None,
+    inputs: Mapping[str, Any] | None = None,
     device: str = "",
     token: CancelToken | None = None,
     on_event: Callable[[Event], None] | None = None,
@@ -163,7 +164,7 @@ def rerun(
     Parameters
     ----------
     source : path, mapping, Recipe
-        A ``*.recipe.yaml``, a result file, or the provenance in a result's or a layer's metadata.
+        A ``*.recipe.yaml``, a result file, a `Result`, or the provenance in a layer's metadata.
     out : path, optional
     inputs : mapping, optional
         Input name -> things that replace the recorded ones (moved files, arrays, layers' data).
@@ -270,18 +271,33 @@ def check_trains(engine: str) -> None:
 
 
 def as_selection(roi: Region | None = None, roi_space: Any = "output", time: Any = None) -> Selection:
-    """Return the selection of a region and a time range in text or as numbers."""
+    """Return the selection of a region and a time range in text or as numbers.
+
+    Raises
+    ------
+    InputError
+        What is neither; see `plan` for what may be given.
+    """
     if roi_space not in ("output", "input", "world"):
         raise InputError(f"the region's space should be output, input or world, found {roi_space!r}; choose one of them")
     if isinstance(roi, Mapping):
-        roi = ",".join(f"{axis}={lo}:{hi}" for axis, (lo, hi) in roi.items())
-    if isinstance(time, tuple | list):
-        time = ":".join(map(str, time))
-    return Selection(
-        box=None if roi is None else parse_box(roi, roi_space),
-        space=roi_space,
-        time=None if time is None else parse_time(str(time)),
-    )
+        roi = ",".join(f"{axis}={_range_text(bounds, f'the region along {axis}')}" for axis, bounds in roi.items())
+    if roi is not None and not isinstance(roi, str | Box | WorldBox):
+        raise InputError(f'a region should be given per axis, found {roi!r}; write {{"y": (16, 80)}} or "y=16:80"')
+    if time is not None and not isinstance(time, TimeRange):
+        time = parse_time(time if isinstance(time, str) else _range_text(time, "a time range"))
+    return Selection(box=parse_box(roi, roi_space) if isinstance(roi, str) else roi, space=roi_space, time=time)
+
+
+def _range_text(bounds: Any, what: str) -> str:
+    """Return ``(3, 10)``, ``slice(3, 10)`` or the single index 3 as ``"3:10"`` (``"3:4"``)."""
+    if isinstance(bounds, slice) and bounds.step in (None, 1):
+        bounds = (bounds.start or 0, bounds.stop)
+    if isinstance(bounds, Integral):
+        bounds = (int(bounds), int(bounds) + 1)
+    if not isinstance(bounds, tuple | list) or len(bounds) != 2 or None in bounds:
+        raise InputError(f"{what} should be a start and a stop, found {bounds!r}; write (4, 20), or leave it out for all")
+    return f"{bounds[0]}:{bounds[1]}"
 
 
 def _planned(engine: str, positional: Sequence[Any], options: Mapping[str, Any]) -> tuple[Plan, Any]:
@@ -290,13 +306,15 @@ def _planned(engine: str, positional: Sequence[Any], options: Mapping[str, Any])
         raise InputError(
             f"{unknown[0]!r} is not an option; choose from {', '.join(known)} (engine parameters go into params={{...}})"
         )
-    inputs = assign_inputs(registry.get(engine), positional, options.get("inputs"))
+    found = registry.get(engine)
+    things, model = split_model(found, positional, options.get("model"))
+    inputs = assign_inputs(found, things, options.get("inputs"))
     return make_plan(
         engine,
         inputs,
         options.get("params"),
         as_selection(options.get("roi"), options.get("roi_space", "output"), options.get("time")),
-        options.get("model"),
+        model,
         Compute.headless(device=options.get("device", "auto"), seed=options.get("seed", 0)),
         axes=options.get("axes"),
         voxel_size_um=options.get("voxel_size"),

@@ -19,6 +19,7 @@ from napari_recon.core.region import Selection
 from napari_recon.core.stack import ImageStack
 from napari_recon.engines import registry
 from napari_recon.io import open_inputs
+from napari_recon.io.axes import checked_voxel_size
 from napari_recon.jobs.fingerprints import of_path
 
 PICTURES = {"image", "labels", "psf"}
@@ -80,7 +81,12 @@ def make_plan(
 def open_input(
     spec: InputSpec, thing: Any, axes: str | None = None, voxel_size_um: Mapping[str, float] | None = None
 ) -> list[Any]:
-    """Return what an engine receives for `thing` (a path, an array, an `ImageStack` or any object), in a list."""
+    """Return what an engine receives for `thing` (a path, an array, an `ImageStack` or any object), in a list.
+
+    An `ImageStack` says itself what its axes and voxel size are.
+    """
+    if thing is None:
+        raise InputError(f"{spec.name} should be an array or a file, found None; give one or leave the input out")
     if isinstance(thing, str | Path):
         return open_inputs(spec, [_uri(thing)], axes, voxel_size_um)
     picture = PICTURES & set(spec.accepts)
@@ -93,12 +99,8 @@ def open_input(
     if 0 in thing.shape:
         raise InputError(f"{spec.name} should hold an image, found shape {tuple(thing.shape)}; choose other data")
     letters = axes or frame_axes(spec.axes, len(thing.shape))
-    grid = Grid.of(
-        letters,
-        thing.shape,
-        scale={a.upper(): s for a, s in (voxel_size_um or {}).items()},
-        units={a.upper(): "micrometer" for a in voxel_size_um or {}},
-    )
+    size = checked_voxel_size(voxel_size_um)
+    grid = Grid.of(letters.upper(), thing.shape, scale=size, units=dict.fromkeys(size, "micrometer"))
     return [ImageStack(thing, grid, spec.name)]
 
 
@@ -154,18 +156,16 @@ def resolve_model(model: str | Path | ModelRef | None, engine: Engine[Any]) -> M
 
 
 def assign_inputs(
-    engine: Engine[Any], positional: Sequence[Any], named: Mapping[str, Sequence[Any]] | None = None
+    engine: Engine[Any], positional: Sequence[Any], named: Mapping[str, Any] | None = None
 ) -> dict[str, list[Any]]:
-    """Return inputs by name: `named` as given, `positional` filling the other declared inputs in order.
+    """Return inputs by name: `named` as given (one thing or a list), `positional` filling the others in order.
 
     Raises
     ------
     InputError
         More inputs than the engine takes.
     """
-    found: dict[str, list[Any]] = {}
-    for name, things in (named or {}).items():
-        found.setdefault(engine.info.input(name).name, []).extend(things)
+    found: dict[str, list[Any]] = {engine.info.input(name).name: listed(things) for name, things in (named or {}).items()}
     left = list(positional)
     for spec in engine.info.inputs:
         if left and spec.name not in found:
@@ -177,6 +177,18 @@ def assign_inputs(
             "run once for each, or quote a glob that is one series"
         )
     return {spec.name: found[spec.name] for spec in engine.info.inputs if spec.name in found}
+
+
+def split_model(engine: Engine[Any], positional: Sequence[Any], model: Any) -> tuple[list[Any], Any]:
+    """Return inputs and model: an engine without inputs (a query) takes the one thing it is given as its model."""
+    if not engine.info.inputs and engine.info.needs_model != "none" and model is None and len(positional) == 1:
+        return [], positional[0]
+    return list(positional), model
+
+
+def listed(things: Any) -> list[Any]:
+    """Return the things given for one input as a list; what is no list or tuple is one thing."""
+    return list(things) if isinstance(things, list | tuple) else [things]
 
 
 def _uri(path: str | Path) -> str:

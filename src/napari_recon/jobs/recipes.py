@@ -14,11 +14,11 @@ from napari_recon.core.errors import InputError
 from napari_recon.core.events import Event, Finished, Warned
 from napari_recon.core.params import describe_parameters
 from napari_recon.core.plan import ModelRef, Plan
-from napari_recon.core.provenance import InputSource, Recipe, RecipeModel, Step
+from napari_recon.core.provenance import KEY, InputSource, Recipe, RecipeModel, Step
 from napari_recon.core.stack import ImageStack
 from napari_recon.core.token import CancelToken
 from napari_recon.engines import registry
-from napari_recon.jobs.planning import PICTURES, input_ref, make_plan, open_input
+from napari_recon.jobs.planning import PICTURES, input_ref, listed, make_plan, open_input
 from napari_recon.jobs.running import Result, collect, run_plan
 
 Replaced = Mapping[str, Sequence[Any]]
@@ -56,7 +56,7 @@ class Stage:
 
 
 def read_recipe(source: Any) -> Recipe:
-    """Return the recipe in `source`: a ``*.recipe.yaml``, a result file, provenance, or a recipe itself.
+    """Return the recipe in `source`: a ``*.recipe.yaml``, a result file, provenance, a result of `run`, or a recipe itself.
 
     Raises
     ------
@@ -65,6 +65,10 @@ def read_recipe(source: Any) -> Recipe:
     """
     if isinstance(source, Recipe):
         return source
+    if isinstance(source, Result):
+        source = source.provenance
+    if isinstance(source, ImageStack):
+        source = source.metadata.get(KEY, {})
     if isinstance(source, Mapping):
         return Recipe.from_dict(dict(source), "the provenance")
     path = Path(str(source).partition("::")[0])
@@ -137,7 +141,8 @@ def prepare(
     InputError
         A replacement for an input that no step has, or a step that refers to nothing.
     """
-    _check_names(recipe, inputs or {})
+    inputs = {name: listed(things) for name, things in (inputs or {}).items()}
+    _check_names(recipe, inputs)
     done: dict[str, Result] = {}
     notes: list[str] = []
     for step in recipe.steps:
@@ -195,7 +200,8 @@ def _open_source(spec: Any, source: InputSource, earlier: Mapping[str, Result]) 
         return [_of_step(source.path, earlier)]
     if not source.path or source.path.startswith("layer:"):
         raise InputError(
-            f"the input {spec.name} of the recipe was a layer or an array, not a file; give it as --input {spec.name}=FILE"
+            f"the input {spec.name} of the recipe was a layer or an array, not a file; give it as --input {spec.name}=FILE "
+            f"(in Python: inputs={{{spec.name!r}: array}})"
         )
     if not PICTURES & set(spec.accepts) or not source.axes:
         return open_input(spec, source.path)

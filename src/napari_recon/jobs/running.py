@@ -30,6 +30,7 @@ from napari_recon.core.provenance import KEY
 from napari_recon.core.stack import ImageStack
 from napari_recon.core.token import CancelToken
 from napari_recon.engines import registry
+from napari_recon.io import open_stack
 from napari_recon.jobs.estimates import remember
 from napari_recon.jobs.planning import open_input
 
@@ -88,7 +89,7 @@ def reopen(plan: Plan) -> dict[str, list[Any]]:
     return opened
 
 
-@dataclass
+@dataclass(repr=False)
 class Result:
     """What a run gave.
 
@@ -122,8 +123,19 @@ class Result:
     partial: bool = False
 
     def __getitem__(self, name: str) -> NDArray[Any]:
-        """Return the array of output `name`."""
-        return np.asarray(self.outputs[name].data)
+        """Return the array of output `name`, read from its file when it went to one (InputError when there is none)."""
+        if name in self.outputs:
+            return np.asarray(self.outputs[name].data)
+        if name in self.specs and name in self.paths:
+            return np.asarray(open_stack(self.paths[name]).data)
+        known = ", ".join(self.specs) or "none"
+        hint = f"; {name} is in artifacts[{name!r}]" if name in self.artifacts else "; choose one of them"
+        raise InputError(f"the result has no image {name!r}, its images are: {known}{hint}")
+
+    def __repr__(self) -> str:
+        """One line: what there is, without voxels."""
+        images = [f"{n} {s.grid.axes} {'x'.join(map(str, s.grid.shape))} {s.dtype}" for n, s in self.specs.items()]
+        return f"Result({'; '.join([*images, *self.artifacts])}{', partial' if self.partial else ''})"
 
     def add(self, event: Event) -> None:
         """Take note of an event (arrays excepted)."""
