@@ -170,7 +170,7 @@ def test_deleting_the_region_layer_means_the_whole_field_and_deleting_the_data_e
     assert region.box == Box(z=(0, 2)) and made.boxes() == []
     made.draw()
     viewer.layers.remove(layer)
-    assert len(viewer.layers) == 0
+    qtbot.waitUntil(lambda: len(viewer.layers) == 0, timeout=1000)
 
 
 def test_multiscale_data_is_counted_in_full_resolution(qtbot, viewer):

@@ -163,7 +163,7 @@ def pixel_size_text(layer: Layer, axes: str) -> str:
     shown = [(a, s, str(u)) for a, s, u in zip(axes, layer.scale, layer.units, strict=False) if a in SPATIAL]
     units = {u for _, _, u in shown}
     short = {"micrometer": "um", "nanometer": "nm", "pixel": "pixel"}
-    unit = short.get(*units, *units) if len(units) == 1 else ""  # type: ignore[misc]
+    unit = short.get(*units, *units) if len(units) == 1 else ""
     return " · ".join(f"{a.lower()} {s:.4g}" for a, s, _ in shown) + (f" {unit}" if unit else "")
 
 

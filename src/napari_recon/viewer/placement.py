@@ -120,8 +120,9 @@ def in_one_unit(grid: Grid) -> Grid:
 
 
 def _kind(unit: str) -> Any:
-    return pint.get_application_registry().parse_units(unit).dimensionality
+    return pint.get_application_registry().parse_units(unit).dimensionality  # type: ignore[no-untyped-call]
 
 
 def _factor(unit: str, target: str) -> float:
-    return 1.0 if unit == target else float(pint.get_application_registry().Quantity(1.0, unit).to(target).magnitude)
+    registry = pint.get_application_registry()  # type: ignore[no-untyped-call]
+    return float(registry.Quantity(1.0, unit).to(target).magnitude)

@@ -14,7 +14,6 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from napari_recon.core.grid import Grid
 from napari_recon.core.region import Bounds, Box, Region
 from napari_recon.viewer.gl_programs import keep_programs
-from napari_recon.viewer.canvas import keep_drawable
 from napari_recon.viewer.layer_input import stack_from_layer
 from napari_recon.viewer.placement import is_plain, to_world
 from napari_recon.viewer.wireframe import Wireframe
@@ -257,7 +256,6 @@ class RegionLayer(QObject):
                 edge_width=width,
                 **self._geometry(),
             )
-            keep_drawable(self._viewer, shapes)
             selection.intersection_update(before)
             selection.update(before)
             selection.active = active
@@ -330,7 +328,8 @@ class RegionLayer(QObject):
     def _on_removed(self, event: Any) -> None:
         self._wireframe.forget(event.value)
         if event.value is self._layer:
-            self.close()
+            # removing layers while one is being removed confuses napari's layer list
+            QTimer.singleShot(0, self.close)
         elif event.value is self._shapes:
             self._shapes = None
             self._to_region(None)

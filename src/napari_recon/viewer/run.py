@@ -249,6 +249,7 @@ class RunController(QObject):
             return
         self._tick.stop()
         run = self._run
+        assert run.job is not None  # a worker has one
         if worker.closing:
             # the window is closing: touch nothing that may be gone
             self.results.close()
@@ -267,6 +268,7 @@ class RunController(QObject):
 
     def _settle(self, run: _Run) -> RunResult:
         """Leave the layers as they should be and say how it went."""
+        assert run.job is not None  # a worker has one
         partial = run.error is not None or run.ended is None or run.ended.partial
         provenance = dict(run.ended.provenance) if run.ended else {}
         if not provenance and run.plan is not None:

@@ -9,7 +9,6 @@ import numpy as np
 from napari_recon.core.grid import Grid
 from napari_recon.core.region import Box
 from napari_recon.core.stack import ImageStack
-from napari_recon.viewer.canvas import keep_drawable
 from napari_recon.viewer.placement import layer_geometry
 
 if TYPE_CHECKING:
@@ -62,7 +61,6 @@ class Wireframe:
         selection = self._viewer.layers.selection
         before, active = set(selection), selection.active
         layer = self._viewer.add_points(corners, ndim=corners.shape[1], size=0.01, opacity=0, name=self._name, **geometry)
-        keep_drawable(self._viewer, layer)
         frame = layer.bounding_box
         frame.points, frame.lines, frame.line_color, frame.line_thickness = False, True, COLOR, 2
         frame.opacity, frame.visible = 1, True
