@@ -28,4 +28,5 @@ class Blender:
     def result(self, yx: tuple[slice, slice] = (slice(None), slice(None))) -> NDArray[np.float32]:
         """Return the blended volume (or its part `yx`)."""
         weight = np.maximum(self._weight[yx], np.finfo(np.float32).tiny)
-        return np.asarray(self._sum[(..., *yx)] / weight, np.float32)
+        blended: NDArray[np.float32] = np.asarray(self._sum[(..., *yx)] / weight, dtype=np.float32)
+        return blended
