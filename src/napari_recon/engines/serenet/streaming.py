@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 
 from napari_recon.engines.serenet.network import NEGATIVE_SLOPE, Conv, FSeReNet, LateralUp, SeReNet, UNet3d
+from napari_recon.engines.serenet.polyphase import phase_bias, phase_weights, shuffled, up_convolved, up_weights
 
 Chunks = Iterator[torch.Tensor]
 Check = Callable[[], None]
@@ -45,31 +46,66 @@ def streamed(
         (1, 1, planes, y, x); together as many planes as the features have.
     """
     chunks = iter(features)
-    for layer in network.fusion:
-        if isinstance(layer, Conv):
-            chunks = convolved(chunks, layer, check)
-        elif isinstance(layer, LateralUp):
-            chunks = map(layer, chunks)
+    layers = [layer for layer in network.fusion if isinstance(layer, Conv | LateralUp)]
     if isinstance(network, FSeReNet):
-        chunks = _unet(chunks, network.decoder, pads, check)
-        for layer in network.final_conv:
-            if isinstance(layer, Conv):
-                chunks = convolved(chunks, layer, check)
+        chunks = padded(_each(layers, chunks, check), *pads)
+        chunks = trimmed(_unet(chunks, network.decoder, check), *pads)
+        return convolved(chunks, network.final_conv[0], check)  # type: ignore[arg-type]
+    last_up = max(n for n, layer in enumerate(layers) if isinstance(layer, LateralUp))
+    chunks = _each(layers[:last_up], chunks, check)
+    up, *tail = layers[last_up:]
+    parameter = next(network.parameters())
+    if parameter.device.type != "cpu" or getattr(up, "factor", 0) != 2:
+        return _each([up, *tail], chunks, check)
+    return _in_phases(chunks, [layer for layer in tail if isinstance(layer, Conv)], check)
+
+
+def _each(layers: Sequence[Conv | LateralUp], chunks: Chunks, check: Check) -> Chunks:
+    for layer in layers:
+        chunks = convolved(chunks, layer, check) if isinstance(layer, Conv) else map(layer, chunks)
     return chunks
+
+
+def _in_phases(chunks: Chunks, layers: Sequence[Conv], check: Check) -> Chunks:
+    """Up-sample y and x by two and convolve, without ever storing channels at full sampling."""
+    first, *others = layers
+    fused, plain = up_weights(first.weight), _channels_last(first.weight)
+    chunks = (up_convolved(x, fused, plain, first.bias, _conv) for x in neighbourhoods(chunks, check))
+    for layer in others:
+        chunks = _convolved(chunks, phase_weights(layer.weight), phase_bias(layer.bias), check)
+    return map(shuffled, chunks)
+
+
+def _conv_of(block: torch.nn.Module) -> Conv:
+    layer = block.conv[0]  # type: ignore[index]
+    assert isinstance(layer, Conv)
+    return layer
 
 
 def convolved(chunks: Chunks, layer: Conv, check: Check = lambda: None) -> Chunks:
     """Convolve and activate; zero planes lie before the first and behind the last chunk."""
-    weight = layer.weight.contiguous(memory_format=torch.channels_last_3d)
+    return _convolved(chunks, _channels_last(layer.weight), layer.bias, check)
+
+
+def _convolved(chunks: Chunks, weight: torch.Tensor, bias: torch.Tensor | None, check: Check) -> Chunks:
+    return (_conv(x, weight, bias) for x in neighbourhoods(chunks, check))
+
+
+def neighbourhoods(chunks: Chunks, check: Check = lambda: None) -> Chunks:
+    """Yield each chunk with one more plane in front and behind, zeros beyond the first and the last."""
     kept: torch.Tensor | None = None
     for chunk in chunks:
         check()
         kept = torch.cat([_zero_plane(chunk) if kept is None else kept, chunk], dim=2)
         if kept.shape[2] > 2:
-            yield _conv(kept, weight, layer.bias)
+            yield kept
             kept = kept[:, :, -2:]
     if kept is not None:
-        yield _conv(torch.cat([kept, _zero_plane(kept)], dim=2), weight, layer.bias)
+        yield torch.cat([kept, _zero_plane(kept)], dim=2)
+
+
+def _channels_last(weight: torch.Tensor) -> torch.Tensor:
+    return weight.contiguous(memory_format=torch.channels_last_3d)
 
 
 def _zero_plane(like: torch.Tensor) -> torch.Tensor:
@@ -90,21 +126,20 @@ def _use_onednn(x: torch.Tensor) -> bool:
     return x.device.type == "cpu" and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
 
 
-def _unet(chunks: Chunks, unet: UNet3d, pads: tuple[int, int], check: Check) -> Chunks:
-    front, behind = pads
-    chunks = padded(chunks, front, behind)
+def _unet(chunks: Chunks, unet: UNet3d, check: Check) -> Chunks:
+    """Compute a U-Net on a multiple of four planes."""
     skips: list[Chunks] = []
     for block in unet.down_layers:
         queue: deque[torch.Tensor] = deque()
         skips.append(_taken(queue))
-        chunks = _noted(convolved(chunks, block.conv[0], check), queue)  # type: ignore[index, arg-type]
+        chunks = _noted(convolved(chunks, _conv_of(block), check), queue)
         chunks = (F.max_pool3d(pair, 2) for pair in in_multiples(chunks, 2))
     first, *others = unet.up_layers
-    chunks = convolved(chunks, first.conv[0], check)  # type: ignore[index, arg-type]
+    chunks = convolved(chunks, _conv_of(first), check)
     for block, skip in zip(others, reversed(skips), strict=True):
         joined = (torch.cat(pair, dim=1) for pair in aligned(doubled(chunks), skip))
-        chunks = convolved(joined, block.conv[0], check)  # type: ignore[index, arg-type]
-    return trimmed(chunks, front, behind)
+        chunks = convolved(joined, _conv_of(block), check)
+    return chunks
 
 
 def _noted(chunks: Chunks, queue: deque[torch.Tensor]) -> Chunks:
