@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from napari_recon.core.engine import Inputs
+from napari_recon.core.events import Event, Progress
 from napari_recon.core.plan import Plan
-from napari_recon.core.region import Box, Selection, TimeRange
 from napari_recon.core.token import CancelToken
 from napari_recon.engines import registry
 from napari_recon.hub import cache_folder
@@ -21,8 +21,10 @@ KEPT = 5
 _warm: set[str] = set()
 
 
-def probe(plan: Plan, inputs: Inputs, token: CancelToken | None = None) -> float:
-    """Return the expected seconds of the whole plan, from timing one small central box of its first frame.
+def probe(plan: Plan, inputs: Inputs, token: CancelToken | None = None) -> float | None:
+    """Return the expected seconds of the whole plan, from timing a small part of it; None when no part runs alone.
+
+    What the part is, the engine says (`Engine.sample`): as a rule one small central box of the first frame.
 
     The first call per engine, device and model runs the box twice, since the first run pays for imports, weights and
     caches.
@@ -32,35 +34,14 @@ def probe(plan: Plan, inputs: Inputs, token: CancelToken | None = None) -> float
     Cancelled, ReconError
         As the run itself would.
     """
-    small = small_plan(plan)
+    small = registry.get(plan.engine).sample(plan)
+    if small is None:
+        return None
     key = _key(plan)[0]
     for _ in range(1 if key in _warm else 2):
         seconds = _timed(small, inputs, token or CancelToken())
     _warm.add(key)
     return seconds * plan.work / max(small.work, 1e-9)
-
-
-def small_plan(plan: Plan) -> Plan:
-    """Return the plan of one small central box at the first frame of `plan`."""
-    engine = registry.get(plan.engine)
-    if not plan.outputs or not plan.whole:
-        return plan
-    box = plan.selection.box
-    whole = plan.whole[plan.outputs[0].name]
-    target = box.resolved(whole) if isinstance(box, Box) else Box.whole(whole)
-    bounds = {a: _centre(lo, hi, plan.resources.tile.get(a.lower(), 0)) for a, (lo, hi) in target.items()}
-    if target.z is not None:
-        bounds["Z"] = target.z
-    time_range = plan.selection.time
-    first = TimeRange(start=time_range.start, stop=time_range.start + 1) if time_range else None
-    selection = Selection(box=Box.of(bounds) if bounds else None, time=first)
-    return engine.plan(plan.inputs, plan.params, selection, plan.model, plan.compute)
-
-
-def _centre(start: int, stop: int, tile: int) -> tuple[int, int]:
-    size = min(stop - start, max(16, (stop - start) // 4 if not tile else min(tile, (stop - start) // 2)))
-    low = start + (stop - start - size) // 2
-    return low, low + size
 
 
 def _timed(plan: Plan, inputs: Inputs, token: CancelToken) -> float:
@@ -97,6 +78,27 @@ def remember(plan: Plan, seconds: float) -> None:
         temporary.replace(target)
     except OSError:
         return  # an estimate is a comfort: a read-only home must not fail a run
+
+
+class Pace:
+    """Measures how long a run's work takes, without what comes once: imports, weights, caches."""
+
+    def __init__(self) -> None:
+        self._busy = 0.0
+        self._first: tuple[float, float] | None = None
+
+    def saw(self, event: Event, seconds: float) -> None:
+        """Count the `seconds` an event took; the first progress marks the end of the preparations."""
+        self._busy += seconds
+        if self._first is None and isinstance(event, Progress) and 0 < event.done < event.total:
+            self._first = self._busy, event.done / event.total
+
+    def seconds(self) -> float:
+        """Return the seconds the whole work takes at the pace seen after the first progress."""
+        if self._first is None:
+            return self._busy
+        ready, done = self._first
+        return (self._busy - ready) / (1 - done)
 
 
 def _key(plan: Plan) -> tuple[str, int]:

@@ -31,7 +31,7 @@ from napari_recon.core.stack import ImageStack
 from napari_recon.core.token import CancelToken
 from napari_recon.engines import registry
 from napari_recon.io import open_stack
-from napari_recon.jobs.estimates import remember
+from napari_recon.jobs.estimates import Pace, remember
 from napari_recon.jobs.planning import open_input
 
 
@@ -51,16 +51,16 @@ def run_plan(plan: Plan, inputs: Inputs | None = None, token: CancelToken | None
     """
     engine = registry.get(plan.engine)
     events: Any = engine.run(plan, reopen(plan) if inputs is None else inputs, token or CancelToken())
-    busy = 0.0
+    pace = Pace()
     with closing(events):
         while True:
             started = time.perf_counter()
             event = next(events, None)
-            busy += time.perf_counter() - started
             if event is None:
                 return
+            pace.saw(event, time.perf_counter() - started)
             if isinstance(event, Finished) and not event.partial:
-                remember(plan, busy)
+                remember(plan, pace.seconds())
             yield event
 
 
