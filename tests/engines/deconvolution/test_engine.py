@@ -169,7 +169,29 @@ def test_an_offset_of_the_camera_changes_nothing(views: np.ndarray) -> None:
     plain, _ = run(views, {"iterations": 8})
     lifted, _ = run(views + 100, {"iterations": 8})
     given, _ = run(views + 100, {"iterations": 8, "background": 101.2})
-    assert _corr(plain, lifted) > 0.98 and _corr(plain, given) > 0.98
+    assert _corr(plain, lifted) > 0.995 and _corr(plain, given) > 0.995
+    for offset in (1000, -200):
+        other, _ = run(views + np.float32(offset), {"iterations": 8})
+        np.testing.assert_allclose(other, lifted, atol=1e-3 * lifted.max())
+
+
+def test_a_background_below_the_noise_does_not_run_away(views: np.ndarray) -> None:
+    plain, _ = run(views, {"iterations": 12})
+    bold, events = run(views, {"iterations": 12, "background": 0})
+    assert _corr(plain, bold) > 0.98 and _report(events)["background"] == 0
+
+
+def test_a_run_that_stops_early_says_so(views: np.ndarray) -> None:
+    _, events = run(views, {"iterations": 2})
+    assert str(_report(events)["verdict"]).startswith("stopped early")
+    assert not any(isinstance(e, Warned) for e in events)
+
+
+def test_a_psf_without_light_is_refused(views: np.ndarray) -> None:
+    psf = -np.random.default_rng(0).random((49, 3, 9, 9), np.float32)
+    stacks = {"views": ImageStack.of(views, "VYX"), "psf": ImageStack.of(psf, "VZYX")}
+    with pytest.raises(InputError, match="values above zero"):
+        run(stacks, {"iterations": 1, "planes": 3})
 
 
 def test_a_psf_stack_replaces_the_shifts(truth: torch.Tensor, views: np.ndarray) -> None:

@@ -7,7 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_recon.engines.deconvolution.noise import counts_scale, estimate_background, reduced_deviance
+from napari_recon.engines.deconvolution.noise import (
+    Dark,
+    counts_scale,
+    estimate_background,
+    estimate_dark,
+    reduced_deviance,
+)
 
 
 def _scene(rng: np.random.Generator, level: float, read: float = 3.0, clip: bool = False) -> np.ndarray:
@@ -27,6 +33,21 @@ def test_the_background_is_found_without_bias(level: float) -> None:
 def test_clipped_read_noise_has_a_mean() -> None:
     """max(N(0, 3), 0) has the mean 3 / sqrt(2 pi) = 1.2."""
     assert estimate_background(_scene(np.random.default_rng(1), 0.0, clip=True)) == pytest.approx(1.2, abs=0.15)
+
+
+@pytest.mark.parametrize(("offset", "light"), [(0.0, 60.0), (100.0, 0.0), (-300.0, 20.0)])
+def test_an_offset_is_told_from_light_by_its_noise(offset: float, light: float) -> None:
+    dark = estimate_dark(_scene(np.random.default_rng(0), light) + np.float32(offset))
+    assert dark.variance == pytest.approx(light + 9, rel=0.2)
+    found, modelled = dark.split(dark.level)
+    assert found + modelled == pytest.approx(dark.level) and modelled >= 0.5
+    assert found == pytest.approx(min(offset - 9, 0) if offset < 0 else max(offset - 9, 0), abs=0.2 * (light + 9))
+
+
+@given(level=st.floats(-1e4, 1e4), variance=st.floats(0, 1e4))
+def test_a_split_level_always_leaves_some_light(level: float, variance: float) -> None:
+    offset, light = Dark(level, variance).split(level)
+    assert light >= 0.5 and offset + light == pytest.approx(level)
 
 
 @settings(max_examples=20, deadline=None)

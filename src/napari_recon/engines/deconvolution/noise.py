@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
 #: Variance, in squared counts, added to the Poisson variance in the reduced deviance: camera read noise and rounding.
 READ_VARIANCE = 5.0
+
+#: Smallest background of the model, in counts: a model near zero under noise lets the estimate run away.
+LEAST_LIGHT = 0.5
 
 _WINDOW = 5
 _DARKEST = 0.005
@@ -28,6 +33,37 @@ def estimate_background(views_vyx: NDArray[np.float32]) -> float:
     float
         In the unit of the data, never negative.
     """
+    return max(0.0, estimate_dark(views_vyx).level)
+
+
+@dataclass(frozen=True)
+class Dark:
+    """The darkest places of a light field, in the unit of the data.
+
+    Attributes
+    ----------
+    level : float
+        Their mean; below zero where the data are.
+    variance : float
+        Their variance, which structures can only make larger.
+    """
+
+    level: float
+    variance: float
+
+    def split(self, level: float) -> tuple[float, float]:
+        """Return ``level`` as (camera offset, light): light has a variance as large as itself, an offset has none.
+
+        The light is what a Poisson model of the data can take for background. Where ``level`` is at or below zero it is
+        the variance of the darkest places, so that the model never predicts zero ("shifted Poisson").
+        """
+        noise = max(self.variance, LEAST_LIGHT)
+        light = min(level, noise) if level >= LEAST_LIGHT else noise
+        return level - light, light
+
+
+def estimate_dark(views_vyx: NDArray[np.float32]) -> Dark:
+    """Return level and variance of the darkest places; values in camera counts make the variance comparable."""
     height, width = views_vyx.shape[-2:]
     side_y, side_x = min(_WINDOW, height), min(_WINDOW, width)
     checker = (np.add.outer(np.arange(height), np.arange(width)) % 2).astype(np.float32)
@@ -35,13 +71,21 @@ def estimate_background(views_vyx: NDArray[np.float32]) -> float:
     for mask in (checker, 1 - checker):
         total = _window_sum(views_vyx * mask, side_y, side_x)
         total /= np.maximum(_window_sum(mask[None], side_y, side_x), 1)
-        halves.append(total.ravel())
+        halves.append(total)
     count = max(1, int(_DARKEST * halves[0].size))
-    levels = [
-        float(measured[np.argpartition(chosen, count - 1)[:count]].mean(dtype=np.float64))
-        for chosen, measured in (halves, halves[::-1])
-    ]
-    return max(0.0, sum(levels) / 2)
+    levels, variances = [], []
+    for chosen, measured, mask in ((*halves, 1 - checker), (*halves[::-1], checker)):
+        darkest = np.argpartition(chosen.ravel(), count - 1)[:count]
+        levels.append(float(measured.ravel()[darkest].mean(dtype=np.float64)))
+        view, y, x = np.unravel_index(darkest, chosen.shape)
+        at = (y[:, None] + np.repeat(np.arange(side_y), side_x), x[:, None] + np.tile(np.arange(side_x), side_y))
+        counted = mask[at] > 0
+        pixels = np.where(counted, views_vyx[view[:, None], *at].astype(np.float64), 0)
+        number = counted.sum(axis=1)
+        mean = pixels.sum(axis=1) / np.maximum(number, 1)
+        squares = (np.where(counted, pixels - mean[:, None], 0) ** 2).sum(axis=1) / np.maximum(number - 1, 1)
+        variances.append(float(squares.mean()))
+    return Dark(sum(levels) / 2, sum(variances) / 2)
 
 
 def counts_scale(views_vyx: NDArray[np.float32]) -> float:

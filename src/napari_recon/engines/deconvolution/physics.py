@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from napari_recon.core.errors import InputError
 from napari_recon.engines.deconvolution.setup import Setup
 from napari_recon.engines.deconvolution.view_positions import Scale
 from napari_recon.optics.lightfield_projector import FREQUENCY_CUT, FourierProjector, projector_from_shift
@@ -34,6 +35,8 @@ class Physics:
         if psf_vzyx is not None:
             first, last = setup.psf_planes
             self._psf = normalised_psf(torch.from_numpy(np.ascontiguousarray(psf_vzyx[:, first:last], dtype=np.float32)))
+            if not bool(self._psf.any()):
+                raise InputError("the PSF should have values above zero, found none in the planes in use; check its sign")
             self.psf_shift_vz2 = psf_shift_of(self._psf)
             self.halo = min(setup.halo, psf_support(self._psf, setup.upsampling) + setup.wander)
         else:

@@ -25,7 +25,7 @@ from napari_recon.core.frames import Frame
 from napari_recon.core.plan import Plan
 from napari_recon.core.region import Box
 from napari_recon.core.token import CancelToken
-from napari_recon.engines.deconvolution.noise import counts_scale, estimate_background
+from napari_recon.engines.deconvolution.noise import Dark, counts_scale, estimate_dark
 from napari_recon.engines.deconvolution.physics import Physics
 from napari_recon.engines.deconvolution.richardson_lucy import (
     AutomaticStop,
@@ -52,11 +52,22 @@ SUSPICIOUS_DEVIANCE = 2.5
 
 @dataclass(eq=False)
 class _FrameState:
-    """What holds for all windows of one frame."""
+    """What holds for all windows of one frame.
+
+    Attributes
+    ----------
+    views : ndarray
+        In counts, without the camera's offset.
+    scale : float
+        Counts per unit of the data.
+    level, background : float
+        Constant part of the data in their own unit; what of it the model takes for light, in counts.
+    """
 
     views: NDArray[np.float32]
     start: NDArray[np.float32] | None
     scale: float
+    level: float
     background: float
     offset_pixels: Tensor | None = None
     deviance: float = float("nan")
@@ -101,10 +112,12 @@ class LightFieldRun:
     def _state(self, frame: Frame) -> _FrameState:
         views = np.ascontiguousarray(frame["views"][list(self._setup.pages)], dtype=np.float32)
         given = self._params.background
-        scale = counts_scale(views)
-        background = estimate_background(views) if isinstance(given, str) else float(given)
+        dark = estimate_dark(views)
+        level = dark.level if isinstance(given, str) else float(given)
+        scale = counts_scale(views - np.float32(min(level, 0.0)))
+        offset, light = Dark(dark.level * scale, dark.variance * scale**2).split(level * scale)
         self._physics_for(frame)
-        return _FrameState(views * np.float32(scale), frame["start"], scale, background * scale)
+        return _FrameState(views * np.float32(scale) - np.float32(offset), frame["start"], scale, level, light)
 
     def _physics_for(self, frame: Frame) -> Physics:
         if self._physics is None:
@@ -258,10 +271,15 @@ class LightFieldRun:
             "frame": index,
             "iterations": self._iterations,
             "reduced_deviance": round(state.deviance, 4),
-            "background": round(state.background / state.scale, 6),
+            "background": round(state.level, 6),
             "verdict": "the model explains the data",
         }
-        if state.settled and state.deviance > SUSPICIOUS_DEVIANCE:
+        if state.deviance > SUSPICIOUS_DEVIANCE and not state.settled:
+            report["verdict"] = (
+                f"stopped early: the reduced deviance is {state.deviance:.3g} after {self._iterations} iterations, more of "
+                "them would explain more of the data"
+            )
+        elif state.deviance > SUSPICIOUS_DEVIANCE:
             report["verdict"] = (
                 f"the reduced deviance stays at {state.deviance:.3g} where about 1 is expected: the PSF or the view "
                 "positions look wrong, or the camera's gain is far from one count per photon"
