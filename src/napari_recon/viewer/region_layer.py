@@ -280,7 +280,7 @@ class RegionLayer(QObject):
         self._update_wireframe()
 
     def _update_wireframe(self, *_: Any) -> None:
-        if self._closed:
+        if self._closed or self._layer not in self._viewer.layers:
             return
         if self._computed is None:
             self._wireframe.hide()
@@ -326,7 +326,8 @@ class RegionLayer(QObject):
         self._update_wireframe()
 
     def _on_removed(self, event: Any) -> None:
-        self._wireframe.forget(event.value)
+        if self._wireframe.forget(event.value):
+            self._computed = None
         if event.value is self._layer:
             # removing layers while one is being removed confuses napari's layer list
             QTimer.singleShot(0, self.close)

@@ -52,10 +52,12 @@ class Wireframe:
         if layer is not None and layer in self._viewer.layers:
             self._viewer.layers.remove(layer)
 
-    def forget(self, layer: Any) -> None:
-        """Take note that somebody removed `layer`."""
-        if layer is self.layer:
-            self.layer = None
+    def forget(self, layer: Any) -> bool:
+        """Take note that somebody removed `layer`; return whether it was the outline."""
+        if layer is None or layer is not self.layer:
+            return False
+        self.layer = None
+        return True
 
     def _add(self, corners: np.ndarray, geometry: dict[str, Any]) -> Points:
         selection = self._viewer.layers.selection
