@@ -10,7 +10,8 @@ from napari_recon.core.events import Finished, OutputOpened
 from napari_recon.core.plan import Plan
 from napari_recon.core.token import CancelToken
 from napari_recon.jobs import collect, estimate, make_plan, probe, remember, run_plan
-from napari_recon.jobs.estimates import describe_seconds, small_plan
+from napari_recon.engines import registry
+from napari_recon.jobs.estimates import describe_seconds
 
 
 def test_a_plan_runs_from_its_references_alone(image_file: Path, image: np.ndarray) -> None:
@@ -85,7 +86,7 @@ def test_a_damaged_store_is_forgotten(image: np.ndarray, tmp_path: Path, monkeyp
 
 def test_the_probe_times_a_small_central_box_of_the_first_frame(image: np.ndarray) -> None:
     plan, inputs = make_plan("toy.smooth", {"image": [image]})
-    small = small_plan(plan)
+    small = registry.get(plan.engine).sample(plan)
     assert small.selection.time is not None and len(small.selection.time) == 1
     (y0, y1), (x0, x1) = small.selection.box.y, small.selection.box.x
     assert y1 - y0 < 48 and x1 - x0 < 64 and abs(y0 + y1 - 48) <= 1 and abs(x0 + x1 - 64) <= 1

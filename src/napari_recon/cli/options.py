@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -128,6 +128,8 @@ def read_params(path: str | None) -> dict[str, Any]:
     """Return the parameters of a YAML file, nested or with dotted names."""
     import yaml
 
+    from napari_recon.core.params import flat
+
     if path is None:
         return {}
     try:
@@ -139,15 +141,6 @@ def read_params(path: str | None) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise InputError(f"--params {path} should hold names with values, found {type(values).__name__}; mend it")
     return flat(values)
-
-
-def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return ``{"a": {"b": 1}}`` as ``{"a.b": 1}``, so that later options override single values."""
-    found: dict[str, Any] = {}
-    for name, value in values.items():
-        inner = flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) and value else {f"{prefix}{name}": value}
-        found |= inner
-    return found
 
 
 def named_files(pairs: Sequence[str]) -> dict[str, list[str]]:

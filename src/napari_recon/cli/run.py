@@ -73,7 +73,7 @@ def _seconds(made: Plan, inputs: Inputs) -> tuple[float | None, list[str]]:
             seconds = probe(made, inputs, token)
     except ReconError as error:
         return None, [f"no time estimate, the timed tile failed: {error}"]
-    return (round(seconds, 3) if math.isfinite(seconds) else None), []
+    return (None if seconds is None or not math.isfinite(seconds) else round(seconds, 3)), []
 
 
 def _print(made: Plan, seconds: float | None, doubts: list[str]) -> None:

@@ -15,7 +15,7 @@ from napari_recon.core.grid import Frozen
 from napari_recon.core.params import EngineParams, make_params
 from napari_recon.core.plan import InputRef, ModelRef, Plan
 from napari_recon.core.provenance import Record
-from napari_recon.core.region import Selection
+from napari_recon.core.region import Box, Selection, TimeRange
 from napari_recon.core.token import CancelToken
 
 P = TypeVar("P", bound=EngineParams)
@@ -25,13 +25,28 @@ Inputs = Mapping[str, Sequence[Any]]
 
 
 class InputSpec(Frozen):
-    """One declared input. `axes` are those of one frame; T and C not named here are looped over."""
+    """One declared input.
+
+    Attributes
+    ----------
+    axes : str
+        Those of one frame; T and C not named here are looped over. Empty for tables and files.
+    many : bool
+        Takes any number of things, in order.
+    accepts : tuple of str
+        ``"labels"`` alone keeps whole numbers; every other picture arrives as float32.
+    suffixes : tuple of str
+        File suffixes taken besides those of images and tables.
+    neighbours : int
+        Frames before and after that come along when T is looped over; at the ends of the series the last one repeats.
+    """
 
     name: str
     axes: str = ""
     required: bool = True
     many: bool = False
     accepts: tuple[Accepts, ...] = ("image",)
+    neighbours: int = 0
     suffixes: tuple[str, ...] = ()
     description: str = ""
 
@@ -162,6 +177,21 @@ class Engine(ABC, Generic[P]):
         """Return a live session (InputError for engines without one)."""
         raise InputError(f"{self.info.name} does not run live; use run instead")
 
+    def sample(self, plan: Plan) -> Plan | None:
+        """Return a short plan from whose run the time of `plan` follows by the ratio of their `work`.
+
+        The default is one small central box of the first frame, for engines whose work follows the box. None when no
+        part can be run alone (training, simulations); then only earlier runs tell how long it takes.
+        """
+        if not plan.whole or self.info.kind in ("fit", "train", "simulate"):
+            return None
+        box, time = plan.selection.box, plan.selection.time
+        whole = plan.whole[plan.outputs[0].name]
+        target = box.resolved(whole) if isinstance(box, Box) else Box.whole(whole)
+        bounds = {a: b if a == "Z" else _centre(*b, plan.resources.tile.get(a.lower(), 0)) for a, b in target.items()}
+        first = TimeRange(start=time.start, stop=time.start + 1) if time else None
+        return self.plan(plan.inputs, plan.params, Selection(box=Box.of(bounds), time=first), plan.model, plan.compute)
+
     def params_of(self, plan: Plan) -> P:
         """Return the plan's parameters as the engine's own type."""
         return self.Params.model_validate(plan.params)
@@ -191,6 +221,12 @@ class Engine(ABC, Generic[P]):
     def planned(self, **fields: Any) -> Plan:
         """Return a `Plan` with this engine's name and version filled in."""
         return Plan(engine=self.info.name, version=__version__, **fields)
+
+
+def _centre(start: int, stop: int, tile: int) -> tuple[int, int]:
+    size = min(stop - start, max(16, (stop - start) // 4 if not tile else min(tile, (stop - start) // 2)))
+    low = start + (stop - start - size) // 2
+    return low, low + size
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -18,13 +19,17 @@ from napari_recon.core.grid import Grid
 from napari_recon.core.params import EngineParams
 from napari_recon.core.plan import InputRef, ModelRef, OutputSpec, Plan, Resources
 from napari_recon.core.region import Box, Selection, TimeRange
-from napari_recon.core.stack import ImageStack, check_content
+from napari_recon.core.stack import ImageStack, check_content, check_labels
 from napari_recon.core.token import CancelToken
 
 P = TypeVar("P", bound=EngineParams)
 Refs = Mapping[str, Sequence[InputRef]]
 Frame = Mapping[str, Any]
-"""Input name -> float32 array in the declared axes (a list of them for `many` inputs, None when absent)."""
+"""Input name -> float32 array in the declared axes (a list of them for `many` inputs, None when absent).
+
+Inputs with `neighbours` n have T in front, 2 n + 1 long, the frame itself in the middle. Not to be written to: what does
+not change with time is read once and comes with every frame.
+"""
 
 
 class FrameEngine(Engine[P]):
@@ -32,7 +37,8 @@ class FrameEngine(Engine[P]):
 
     Subclasses implement `outputs_of`, `resources` and `process_frame`; the first declared input is the main one, whose
     T and C axes (when the declaration lacks them) are looped over, outermost. Other inputs are indexed along when they
-    have the same axis, and are static otherwise.
+    have the same axis, and are static otherwise. An engine that declares T sees the whole series; a time range then
+    crops its outputs, and `plan.selection.time` says which frames are asked for.
     """
 
     @abstractmethod
@@ -52,7 +58,14 @@ class FrameEngine(Engine[P]):
         `Progress` counts within this frame. `index` is the number of the frame in the run, from 0.
         """
 
-    def default_axes(self, spec: InputSpec, ref: InputRef) -> Grid:
+    def prepared(self, plan: Plan) -> FrameEngine[P]:
+        """Return what processes the frames of one run or session: this engine, or a copy that holds what is loaded once.
+
+        Called again when live parameters change, so what is costly and does not depend on them is worth a cache.
+        """
+        return self
+
+    def checked_grid(self, spec: InputSpec, ref: InputRef) -> Grid:
         """Return the reference's grid after checking that it has the declared axes (plus T and C at most)."""
         if ref.grid is None:
             raise InputError(
@@ -77,25 +90,24 @@ class FrameEngine(Engine[P]):
     ) -> Plan:
         """See `Engine.plan`."""
         values, by_name = self.checked(refs, params, model)
-        for spec in self.info.inputs:
-            if spec.axes:
-                for ref in by_name[spec.name]:
-                    self.default_axes(spec, ref)
         main_spec = self.info.inputs[0]
-        main = by_name[main_spec.name][0].grid
-        assert main is not None  # checked by default_axes
-        compute = compute.resolved()
+        main = self.checked_grid(main_spec, by_name[main_spec.name][0])
         looped = "".join(a for a in main.axes if a in "TC" and a not in main_spec.axes)
-        time = _resolved_time(selection.time, main, looped)
+        for spec in self.info.inputs:
+            for ref in by_name[spec.name] if spec.axes else ():
+                _check_series(spec, self.checked_grid(spec, ref), main, looped)
+        compute = compute.resolved()
+        time = _resolved_time(selection.time, main)
         whole = self.outputs_of(by_name, values, model)
         box = selection.box_on(whole[0].grid, main)
         resources = self.resources(by_name, values, model, box, whole, compute)
         outer = main.only(looped)
-        if time is not None:
+        if time is not None and "T" in looped:
             outer = outer.cropped({"T": (time.start, time.stop)})
+        cuts = [{**_bounds_on(box, whole[0].grid, spec.grid), **_times_on(time, main, spec.grid)} for spec in whole]
         outputs = tuple(
-            spec.model_copy(update={"grid": outer.joined(spec.grid.cropped(_bounds_on(box, whole[0].grid, spec.grid)))})
-            for spec in whole
+            spec.model_copy(update={"grid": outer.joined(spec.grid.cropped(cut))})
+            for spec, cut in zip(whole, cuts, strict=True)
         )
         return self.planned(
             params=values.model_dump(mode="json"),
@@ -111,40 +123,87 @@ class FrameEngine(Engine[P]):
 
     def process(self, plan: Plan, inputs: Inputs, token: CancelToken) -> Iterator[Event]:
         """Loop `process_frame` over the selected frames and channels, outermost first."""
+        token.check()
+        worker = self.prepared(plan)
+        static = {spec.name: self._read(spec, inputs.get(spec.name, ()), {}) for spec in self._static(plan, inputs)}
         start = plan.selection.time.start if plan.selection.time else 0
         extents = [plan.outputs[0].grid.size(axis) for axis in plan.looped]
         for number, place in enumerate(np.ndindex(*extents)):
             token.check()
             index = {a: i + (start if a == "T" else 0) for a, i in zip(plan.looped, place, strict=True)}
-            frame = {spec.name: self._read(spec, inputs.get(spec.name, ()), index) for spec in self.info.inputs}
-            for event in self.process_frame(plan, frame, number, token):
+            frame = static | {
+                spec.name: self._read(spec, inputs.get(spec.name, ()), index)
+                for spec in self.info.inputs
+                if spec.name not in static
+            }
+            for event in worker.process_frame(plan, frame, number, token):
                 yield _placed(event, tuple(slice(i, i + 1) for i in place), number, plan.frames)
 
     def open(self, plan: Plan, inputs: Inputs) -> Session:
-        """Return a live session (InputError when the engine is not declared live)."""
-        if not self.info.live:
+        """Return a live session (InputError when the engine is not declared live, or looks at neighbouring frames)."""
+        if not self.info.live or self.info.inputs[0].neighbours:
             return super().open(plan, inputs)
         from napari_recon.core.live import FrameSession  # live imports this module
 
         return FrameSession(self, plan, inputs)
 
+    def _static(self, plan: Plan, inputs: Inputs) -> Iterator[InputSpec]:
+        """Yield the inputs besides the main one that are the same for every frame."""
+        for spec in self.info.inputs[1:]:
+            stacks = [thing for thing in inputs.get(spec.name, ()) if isinstance(thing, ImageStack)]
+            if not any(s.grid.size(a) > 1 for s in stacks for a in plan.looped if a not in spec.axes):
+                yield spec
+
     def _read(self, spec: InputSpec, things: Sequence[Any], index: Mapping[str, int]) -> Any:
-        frames = [read_frame(thing, spec, index) if isinstance(thing, ImageStack) else thing for thing in things]
+        main = spec == self.info.inputs[0]
+        frames = [read_frame(t, spec, index, not main) if isinstance(t, ImageStack) else t for t in things]
         return frames if spec.many else (frames[0] if frames else None)
 
 
-def read_frame(stack: ImageStack, spec: InputSpec, index: Mapping[str, int]) -> NDArray[np.float32]:
-    """Return one frame of `stack` as float32 in the declared axes, its content checked."""
-    looped = {a.lower(): i for a, i in index.items() if a in stack.grid.axes and a not in spec.axes}
-    looped |= {a.lower(): 0 for a in stack.grid.axes if a not in spec.axes and a.lower() not in looped}
-    where = "".join(f" at {a}={i}" for a, i in looped.items() if stack.grid.size(a.upper()) > 1)
-    return check_content(stack.read(spec.axes, **looped), f"{stack.name}{where}")
+def read_frame(stack: ImageStack, spec: InputSpec, index: Mapping[str, int], may_be_constant: bool = False) -> NDArray[Any]:
+    """Return one frame of `stack` in the declared axes, its content checked.
+
+    Parameters
+    ----------
+    stack : ImageStack
+    spec : InputSpec
+    index : mapping
+        Axis letter -> index, of looped axes; those the stack lacks, or has once, do not matter.
+    may_be_constant : bool
+        See `check_content`.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32, int32 for labels; with `neighbours` n, 2 n + 1 frames along a new first axis.
+    """
+    last = stack.grid.size("T") - 1
+    if spec.neighbours and "T" not in spec.axes:
+        alone = spec.model_copy(update={"neighbours": 0})
+        times = [index.get("T", 0) + n for n in range(-spec.neighbours, spec.neighbours + 1)]
+        near = [{**index, "T": min(max(t, 0), last)} for t in times]
+        return np.stack([read_frame(stack, alone, each, may_be_constant) for each in near])
+    looped = {a: index.get(a, 0) if stack.grid.size(a) > 1 else 0 for a in stack.grid.axes if a not in spec.axes}
+    where = "".join(f" at {a.lower()}={i}" for a, i in looped.items() if stack.grid.size(a) > 1)
+    array = stack.read(spec.axes, **{a.lower(): i for a, i in looped.items()})
+    if spec.accepts == ("labels",):
+        return check_labels(array, f"{stack.name}{where}")
+    return check_content(array, f"{stack.name}{where}", may_be_constant)
 
 
-def _resolved_time(time: TimeRange | None, main: Grid, looped: str) -> TimeRange | None:
-    if "T" in looped:
+def _check_series(spec: InputSpec, grid: Grid, main: Grid, looped: str) -> None:
+    for axis in looped:
+        if axis in grid.axes and axis not in spec.axes and grid.size(axis) not in (1, main.size(axis)):
+            raise InputError(
+                f"{spec.name} should have one frame, or as many along {axis} as the main input ({main.size(axis)}), "
+                f"found {grid.size(axis)}; crop one of them"
+            )
+
+
+def _resolved_time(time: TimeRange | None, main: Grid) -> TimeRange | None:
+    if "T" in main.axes:
         return (time or TimeRange(start=0, stop=main.size("T"))).resolved(main.size("T"))
-    if time is not None and "T" not in main.axes and (time.start, time.stop) != (0, 1):
+    if time is not None and (time.start, time.stop) != (0, 1):
         raise InputError(
             f"a time range {time} was asked of data with axes {main.axes}, which is a single frame; leave it out, "
             "or name the time axis (--axes TVYX)"
@@ -156,6 +215,14 @@ def _bounds_on(box: Box, reference: Grid, grid: Grid) -> dict[str, tuple[int, in
     """Return the box as bounds on another output's grid (outputs may differ in sampling)."""
     same = reference.only(reference.axes) == grid
     return dict((box if same else box.mapped(reference, grid).clipped(grid)).items())
+
+
+def _times_on(time: TimeRange | None, main: Grid, grid: Grid) -> dict[str, tuple[int, int]]:
+    """Return the bounds along an output's own T, whose steps may differ from the input's: first to last asked frame."""
+    if time is None or "T" not in grid.axes:
+        return {}
+    first, last = (grid.to_index("T", main.to_world("T", t)) for t in (time.start, time.stop - 1))
+    return {"T": (max(0, math.ceil(first - 1e-3)), min(grid.size("T"), math.floor(last + 1e-3) + 1))}
 
 
 def _placed(event: Event, outer: tuple[slice, ...], number: int, frames: int) -> Event:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 
-from napari_recon.core.engine import Inputs, Session
-from napari_recon.core.errors import InputError, describe
-from napari_recon.core.events import Event
+from napari_recon.core.engine import Inputs, Session, torch_settings
+from napari_recon.core.errors import Cancelled, InputError, describe
+from napari_recon.core.events import Decided, Event, OutputOpened
 from napari_recon.core.frames import FrameEngine, read_frame
-from napari_recon.core.params import describe_parameters
+from napari_recon.core.params import describe_parameters, flat
 from napari_recon.core.plan import Plan
 from napari_recon.core.stack import ImageStack, check_content
 from napari_recon.core.token import CancelToken
@@ -19,6 +20,8 @@ from napari_recon.core.token import CancelToken
 
 class FrameSession(Session):
     """Feeds single frames to an engine whose plan was made for one of them.
+
+    The first frame opens the outputs; what is decided from it (`Decided`) holds for later frames.
 
     Parameters
     ----------
@@ -30,30 +33,50 @@ class FrameSession(Session):
     """
 
     def __init__(self, engine: FrameEngine[Any], plan: Plan, inputs: Inputs) -> None:
-        self._engine, self._plan = engine, plan
+        self._engine, self._plan, self._worker = engine, plan, engine.prepared(plan)
         main, *others = engine.info.inputs
-        self._main = main.name
+        self._main = main
         self._static = {}
         for spec in others:
-            things = [read_frame(t, spec, {}) if isinstance(t, ImageStack) else t for t in inputs.get(spec.name, ())]
+            things = [read_frame(t, spec, {}, True) if isinstance(t, ImageStack) else t for t in inputs.get(spec.name, ())]
             self._static[spec.name] = things if spec.many else (things[0] if things else None)
         self._latest: Any = None
+        self._opened = False
         self._count = 0
         self.token = CancelToken()
 
     def feed(self, frame: Any) -> Iterator[Event]:
-        """Yield the events of one frame, an array in the main input's axes."""
-        self._latest = check_content(np.asarray(frame), f"live frame {self._count}")
+        """Yield the events of one frame, an array in the main input's axes.
+
+        Raises
+        ------
+        InputError
+            Another shape than the plan was made for, or unfit content.
+        """
+        array, grid = np.asarray(frame), self._plan.inputs[0].grid
+        if grid is not None and array.shape != grid.only(self._main.axes).shape:
+            raise InputError(
+                f"a live frame should have shape {grid.only(self._main.axes).shape} ({self._main.axes}), found "
+                f"{array.shape}; stop the session and start anew"
+            )
+        self._latest = check_content(array, f"live frame {self._count}")
         self._count += 1
         yield from self._process()
 
     def update(self, params: Mapping[str, Any]) -> Iterator[Event]:
-        """Change parameters declared `live`; the latest frame is processed again."""
+        """Change parameters declared `live` (dotted names reach nested settings); the latest frame is processed again.
+
+        Raises
+        ------
+        InputError
+            Other parameters, or values that do not fit.
+        """
         live = {row.name for row in describe_parameters(self._engine.Params) if row.live}
         if fixed := sorted(set(params) - live):
             raise InputError(f"{', '.join(fixed)} can't change during a live session; stop it and start anew")
-        values = self._engine.Params.model_validate({**self._plan.params, **params})
-        self._plan = self._plan.model_copy(update={"params": values.model_dump(mode="json")})
+        old = self._plan
+        self._plan = self._engine.plan(old.inputs, {**flat(old.params), **params}, old.selection, old.model, old.compute)
+        self._worker = self._engine.prepared(self._plan)
         if self._latest is not None:
             yield from self._process()
 
@@ -63,8 +86,18 @@ class FrameSession(Session):
         self._latest = None
 
     def _process(self) -> Iterator[Event]:
+        frame = {**self._static, self._main.name: self._latest}
         try:
-            frame = {**self._static, self._main: self._latest}
-            yield from self._engine.process_frame(self._plan, frame, self._count - 1, self.token)
+            for spec in () if self._opened else self._plan.outputs:
+                yield OutputOpened(spec.name, spec)
+            self._opened = True
+            with torch_settings(self._plan.compute) if self._engine.uses_torch else nullcontext():
+                for event in self._worker.process_frame(self._plan, frame, self._count - 1, self.token):
+                    if isinstance(event, Decided):
+                        params = {**self._plan.params, **event.params}
+                        self._plan = self._plan.model_copy(update={"params": params})
+                    yield event
+        except Cancelled:
+            return
         except Exception as error:
             raise describe(error) from error

@@ -149,6 +149,15 @@ def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
     return tree
 
 
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return ``{"a": {"b": 1}}`` as ``{"a.b": 1}``, so that later options override single values."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        inner = flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) and value else {f"{prefix}{name}": value}
+        found |= inner
+    return found
+
+
 def make_params(model: type[P], values: Mapping[str, Any], engine: str = "") -> P:
     """Return validated parameters; dotted names reach nested settings.
 

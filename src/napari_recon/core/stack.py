@@ -94,8 +94,17 @@ class ImageStack:
         return f"array:{digest.hexdigest()[:16]}"
 
 
-def check_content(array: NDArray[Any], what: str) -> NDArray[np.float32]:
+def check_content(array: NDArray[Any], what: str, may_be_constant: bool = False) -> NDArray[np.float32]:
     """Return `array` as float32 after checking that it holds intensities to reconstruct from.
+
+    Parameters
+    ----------
+    array : numpy.ndarray
+        Any shape.
+    what : str
+        Its name in messages.
+    may_be_constant : bool
+        For what is not looked at itself, such as a background.
 
     Raises
     ------
@@ -109,8 +118,15 @@ def check_content(array: NDArray[Any], what: str) -> NDArray[np.float32]:
     if not np.isfinite([low, high]).all():
         bad = int(result.size - np.isfinite(result).sum())
         raise InputError(f"{what} should hold finite numbers, found {bad} NaN or infinite values; replace or crop them")
-    if low == high:
+    if low == high and not may_be_constant:
         raise InputError(
             f"{what} is constant (every value is {low:g}), so there is nothing to see in it; check it or leave it out"
         )
     return result
+
+
+def check_labels(array: NDArray[Any], what: str) -> NDArray[np.int32]:
+    """Return `array` as int32 after checking that it holds whole numbers (InputError otherwise)."""
+    if array.dtype.kind not in "bui":
+        raise InputError(f"{what} should hold labels (whole numbers), found {array.dtype}; convert or round it first")
+    return np.asarray(array, dtype=np.int32)
