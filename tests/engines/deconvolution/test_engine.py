@@ -57,7 +57,7 @@ def test_a_run_with_nothing_set_finds_the_volume(views: np.ndarray, truth: torch
     assert _corr(volume, truth.numpy()) > 0.9
     assert volume.sum() == pytest.approx(float(truth.sum()), rel=0.06)
     report, (decided,) = _report(events), [e for e in events if isinstance(e, Decided)]
-    assert decided.params == {"iterations": report["iterations"]}
+    assert decided.params == {"iterations": report["iterations"], "damping": report["damping"]}
     assert 0.8 < report["reduced_deviance"] <= 1.1 and report["background"] == pytest.approx(1.2, abs=0.6)  # type: ignore[operator]
     assert not [e for e in events if isinstance(e, Warned)]
 
@@ -77,7 +77,21 @@ def test_the_recipe_repeats_the_run_with_the_iterations_found(views: np.ndarray)
     assert isinstance(finished, Finished)
     step = Recipe.from_dict(finished.provenance).steps[0]
     assert step.params["iterations"] == _report(events)["iterations"]
+    assert step.params["damping"] == _report(events)["damping"] > 0  # type: ignore[operator]
     np.testing.assert_array_equal(run(views, step.params)[0], volume)
+
+
+def test_damping_is_off_with_fixed_iterations_and_can_be_set(views: np.ndarray, truth: torch.Tensor) -> None:
+    plain, events = run(views, {"iterations": 12})
+    assert _report(events)["damping"] == 0
+    calm, events = run(views, {"iterations": 12, "damping": 0.4})
+    assert _report(events)["damping"] == 0.4
+    assert calm.sum() == pytest.approx(plain.sum(), rel=0.05) and _corr(calm, truth.numpy()) > 0.9
+    assert not np.array_equal(calm, plain)
+    undamped, events = run(views, {"damping": 0.0})
+    automatic, others = run(views)
+    assert _report(events)["iterations"] < _report(others)["iterations"]  # type: ignore[operator]
+    assert _corr(automatic, truth.numpy()) > _corr(undamped, truth.numpy()) - 0.01
 
 
 @pytest.mark.parametrize("iterations", [6, "auto"])
@@ -103,8 +117,10 @@ def test_large_fields_are_cut_on_a_lattice_without_visible_seams(
     assert len(blocks) > 4 and np.isfinite(cut).all()
     assert np.linalg.norm(cut - whole) / np.linalg.norm(whole) < 0.1
     box = Box(z=(2, 5), y=(60, 75), x=(60, 140))
-    part, _ = run(large, params, Selection(box=box))
-    np.testing.assert_array_equal(part, cut[box.slices("ZYX")])
+    for damping in (0.0, 0.3):
+        both = {**params, "damping": damping}
+        part, _ = run(large, both, Selection(box=box))
+        np.testing.assert_array_equal(part, run(large, both)[0][box.slices("ZYX")])
     decided = run(large, {"planes": 9})[1], run(large, {"planes": 9}, Selection(box=Box(y=(0, 10), x=(0, 10))))[1]
     assert _report(decided[0])["iterations"] == _report(decided[1])["iterations"]
 

@@ -118,8 +118,8 @@ def test_a_point_is_found_where_it_is(plane: int, row: int, column: int) -> None
 
 
 def test_automatic_stop_at_the_noise_and_on_stagnation() -> None:
-    def ends(deviances: list[float]) -> int:
-        stop = AutomaticStop()
+    def ends(deviances: list[float], beyond: float = 1.0) -> int:
+        stop = AutomaticStop(beyond=beyond)
         for number, deviance in enumerate(deviances, 1):
             if stop(Estimate(number, torch.zeros(1), deviance)):
                 return number
@@ -128,6 +128,7 @@ def test_automatic_stop_at_the_noise_and_on_stagnation() -> None:
     assert ends([9, 4, 2, 1.2, 1.09, 1.0]) == 5
     assert ends([9.0] + [3.0] * 20) == 8
     assert ends([1000 * 0.9**n for n in range(30)]) == 0
+    assert ends([9, 4, 2, 1.05] + [1.0] * 9, beyond=2.0) == 8
 
 
 def test_the_iteration_stops_when_told(scene: tuple[FourierProjector, torch.Tensor, torch.Tensor]) -> None:

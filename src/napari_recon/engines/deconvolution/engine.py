@@ -56,6 +56,12 @@ class LightFieldRLParams(EngineParams):
         "flat",
         "First estimate: flat, the refocused light field, or the start input (for example a network's result to refine).",
     )
+    damping: Annotated[float, Field(ge=0.0, le=0.9)] | Literal["auto"] = param(
+        "auto",
+        "Weight of an early estimate in the result (a geometric mean): calms noise and keeps solid objects filled; "
+        "auto takes 0 with a fixed number of iterations, else what the noise of the data allows, 0.45 at most.",
+        advanced=True,
+    )
     planes: int = param(0, "Centre planes kept, an odd number; 0 keeps all.", unit="plane", ge=0)
 
 

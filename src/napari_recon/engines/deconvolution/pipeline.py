@@ -25,6 +25,7 @@ from napari_recon.core.frames import Frame
 from napari_recon.core.plan import Plan
 from napari_recon.core.region import Box
 from napari_recon.core.token import CancelToken
+from napari_recon.engines.deconvolution.damping import Snapshots, damped
 from napari_recon.engines.deconvolution.noise import Dark, counts_scale, estimate_dark
 from napari_recon.engines.deconvolution.physics import Physics
 from napari_recon.engines.deconvolution.richardson_lucy import (
@@ -46,6 +47,10 @@ if TYPE_CHECKING:
 #: Iterations after which an automatic run ends in any case.
 MOST_ITERATIONS = 80
 PREVIEW_EVERY = 2
+#: The reduced deviance at which data are explained; automatic runs go on from there for half as many iterations, which
+#: damping then turns into quality (see `damping`).
+TARGET_DEVIANCE = 1.1
+BEYOND = 1.5
 #: A settled reduced deviance above this says that the model does not fit the data.
 SUSPICIOUS_DEVIANCE = 2.5
 
@@ -70,6 +75,7 @@ class _FrameState:
     level: float
     background: float
     offset_pixels: Tensor | None = None
+    light: float | None = None
     deviance: float = float("nan")
     settled: bool = False
 
@@ -80,6 +86,8 @@ class LightFieldRun:
     def __init__(self, plan: Plan, params: LightFieldRLParams, setup: Setup) -> None:
         self._plan, self._params, self._setup = plan, params, setup
         self._iterations = None if isinstance(params.iterations, str) else params.iterations
+        given = params.damping
+        self._damping = (None if self._iterations is None else 0.0) if isinstance(given, str) else given
         self._physics: Physics | None = None
         self._projector: FourierProjector | None = None
         self._weight: tuple[Tensor, Tensor] | None = None
@@ -129,7 +137,7 @@ class LightFieldRun:
         assert self._physics is not None
         windows = self._setup.windows(self._physics.halo)
         pilot = brightest(windows, state.views)
-        decides = self.undecided or self._params.refine_views
+        decides = self.undecided or self._params.refine_views or (bool(self._damping) and len(windows) > 1)
         sequence = [w for w in wanted if w is pilot or w == pilot] + [w for w in wanted if w != pilot]
         if decides and pilot not in wanted:
             sequence.insert(0, pilot)
@@ -176,8 +184,13 @@ class LightFieldRun:
         positions = None
         if joint:
             positions = ViewPositions(projector, self._physics.slope_v2, state.offset_pixels)
-        stop = AutomaticStop() if self.undecided else None
+        beyond = 1.0 if self._damping == 0.0 else BEYOND
+        stop = AutomaticStop(TARGET_DEVIANCE, beyond=beyond) if self.undecided else None
         limit = self._iterations or MOST_ITERATIONS
+        if stop is None:
+            snapshots = Snapshots(lambda iteration: limit)
+        else:
+            snapshots = Snapshots(stop.earliest_end if self._damping is None else lambda iteration: iteration)
         estimate: Estimate | None = None
         for estimate in richardson_lucy(
             projector,
@@ -190,10 +203,12 @@ class LightFieldRun:
             after_projection=positions,
             check=token.check,
         ):
+            if self._damping != 0.0:
+                snapshots.keep(estimate.iteration, estimate.volume)
             usual = max(USUAL_ITERATIONS, estimate.iteration) if stop else limit
             yield MetricLogged("deviance", (index * count + number) * limit + estimate.iteration, estimate.deviance)
             if deliver and estimate.iteration % PREVIEW_EVERY == 1:
-                place, block = self._block(state, window, projector, estimate, token)
+                place, block = self._block(state, window, projector, estimate.volume, token)
                 yield PreviewReady("volume", place, block, estimate.iteration)
             yield Progress(number * usual + estimate.iteration, count * usual, "iteration", self._piece(number, count))
         assert estimate is not None
@@ -201,11 +216,26 @@ class LightFieldRun:
         state.settled = stop is not None or estimate.iteration >= USUAL_ITERATIONS
         if positions is not None:
             state.offset_pixels = positions.offset_pixels
+        volume = estimate.volume
+        if stop is not None and not stop.explained and self._damping is None:
+            self._damping = 0.0
+        if self._damping != 0.0:
+            volume, self._damping, state.light = damped(
+                projector,
+                data,
+                state.background,
+                snapshots.early(estimate.iteration),
+                volume,
+                weight=self._damping,
+                light=state.light,
+                target=TARGET_DEVIANCE,
+                check=token.check,
+            )
         if stop is not None:
             self._iterations = estimate.iteration
-            yield Decided({"iterations": estimate.iteration})
+            yield Decided({"iterations": estimate.iteration, "damping": self._damping})
         if deliver:
-            yield BlockReady("volume", *self._block(state, window, projector, estimate, token))
+            yield BlockReady("volume", *self._block(state, window, projector, volume, token))
 
     def _projector_for(self, window: Window, state: _FrameState, data: Tensor, token: CancelToken) -> FourierProjector:
         """Return the projector all windows share, its views displaced as found for this frame, and fit the weight."""
@@ -242,7 +272,7 @@ class LightFieldRun:
         return [fine_bounds(b, n, size) for b, n, size in zip(window.read_yx, field, sizes, strict=True)]
 
     def _block(
-        self, state: _FrameState, window: Window, projector: FourierProjector, estimate: Estimate, token: CancelToken
+        self, state: _FrameState, window: Window, projector: FourierProjector, volume: Tensor, token: CancelToken
     ) -> tuple[tuple[slice, ...], NDArray[np.float32]]:
         """Return the part of the selected box that a window delivers: where it goes, and its fine voxels."""
         box = self._plan.selection.box
@@ -260,7 +290,7 @@ class LightFieldRun:
         block = np.empty((high - low, *(s.stop - s.start for s in place)), np.float32)
         for first in range(0, high - low, 16):
             token.check()
-            planes = estimate.volume[low + first : min(low + first + 16, high)]
+            planes = volume[low + first : min(low + first + 16, high)]
             sampled = projector.grid.sample(planes, *positions)
             block[first : first + planes.shape[0]] = sampled.cpu().numpy()
         block *= np.float32(1.0 / state.scale)
@@ -270,6 +300,7 @@ class LightFieldRun:
         report = {
             "frame": index,
             "iterations": self._iterations,
+            "damping": self._damping,
             "reduced_deviance": round(state.deviance, 4),
             "background": round(state.level, 6),
             "verdict": "the model explains the data",

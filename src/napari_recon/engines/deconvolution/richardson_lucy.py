@@ -53,21 +53,35 @@ class AutomaticStop:
     Parameters
     ----------
     target : float
-        Stop once the reduced deviance is at or below this.
+        The data are explained once the reduced deviance is at or below this.
     stagnation : float
         Stop also when the deviance fell by less than this part per iteration, over the last three: what is left is
         then no noise of known size (another camera gain) or the model is wrong.
+    beyond : float
+        Go on to this multiple of the iteration at which the data were explained.
     """
 
-    def __init__(self, target: float = 1.1, stagnation: float = 0.01) -> None:
-        self._target, self._stagnation = target, stagnation
+    def __init__(self, target: float = 1.1, stagnation: float = 0.01, beyond: float = 1.0) -> None:
+        self._target, self._stagnation, self._beyond = target, stagnation, beyond
         self._history: list[float] = []
+        self._last: int | None = None
+
+    @property
+    def explained(self) -> bool:
+        """Whether the target was reached."""
+        return self._last is not None
+
+    def earliest_end(self, iteration: int) -> int:
+        """Return the lowest number at which the iterations may end, seen from ``iteration`` (not yet judged)."""
+        return round(self._beyond * iteration) if self._last is None else self._last
 
     def __call__(self, estimate: Estimate) -> bool:
         """Return whether ``estimate`` is the last one needed."""
         self._history.append(estimate.deviance)
-        if estimate.deviance <= self._target:
-            return True
+        if self._last is None and estimate.deviance <= self._target:
+            self._last = round(self._beyond * estimate.iteration)
+        if self._last is not None:
+            return estimate.iteration >= self._last
         if len(self._history) < 8:
             return False
         return self._history[-1] > self._history[-4] * (1 - self._stagnation) ** 3

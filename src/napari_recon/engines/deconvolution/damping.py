@@ -1,0 +1,97 @@
+"""The geometric mean of an early and a late estimate: calmer than the late one, sharper than the early one.
+
+Late Richardson-Lucy estimates bead thin structures and hollow out solid ones; early ones are smooth but hazy. Their
+weighted geometric mean keeps a voxel bright only where both do. Measured against stopping at the same reduced deviance,
+it is better in PSNR, SSIM, correlation and the maximum projection on filaments, beads and balls alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from napari_recon.engines.deconvolution.noise import READ_VARIANCE
+from napari_recon.engines.deconvolution.richardson_lucy import Projector
+
+#: Weights of the early estimate that are tried, largest first.
+WEIGHTS = (0.45, 0.4, 0.3, 0.2, 0.1)
+
+#: The early estimate lies at most this far into the iterations.
+EARLY = 3 / 16
+
+_KEPT: tuple[int, ...] = tuple(sorted({1, *(2**n for n in range(1, 12)), *(3 * 2**n for n in range(11))}))
+
+
+def early_iteration(iterations: int) -> int:
+    """Return the iteration whose estimate is mixed with that of the last of ``iterations``."""
+    return max(n for n in _KEPT if n <= max(1.0, iterations * EARLY))
+
+
+class Snapshots:
+    """Keeps copies of the few estimates that may become the early one.
+
+    Parameters
+    ----------
+    earliest_end : Callable
+        ``earliest_end(iteration)`` tells the lowest number at which the iterations may still end.
+    """
+
+    def __init__(self, earliest_end: Callable[[int], int]) -> None:
+        self._earliest_end = earliest_end
+        self._kept: dict[int, Tensor] = {}
+
+    def keep(self, iteration: int, volume: Tensor) -> None:
+        """Copy the estimate if it may be needed and forget those that no longer may."""
+        oldest = early_iteration(self._earliest_end(iteration))
+        self._kept = {n: kept for n, kept in self._kept.items() if n >= oldest}
+        if iteration in _KEPT:
+            self._kept[iteration] = volume.clone()
+
+    def early(self, iterations: int) -> Tensor:
+        """Return the early estimate that belongs to a last iteration."""
+        return self._kept[early_iteration(iterations)]
+
+
+def damped(
+    projector: Projector,
+    data: Tensor,
+    background: float,
+    early: Tensor,
+    late: Tensor,
+    *,
+    weight: float | None,
+    light: float | None,
+    target: float,
+    check: Callable[[], None],
+) -> tuple[Tensor, float, float]:
+    """Return the weighted geometric mean of two estimates, its weight and the factor that restores its light.
+
+    Parameters
+    ----------
+    projector, data, background
+        As in the iteration.
+    early, late : Tensor
+        Non-negative volumes.
+    weight : float or None
+        Weight of the early estimate; None takes the largest of :data:`WEIGHTS` whose reduced deviance does not exceed
+        ``target`` (the discrepancy principle), 0 when none does.
+    light : float or None
+        Factor on the mean; None makes its projections carry the light of the data.
+    """
+    tiny = 1e-9 * float(late.max()) + 1e-30
+    late_log = torch.log(late + tiny)
+    check()
+    towards_early = torch.log(early + tiny).sub_(late_log)
+    check()
+    for tried in WEIGHTS if weight is None else (weight,):
+        mixed = torch.exp(torch.add(late_log, towards_early, alpha=tried))
+        check()
+        views = projector.forward(mixed, check)
+        factor = float((data - background).sum().clamp_min(0) / views.sum().clamp_min(1e-30)) if light is None else light
+        model = (views * factor).clamp_min_(0).add_(background)
+        deviance = float(((data - model).square_() / (model + READ_VARIANCE)).mean())
+        if weight is not None or deviance <= target:
+            return mixed.mul_(factor), tried, factor
+    return late, 0.0, 1.0
