@@ -75,4 +75,8 @@ def describe(error: BaseException) -> ReconError:
         return InputError(f"permission was denied ({text}); choose a place you may read or write")
     if isinstance(error, FileNotFoundError):
         return InputError(f"a file that exists was expected ({text}); check the path")
+    if isinstance(error, NotADirectoryError | IsADirectoryError | FileExistsError):
+        return InputError(f"a file is where a folder should be, or the other way round ({text}); choose another place")
+    if isinstance(error, OSError) and error.errno in (errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP):
+        return InputError(f"the place can't be used ({text}); choose another one")
     return EngineError(f"unexpected {type(error).__name__}: {text}")
