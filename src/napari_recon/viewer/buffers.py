@@ -23,6 +23,7 @@ DISK_SHARE = 0.25
 """Outputs above this share of the free memory go to a temporary zarr."""
 CHUNK = {"Z": 16, "Y": 128, "X": 128}
 SAMPLES = 200_000
+PERCENTILE = 99.8
 
 Box = tuple[slice, ...]
 Limits = tuple[float, float, float, float]
@@ -131,7 +132,7 @@ class OutputBuffer:
 
 
 def brightness(block: NDArray[Any], exact: bool = False) -> Limits:
-    """Return (low, high, min, max) of a sample of `block`; high leaves out the brightest half per mille.
+    """Return (low, high, min, max) of a sample of `block`; high leaves out the brightest two per mille.
 
     Parameters
     ----------
@@ -143,7 +144,7 @@ def brightness(block: NDArray[Any], exact: bool = False) -> Limits:
     sample = block[(slice(None, None, stride),) * block.ndim]
     extent = block if exact else sample
     low, most = float(extent.min()), float(extent.max())
-    high = float(np.percentile(sample, 99.95)) if most > low else most
+    high = float(np.percentile(sample, PERCENTILE)) if most > low else most
     return low, high if high > low else most, low, most
 
 

@@ -186,6 +186,9 @@ class ResultLayers(QObject):
             return self._viewer.add_labels(array, multiscale=False, **options)
         if buffer.channels > 1:
             options |= {"colormap": CHANNEL_COLORMAPS[channel % len(CHANNEL_COLORMAPS)], "blending": "additive"}
+        else:
+            # in 3D the stack of views lies in the same place: the result goes over it, not through it
+            options |= {"blending": "translucent_no_depth"}
         layer = self._viewer.add_image(array, contrast_limits=(0, 1), multiscale=False, rgb=False, **options)
         layer.metadata[KEY] = options["metadata"][KEY]
         return layer
