@@ -218,3 +218,35 @@ def test_check_of_an_unknown_network(tmp_path):
     assert not report.fits
     assert "encoder.0.weight (2, 2)" in report.problems[0]
     assert set(report.model_dump()) == {"fits", "engine", "architecture", "options", "inferred", "problems"}
+
+
+def _own(tmp_path, card, shapes=((3, 3),)):
+    import numpy as np
+    from safetensors.numpy import save_file
+
+    path = tmp_path / "field.safetensors"
+    tensors = {f"w{n}": np.zeros(shape, np.float32) for n, shape in enumerate(shapes)}
+    save_file(tensors, str(path), metadata={"card": card if isinstance(card, str) else json.dumps(card)})
+    return path
+
+
+def test_a_model_that_a_run_trained_brings_its_card(tmp_path):
+    card = {
+        "engine": "toy.fit",
+        "architecture": "field",
+        "options": {"frames": 7},
+        "contract": {"pixel": 0.1},
+        "title": "Eye",
+    }
+    path = _own(tmp_path, card)
+    ref = hub.resolve(path, engine="toy.query")
+    assert (ref.engine, ref.architecture, ref.options) == ("toy.fit", "field", {"frames": 7})
+    assert ref.card["contract"] == {"pixel": 0.1} and ref.card["title"] == "Eye"
+    assert hub.check(path).fits and "card" in hub.check(path).inferred[0]
+    with pytest.raises(CheckpointError, match=r"toy\.fit"):
+        hub.resolve(path, engine="other.query")
+
+
+@pytest.mark.parametrize("card", ["{", "[]", {"engine": "toy.fit"}, {"engine": 1, "architecture": "a"}])
+def test_a_card_that_says_too_little_is_no_card(tmp_path, card):
+    assert not hub.check(_own(tmp_path, card)).fits

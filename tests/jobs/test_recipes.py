@@ -1,18 +1,23 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import napari_recon
+from napari_recon.core.engine import OutputInfo
 from napari_recon.core.errors import InputError
-from napari_recon.core.provenance import InputSource, Recipe, Step
+from napari_recon.core.events import ArtifactReady, BlockReady
+from napari_recon.core.provenance import InputSource, Recipe, RecipeModel, Step
 from napari_recon.core.stack import ImageStack
+from napari_recon.engines import registry
 from napari_recon.io import write_stack
 from napari_recon.jobs import collect, make_plan, run_plan
 from napari_recon.jobs.recipes import differences, plan_of, prepare, read_recipe
+from tests.toy_engine import ToySmooth
 
 
 def _run(image_file: Path, out: Path, **options: object) -> napari_recon.jobs.Result:
@@ -138,3 +143,53 @@ def test_a_device_that_is_not_here_is_replaced_and_said(image_file: Path) -> Non
     assert "made on mps" in differences(elsewhere, replanned)[0]
     with pytest.raises(InputError):
         plan_of(elsewhere, device="cuda:77")
+
+
+class _Fit(ToySmooth):
+    """Makes a model whose card says how the query should use it."""
+
+    info = ToySmooth.info.model_copy(
+        update={"name": "toy.fit", "kind": "fit", "outputs": (OutputInfo(name="field", kind="model"),)}
+    )
+
+    def process_frame(self, plan, frame, index, token):
+        card = {"engine": "toy.fit", "architecture": "field", "options": {"gain": 3.0}}
+        yield ArtifactReady("field", "model", {"state": {"w": np.ones((2, 2), np.float32)}, "card": card})
+
+
+class _Query(ToySmooth):
+    info = ToySmooth.info.model_copy(update={"name": "toy.query", "needs_model": "required"})
+
+    def process_frame(self, plan, frame, index, token):
+        shape = plan.outputs[0].grid.shape[-2:]
+        yield BlockReady("smooth", (slice(None), slice(None)), np.full(shape, plan.model.options["gain"], np.float32))
+
+
+@pytest.fixture
+def fit_and_query() -> Iterator[None]:
+    registry.register("toy.fit", _Fit())
+    registry.register("toy.query", _Query())
+    yield
+    registry.unregister("toy.fit")
+    registry.unregister("toy.query")
+
+
+@pytest.mark.usefixtures("fit_and_query")
+def test_a_step_takes_the_model_of_an_earlier_one(image_file: Path, tmp_path: Path) -> None:
+    source = {"image": [InputSource(path=str(image_file))]}
+    fit = Step(id="fit", engine="toy.fit", inputs=source)
+    query = Step(id="query", engine="toy.query", inputs=source, model=RecipeModel(path="step:fit.field"))
+    result = napari_recon.rerun(Recipe(steps=(fit, query)))
+    assert (result["smooth"] == 3.0).all()
+    steps = Recipe.from_dict(result.provenance).steps
+    assert steps[1].model is not None and steps[1].model.path == "step:fit.field"
+    np.testing.assert_array_equal(napari_recon.rerun(result)["smooth"], result["smooth"])
+    broken = query.model_copy(update={"model": RecipeModel(path="step:fit.smooth")})
+    with pytest.raises(InputError, match="model made by a run was expected"):
+        napari_recon.rerun(Recipe(steps=(fit, broken)))
+
+
+@pytest.mark.usefixtures("fit_and_query")
+def test_the_model_of_a_result_is_a_model(image: np.ndarray) -> None:
+    field = napari_recon.run("toy.fit", image).artifacts["field"]
+    assert (napari_recon.run("toy.query", image, model=field)["smooth"] == 3.0).all()

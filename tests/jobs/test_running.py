@@ -9,8 +9,8 @@ from napari_recon.core.errors import InputError
 from napari_recon.core.events import Finished, OutputOpened
 from napari_recon.core.plan import Plan
 from napari_recon.core.token import CancelToken
-from napari_recon.jobs import collect, estimate, make_plan, probe, remember, run_plan
 from napari_recon.engines import registry
+from napari_recon.jobs import collect, estimate, make_plan, probe, remember, run_plan
 from napari_recon.jobs.estimates import describe_seconds
 
 

@@ -43,7 +43,11 @@ class PreviewReady:
 
 @dataclass(frozen=True)
 class ArtifactReady:
-    """Something that is not a voxel grid: a JSON-able payload (table, report ...) or a path (model, file)."""
+    """Something that is not a voxel grid: a JSON-able payload (table, report ...) or a path (model, file).
+
+    A model may also be ``{"state": {name: array}, "card": {...}}``; a card with ``engine``, ``architecture``, ``options``
+    and ``contract`` (see `hub.ModelCard`) is all a later run needs to know what the file is.
+    """
 
     name: str
     kind: ArtifactKind

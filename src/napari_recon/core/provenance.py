@@ -43,9 +43,9 @@ class InputSource(Frozen):
 
 
 class RecipeModel(Frozen):
-    """The model a step used."""
+    """The model a step used: an id, a path, or as path ``step:ID.NAME`` of a model that an earlier step makes."""
 
-    id: str
+    id: str = ""
     path: str = ""
     sha256: str = ""
 

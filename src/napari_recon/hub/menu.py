@@ -11,6 +11,7 @@ import json
 import logging
 import secrets
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,8 @@ from napari_recon.core.grid import Frozen
 from napari_recon.core.plan import ModelRef
 from napari_recon.hub import recognise
 from napari_recon.hub.card import ModelCard, cache_folder
-from napari_recon.hub.recognise import Recognised
-from napari_recon.hub.state import sha256, state_shapes
+from napari_recon.hub.recognise import HasShape, Recognised
+from napari_recon.hub.state import read_card, sha256, state_shapes
 
 BUILT_IN = Path(__file__).parent / "models"
 """Cards shipped with the package: with their weights (built in), or with a url only (downloadable)."""
@@ -131,7 +132,7 @@ def resolve(id_or_path: str | Path, engine: str | None = None) -> ModelRef:
 
 
 def check(path: str | Path) -> CheckReport:
-    """Say what a checkpoint is and whether it fits, from names and shapes.
+    """Say what a checkpoint is and whether it fits, from names and shapes and the card a training run stored in it.
 
     Raises
     ------
@@ -140,7 +141,7 @@ def check(path: str | Path) -> CheckReport:
     """
     path = Path(path).expanduser()
     state = state_shapes(path)
-    found = recognise.recognise(state)
+    found = _identified(state, path)
     if found is None:
         names = ", ".join(f"{n} {tuple(t.shape)}" for n, t in list(state.items())[:3])
         problem = f"no engine knows this network; it has {len(state)} tensors, the first are {names}"
@@ -234,8 +235,7 @@ def _card_of_file(path: Path) -> ModelCard:
 
 
 def _recognised_card(path: Path) -> ModelCard:
-    state = state_shapes(path)
-    found = recognise.recognise(state)
+    found = _identified(state_shapes(path), path)
     if found is None or not found.fits:
         problems = "; ".join(found.problems if found else check(path).problems)
         nearest = f" (nearest: {found.architecture} of {found.engine})" if found else ""
@@ -245,11 +245,26 @@ def _recognised_card(path: Path) -> ModelCard:
     return _card(found, path)
 
 
+def _identified(state: Mapping[str, HasShape], path: Path) -> Recognised | None:
+    """Return what a file is: as its own card says, unless a recogniser sees that its tensors do not fit."""
+    found = recognise.recognise(state)
+    own = read_card(path)
+    if (found is not None and not found.fits) or not {"engine", "architecture"} <= set(own):
+        return found
+    kept = {name: own[name] for name in ("engine", "architecture", "options", "contract") if name in own}
+    try:
+        return Recognised(**kept, inferred=("the run that trained it says so in its card",))
+    except ValidationError:
+        return found
+
+
 def _card(found: Recognised, path: Path) -> ModelCard:
     digest = sha256(path)
+    own = read_card(path)
     return ModelCard(
         id=f"{found.architecture}-{digest[:8]}",
-        title=f"{found.architecture} ({path.parent.name}/{path.name})",
+        title=str(own.get("title") or f"{found.architecture} ({path.parent.name}/{path.name})"),
+        **{name: own[name] for name in ("training", "quality") if isinstance(own.get(name), dict)},
         engine=found.engine,
         architecture=found.architecture,
         options=found.options,

@@ -70,11 +70,7 @@ def read_shapes(path: Path) -> dict[str, Shape]:
     """
     size = path.stat().st_size
     try:
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            if length > min(size, 100_000_000):
-                raise ValueError("its header is longer than the file")
-            header = json.loads(file.read(length))
+        header, length = _header(path)
         header.pop("__metadata__", None)
         end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
         if 8 + length + end != size:
@@ -84,6 +80,26 @@ def read_shapes(path: Path) -> dict[str, Shape]:
         raise CheckpointError(
             f"{path} should be a safetensors file, found a damaged one ({error}); download it again"
         ) from None
+
+
+def read_card(path: Path) -> dict[str, Any]:
+    """Return the card a training run stored with its weights, empty when there is none (torch files have no room)."""
+    if path.suffix != ".safetensors":
+        return {}
+    try:
+        card = json.loads(_header(path)[0].get("__metadata__", {}).get("card", "{}"))
+    except (ValueError, AttributeError, TypeError):
+        return {}
+    return card if isinstance(card, dict) else {}
+
+
+def _header(path: Path) -> tuple[dict[str, Any], int]:
+    """Return the header of a safetensors file and its length in bytes."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if length > min(path.stat().st_size, 100_000_000):
+            raise ValueError("its header is longer than the file")
+        return json.loads(file.read(length)), length
 
 
 def sha256(path: str | Path) -> str:

@@ -87,8 +87,8 @@ def plan(engine: str, *inputs: Any, **options: Any) -> Plan:
         (``"input"``, or ``"world"`` in world units).
     time : str, tuple of int or int, optional
         Half-open frame range, ``"3:10"`` or ``(3, 10)``; one number is one frame.
-    model : str or path, optional
-        A model's id, file or folder.
+    model : str, path or mapping, optional
+        A model's id or file, or the model artifact of a training run's result.
     axes : str, optional
         Axis letters of the main input, e.g. ``"TVYX"``.
     voxel_size : mapping, optional

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import csv
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,6 +45,24 @@ def write_artifact(target: Path, kind: str, payload: Any) -> None:
     else:
         with _complete(target) as temporary:
             temporary.write_text(json.dumps(payload, indent=2, default=_plain))
+
+
+def model_file(payload: Any) -> Path:
+    """Return the file of a model that a run made: the path it gave, or one written now that lives until the process ends.
+
+    Raises
+    ------
+    InputError
+        When `payload` is no model.
+    """
+    if isinstance(payload, str | Path):
+        return Path(payload)
+    if not isinstance(payload, Mapping) or "state" not in payload:
+        raise InputError(f"a model made by a run was expected, found {type(payload).__name__}; give a file or an id")
+    folder = Path(tempfile.mkdtemp(prefix="napari-recon-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    write_artifact(folder / "model.safetensors", "model", payload)
+    return folder / "model.safetensors"
 
 
 def write_table(target: Path, rows: Any) -> None:

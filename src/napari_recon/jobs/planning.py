@@ -30,7 +30,7 @@ def make_plan(
     inputs: Mapping[str, Sequence[Any]],
     params: Mapping[str, Any] | None = None,
     selection: Selection = Selection(),
-    model: str | Path | ModelRef | None = None,
+    model: str | Path | Mapping[str, Any] | ModelRef | None = None,
     compute: Compute = Compute(),
     *,
     axes: str | None = None,
@@ -46,8 +46,8 @@ def make_plan(
     params : mapping, optional
         Dotted names reach nested settings; what is left out keeps its default.
     selection : Selection
-    model : str, Path or ModelRef, optional
-        A model's id, a file or a folder.
+    model : str, Path, mapping or ModelRef, optional
+        A model's id, a file, or the model artifact of a training run's result.
     compute : Compute
     axes : str, optional
         Axis letters of the main input, for files and arrays that do not say.
@@ -146,13 +146,17 @@ def input_ref(name: str, thing: Any, uri: str = "") -> InputRef:
     return InputRef(name=name, uri=uri, fingerprint=of_path(uri), label=Path(uri).name)
 
 
-def resolve_model(model: str | Path | ModelRef | None, engine: Engine[Any]) -> ModelRef | None:
-    """Return the reference of a model given by id, file or folder."""
+def resolve_model(model: str | Path | Mapping[str, Any] | ModelRef | None, engine: Engine[Any]) -> ModelRef | None:
+    """Return the reference of a model given by id or file, or as the artifact of a run that made it."""
     if model is None or isinstance(model, ModelRef):
         return model
     from napari_recon.hub import resolve
 
-    return resolve(str(model), engine=engine.info.name)
+    if not isinstance(model, str):
+        from napari_recon.jobs.artifacts import model_file
+
+        model = model_file(model)
+    return resolve(model, engine=engine.info.name)
 
 
 def assign_inputs(

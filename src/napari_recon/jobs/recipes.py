@@ -18,6 +18,7 @@ from napari_recon.core.provenance import KEY, InputSource, Recipe, RecipeModel, 
 from napari_recon.core.stack import ImageStack
 from napari_recon.core.token import CancelToken
 from napari_recon.engines import registry
+from napari_recon.jobs.artifacts import model_file
 from napari_recon.jobs.planning import PICTURES, input_ref, listed, make_plan, open_input
 from napari_recon.jobs.running import Result, collect, run_plan
 
@@ -51,7 +52,10 @@ class Stage:
         if len(self.recipe.steps) == 1 or "recipe" not in provenance:
             return dict(provenance)
         last = Recipe.from_dict(dict(provenance)).steps[-1]
-        steps = (*self.recipe.steps[:-1], last.model_copy(update={"id": self.recipe.steps[-1].id}))
+        asked = self.recipe.steps[-1]
+        made_here = asked.model is not None and asked.model.path.startswith("step:")
+        kept = {"id": asked.id, **({"model": asked.model} if made_here else {})}
+        steps = (*self.recipe.steps[:-1], last.model_copy(update=kept))
         return {**provenance, "recipe": self.recipe.model_copy(update={"steps": steps}).to_dict()}
 
 
@@ -123,7 +127,7 @@ def plan_of(
     params = dict(step.params)
     for name in {row.name for row in describe_parameters(engine.Params) if row.file} & set(inputs or {}):
         params[name] = str((inputs or {})[name][-1])
-    model = _model(step.model, engine)
+    model = _model(step.model, engine, earlier or {})
     return make_plan(engine, opened, params, step.selection, model, _compute(step, device))
 
 
@@ -223,11 +227,13 @@ def _of_step(reference: str, earlier: Mapping[str, Result]) -> Any:
     return replace(found, uri=reference) if isinstance(found, ImageStack) else found
 
 
-def _model(model: RecipeModel | None, engine: Engine[Any]) -> ModelRef | None:
+def _model(model: RecipeModel | None, engine: Engine[Any], earlier: Mapping[str, Result]) -> ModelRef | None:
     if model is None:
         return None
     from napari_recon.hub import resolve
 
+    if model.path.startswith("step:"):
+        return resolve(model_file(_of_step(model.path, earlier)), engine=engine.info.name)
     first: ModelRef | None = None
     problem: InputError | None = None
     for name in (model.id, model.path):
