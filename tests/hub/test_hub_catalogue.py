@@ -190,6 +190,28 @@ def test_a_path_that_is_not_there(tmp_path):
             hub.resolve(name)
 
 
+def test_a_folder_with_one_checkpoint_is_that_checkpoint(checkpoint, tmp_path):
+    folder = tmp_path / "published"
+    folder.mkdir()
+    shutil.copy(checkpoint, folder)
+    (folder / "README.md").write_text("about")
+    assert hub.check(folder).fits and hub.resolve(folder) == hub.resolve(folder / checkpoint.name)
+    assert hub.import_model(folder).id == hub.resolve(checkpoint).id
+    shutil.copy(checkpoint, folder / "epoch-1600.pth")
+    with pytest.raises(CheckpointError, match=r"one checkpoint, found: epoch-1600\.pth, epoch-800\.pth"):
+        hub.resolve(folder)
+    with pytest.raises(CheckpointError, match="one checkpoint, found: none"):
+        hub.check(tmp_path / "built_in")
+
+
+def test_a_file_keeps_its_own_path_when_its_model_was_imported(checkpoint):
+    card = hub.import_model(checkpoint)
+    found = hub.resolve(checkpoint)
+    assert (found.id, found.path) == (card.id, str(checkpoint.resolve()))
+    hub.remove(card.id)
+    assert hub.resolve(found.path).sha256 == card.sha256
+
+
 def test_check_reports_differences(tmp_path, state):
     import torch
 

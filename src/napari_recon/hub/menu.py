@@ -100,7 +100,7 @@ def find(id: str, engine: str | None = None) -> ModelCard:
 
 
 def resolve(id_or_path: str | Path, engine: str | None = None) -> ModelRef:
-    """Return the reference of a model: a catalogue id, the unique part of one, or a checkpoint file.
+    """Return the reference of a model: a catalogue id, the unique part of one, a checkpoint file or a folder with one.
 
     A file that was not imported is recognised once; the answer is remembered by checksum, so that later plans need no
     torch.
@@ -112,7 +112,7 @@ def resolve(id_or_path: str | Path, engine: str | None = None) -> ModelRef:
     CheckpointError
         A file that fits no engine, or another engine than `engine`.
     """
-    path = Path(id_or_path).expanduser()
+    path = _checkpoint_at(id_or_path)
     if path.is_file():
         card = _card_of_file(path)
     elif path.suffix in SUFFIXES or len(path.parts) > 1:
@@ -139,7 +139,7 @@ def check(path: str | Path) -> CheckReport:
     CheckpointError
         When the file can't be read as tensors at all.
     """
-    path = Path(path).expanduser()
+    path = _checkpoint_at(path)
     state = state_shapes(path)
     found = _identified(state, path)
     if found is None:
@@ -159,7 +159,7 @@ def import_model(path: str | Path, id: str | None = None) -> ModelCard:
     InputError
         When `id` is taken by another model, or is no id.
     """
-    path = Path(path).expanduser()
+    path = _checkpoint_at(path)
     card = _recognised_card(path)
     if id is not None:
         try:
@@ -209,6 +209,18 @@ def store(card: ModelCard, weights: Path, suffix: str, move: bool = False) -> Mo
     return card.model_copy(update={"path": str(folder / card.file)})
 
 
+def _checkpoint_at(path: str | Path) -> Path:
+    """Return the checkpoint file that `path` names; of a folder, the only one in it."""
+    path = Path(path).expanduser()
+    if not path.is_dir():
+        return path
+    found = sorted(file for file in path.iterdir() if file.is_file() and file.suffix in SUFFIXES)
+    if len(found) != 1:
+        listed = ", ".join(file.name for file in found) or "none"
+        raise CheckpointError(f"the folder {path} should hold one checkpoint, found: {listed}; name the file itself")
+    return found[0]
+
+
 def _read_card(path: Path) -> ModelCard | None:
     try:
         return ModelCard.model_validate_json(path.read_text("utf-8"))
@@ -221,7 +233,8 @@ def _card_of_file(path: Path) -> ModelCard:
     digest = sha256(path)
     known = next((c for c in catalogue() if c.available and c.sha256 == digest), None)
     if known is not None:
-        return known
+        # the recipe names the file that was asked for, which outlives the imported copy
+        return known.model_copy(update={"path": str(path.resolve())})
     memory = cache_folder() / "recognised" / f"{digest}-{_recognisers_digest()}.json"
     if memory.is_file() and (card := _read_card(memory)):
         return card.model_copy(update={"path": str(path.resolve())})
