@@ -97,6 +97,7 @@ def test_the_demo_without_a_viewer(cli: Cli, tmp_path: Path) -> None:
     assert open_stack(tmp_path / "demo" / "volume.ome.tif").grid.axes.endswith("ZYX")
 
 
+@pytest.mark.gl
 def test_the_demo_in_a_viewer_shows_the_sample_and_starts_the_dock(
     make_napari_viewer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
