@@ -33,6 +33,8 @@ def block(name: str) -> str:
 def overview() -> str:
     """Return the table of engines with what each was measured to do."""
     page_of = {name: page for page in PAGES for name in names(page.read_text(encoding="utf-8"))}
+    if missing := sorted({*registry.names()} - {*page_of}):
+        raise SystemExit(f"{missing[0]} has no page in docs/engines; make one with a line <!-- generated: {missing[0]} -->")
     measured: dict[str, list[str]] = {}
     for path in sorted(RESULTS.glob("*.json")):
         for engine, sentence in json.loads(path.read_text(encoding="utf-8")).get("headlines", {}).items():

@@ -37,7 +37,9 @@ def test_benchmark_page_is_current() -> None:
 @pytest.mark.parametrize("name", [name for name in registry.names() if not name.startswith("toy.")])
 def test_every_engine_and_parameter_is_documented(name: str) -> None:
     pages = [page.read_text(encoding="utf-8") for page in (REPO / "docs" / "engines").glob("*.md")]
-    (page,) = [text for text in pages if name in generated_blocks.names(text)]
+    mine = [text for text in pages if name in generated_blocks.names(text)]
+    assert len(mine) == 1, f"{name} should have one page in docs/engines with a generated block, found {len(mine)}"
+    (page,) = mine
     for row in describe_parameters(registry.get(name).Params):
         assert f"| `{row.name}` |" in page
 

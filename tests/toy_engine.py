@@ -93,12 +93,7 @@ class ToySmooth(FrameEngine[ToyParams]):
             read = core.expanded(dict.fromkeys("YX", params.radius), coarse)
             mean = uniform_filter(yx[read.slices("YX")], 2 * params.radius + 1, mode="nearest")
             doubled = mean.repeat(UPSAMPLING, 0).repeat(UPSAMPLING, 1)
-            start = [lo * UPSAMPLING for _, (lo, _) in read.items()]
-            cut = tuple(slice(lo - s, hi - s) for (_, (lo, hi)), s in zip(tile.core.items(), start, strict=True))
-            place = tuple(
-                slice(lo - o, hi - o) for (_, (lo, hi)), (_, (o, _)) in zip(tile.core.items(), box.items(), strict=True)
-            )
-            yield BlockReady("smooth", place, doubled[cut])
+            yield BlockReady("smooth", tile.core.within(box), doubled[tile.core.within(read.mapped(coarse, fine))])
             yield Progress(number + 1, len(pieces), "tile")
         yield ArtifactReady("brightness", "table", [{"frame": index, "mean": float(yx.mean())}])
         if params.training_steps:

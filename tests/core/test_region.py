@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -128,3 +129,13 @@ def test_a_region_tells_when_it_changes_and_validates() -> None:
 def test_slices_select_the_shape(a: Box, b: Box) -> None:
     assume(a != b)
     assert tuple(s.stop - s.start for s in a.slices("ZYX")) == a.shape()
+
+
+@given(boxes(), boxes())
+def test_a_box_is_cut_out_of_an_array_of_another(a: Box, b: Box) -> None:
+    bounds = {axis: (min(p[0], q[0]), max(p[1], q[1])) for (axis, p), (_, q) in zip(a.items(), b.items(), strict=True)}
+    outer = Box.of(bounds)
+    positions = np.stack(np.meshgrid(*(np.arange(lo, hi) for lo, hi in bounds.values()), indexing="ij"), -1)
+    cut = positions[a.within(outer)]
+    assert cut.shape[:-1] == a.shape()
+    assert cut.reshape(-1, len(bounds))[0].tolist() == [lo for _, (lo, _) in a.items()]

@@ -43,7 +43,7 @@ class FrameEngine(Engine[P]):
 
     @abstractmethod
     def outputs_of(self, refs: Refs, params: P, model: ModelRef | None) -> tuple[OutputSpec, ...]:
-        """Return the outputs of one frame on the whole field, in frame axes (no T, no C)."""
+        """Return the outputs of one frame on the whole field; axes that are looped over are taken out of their grids."""
 
     @abstractmethod
     def resources(
@@ -98,7 +98,7 @@ class FrameEngine(Engine[P]):
                 _check_series(spec, self.checked_grid(spec, ref), main, looped)
         compute = compute.resolved()
         time = _resolved_time(selection.time, main)
-        whole = self.outputs_of(by_name, values, model)
+        whole = tuple(_of_one_frame(spec, looped) for spec in self.outputs_of(by_name, values, model))
         box = selection.box_on(whole[0].grid, main)
         resources = self.resources(by_name, values, model, box, whole, compute)
         outer = main.only(looped)
@@ -189,6 +189,11 @@ def read_frame(stack: ImageStack, spec: InputSpec, index: Mapping[str, int], may
     if spec.accepts == ("labels",):
         return check_labels(array, f"{stack.name}{where}")
     return check_content(array, f"{stack.name}{where}", may_be_constant)
+
+
+def _of_one_frame(spec: OutputSpec, looped: str) -> OutputSpec:
+    kept = "".join(a for a in spec.grid.axes if a not in looped)
+    return spec.model_copy(update={"grid": spec.grid.only(kept)})
 
 
 def _check_series(spec: InputSpec, grid: Grid, main: Grid, looped: str) -> None:

@@ -111,6 +111,11 @@ class Box(Frozen):
         """Return one slice per letter of `axes`."""
         return tuple(slice(*b) if (b := getattr(self, a.lower(), None)) else slice(None) for a in axes)
 
+    def within(self, outer: Box) -> tuple[slice, ...]:
+        """Return the slices that cut this box out of an array of `outer`, in ZYX order of the limited axes."""
+        starts = {axis: lo for axis, (lo, _) in outer.items()}
+        return tuple(slice(lo - starts.get(axis, 0), hi - starts.get(axis, 0)) for axis, (lo, hi) in self.items())
+
     def shape(self) -> tuple[int, ...]:
         """Return the extent of the limited axes, in ZYX order."""
         return tuple(hi - lo for _, (lo, hi) in self.items())

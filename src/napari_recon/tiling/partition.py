@@ -17,8 +17,7 @@ class Tile(Frozen):
 
     def trim(self) -> tuple[slice, ...]:
         """Return the slices that cut `core` out of an array of `read`'s shape, in ZYX order of the limited axes."""
-        wanted, given = dict(self.core.items()), dict(self.read.items())
-        return tuple(slice(wanted[a][0] - given[a][0], wanted[a][1] - given[a][0]) for a in given)
+        return self.core.within(self.read)
 
 
 def cuts(start: int, stop: int, size: int, multiple: int = 1, phase: int = 0) -> list[tuple[int, int]]:
