@@ -70,3 +70,9 @@ def test_recipes_round_trip_and_refuse_other_things() -> None:
     for text in ("", "3", "a: b", "schema: 2\nsteps: []", "schema: 1\nsteps: [{}]", "a: [", "schema: 1"):
         with pytest.raises(InputError):
             Recipe.from_yaml(text)
+
+
+@pytest.mark.parametrize("steps", [[], None])
+def test_a_recipe_without_steps_is_refused(steps: object) -> None:
+    with pytest.raises(InputError, match="at least one step"):
+        Recipe.from_dict({"schema": 1, "steps": steps})

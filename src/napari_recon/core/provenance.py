@@ -125,6 +125,8 @@ class Recipe(Frozen):
             raise InputError(
                 f"{where} has recipe schema {values.get('schema')!r}, this version reads 1; update napari-recon"
             )
+        if not values["steps"]:
+            raise InputError(f"{where} should hold at least one step, found none; choose another recipe or a result")
         try:
             return cls.model_validate(values)
         except ValidationError as error:
