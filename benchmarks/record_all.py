@@ -2,8 +2,9 @@
 
     scripts/on_display.sh python benchmarks/record_all.py [NAME ...]
 
-NAMEs choose some of: parity network_speed lightfield_rl startup responsiveness. It takes about a quarter of an hour; let
-the machine do nothing else. Published checkpoints and quality crops are read from $NAPARI_RECON_PARITY or ../shared/parity.
+NAMEs choose some of: parity network_speed network_memory lightfield_rl startup responsiveness. It takes about half an hour;
+let the machine do nothing else. Published checkpoints and quality crops are read from $NAPARI_RECON_PARITY or
+../shared/parity.
 """
 
 from __future__ import annotations
@@ -20,17 +21,6 @@ from lightfield_rl_quality import parity_folder
 from recording import Row, save
 
 REPO = Path(__file__).parent.parent
-AIMS = {
-    "group001": {"psnr": ">= 36.3", "corr": ">= 0.79", "ssim": ">= 0.965", "mip_psnr": ">= 25.0", "mip_corr": ">= 0.93"},
-    "group007": {"psnr": ">= 35.7", "corr": ">= 0.65", "ssim": ">= 0.990", "mip_psnr": ">= 25.8"},
-}
-MEASURES = {
-    "psnr": ("PSNR", "dB"),
-    "ssim": ("SSIM", ""),
-    "corr": ("correlation", ""),
-    "mip_psnr": ("PSNR of the projection", "dB"),
-    "mip_corr": ("correlation of the projection", ""),
-}
 SPEED_AIMS = {"serenet": ">= 1.5", "fserenet": ">= 1.35"}
 TITLES = {"serenet": "SeReNet", "fserenet": "F-SeReNet"}
 
@@ -71,32 +61,6 @@ def _plain(found: list[dict[str, Any]], row: dict[str, Any]) -> float:
     return next(r["megabytes"] for r in found if r["network"] == row["network"] and r["variant"] == "plain graph")
 
 
-def lightfield_rl() -> None:
-    """Quality of the deconvolution on the public crops."""
-    found = json.loads(run("lightfield_rl_quality.py", "--stretch", "--json"))
-    rows, headlines = [], []
-    for number, row in enumerate(found["rows"]):
-        automatic = number < 2
-        aims = AIMS[row["case"]] if automatic else {}
-        stop = "automatic stop" if automatic else "fixed"
-        title = f"{row['case']}, voxel={row['voxel']}, {row['iterations']} iterations ({stop})"
-        rows += [Row(f"{title}: {name}", row[key], unit, aims.get(key, "")) for key, (name, unit) in MEASURES.items()]
-        aim = "<= 1.5" if automatic and row["case"] == "group001" else ""
-        rows.append(Row(f"{title}: time in plain eager SeReNet passes", row["serenet_passes"], "x", aim))
-        if automatic:
-            headlines.append(
-                f"{row['case']} {row['psnr']:.1f} dB PSNR, correlation {row['corr']:.2f}, SSIM {row['ssim']:.3f}"
-            )
-    note = (
-        "Volumes of 101 x 273 x 273 voxels from 49 views of 63 x 63, compared after scale alignment away from the borders. "
-        f"One plain eager SeReNet pass took {found['serenet_seconds']} s in the same process, one thread. "
-        "These light fields were simulated with the geometric model that is inverted here."
-    )
-    sentence = f"Simulated crops, automatic stop: {'; '.join(headlines)}."
-    command = "python benchmarks/lightfield_rl_quality.py --stretch"
-    save("lightfield_rl", rows, command, note, {"deconvolution.lightfield_rl": sentence})
-
-
 def responsiveness() -> None:
     """The viewer during runs, also of a network."""
     run("responsiveness.py", "--model", str(parity_folder() / "upstream_weights" / "serenet_pth" / "epoch-800.pth"))
@@ -105,7 +69,8 @@ def responsiveness() -> None:
 BENCHMARKS: dict[str, Callable[[], Any]] = {
     "parity": lambda: run("serenet_parity.py"),
     "network_speed": network_speed,
-    "lightfield_rl": lightfield_rl,
+    "network_memory": lambda: run("serenet_memory.py"),
+    "lightfield_rl": lambda: run("lightfield_rl_quality.py", "--stretch", "--save"),
     "startup": lambda: run("startup.py"),
     "responsiveness": responsiveness,
 }
