@@ -98,7 +98,6 @@ class FourierProjector:
         self.dtype, self.device = dtype, device
         self._blocks, self._cached = blocks, cache
         self._cache: dict[int, Tensor] = {}
-        self._view_phase: Tensor | None = None
         self.last_view_spectrum: Tensor | None = None
         complex_dtype = torch.complex128 if dtype == torch.float64 else torch.complex64
 
@@ -114,7 +113,9 @@ class FourierProjector:
             to_spectrum.append(phase * transfer_yx[axis] / grid.size_yx[axis])
         multiplicity = torch.full((window.shape[1],), 2.0, dtype=torch.float64)
         multiplicity[0] = 1.0
-        self._spectrum_factor = constant(to_spectrum[0][:, None] * to_spectrum[1][None, :])
+        # what all planes have in common is applied to the views, which are fewer
+        self._spectrum_factor = to_spectrum[0][:, None] * to_spectrum[1][None, :]
+        self._view_factor = constant(self._spectrum_factor)
         self._to_rows = constant(to_views[0])
         self._to_columns = constant((to_views[1] * multiplicity).T.contiguous())
         self._from_rows = constant(to_views[0].conj().T.resolve_conj().contiguous())
@@ -134,15 +135,15 @@ class FourierProjector:
 
     def displace_views(self, offset_v2_pixels: Tensor | None) -> None:
         """Displace every view by a constant offset (views, 2) in light-field pixels, y first; None for none."""
-        if offset_v2_pixels is None:
-            self._view_phase = None
-            return
-        offset = offset_v2_pixels.detach().cpu().double()
-        angle = (
-            offset[:, 0, None, None] * self._frequencies[0][None, :, None]
-            + offset[:, 1, None, None] * self._frequencies[1][None, None, :]
-        )
-        self._view_phase = torch.exp(-2j * math.pi * angle).to(self._to_rows.dtype).to(self.device)
+        factor = self._spectrum_factor
+        if offset_v2_pixels is not None:
+            offset = offset_v2_pixels.detach().cpu().double()
+            angle = (
+                offset[:, 0, None, None] * self._frequencies[0][None, :, None]
+                + offset[:, 1, None, None] * self._frequencies[1][None, None, :]
+            )
+            factor = factor * torch.exp(-2j * math.pi * angle)
+        self._view_factor = factor.to(self._view_factor.dtype).to(self.device)
 
     def forward(self, volume_zyx: Tensor, check: Check = _no_check) -> Tensor:
         """Project a volume (..., Z, Y, X) in density units to views (..., V, Y, X)."""
@@ -156,7 +157,7 @@ class FourierProjector:
         volumes = volume_zyx.reshape(-1, *volume_zyx.shape[-3:])
         pieces = []
         for start in range(0, volumes.shape[1], PLANE_BLOCK):
-            kept = self.window.take(volumes[:, start : start + PLANE_BLOCK]) * self._spectrum_factor
+            kept = self.window.take(volumes[:, start : start + PLANE_BLOCK])
             pieces.append(kept.flatten(-2).permute(2, 0, 1))
             check()
         spectrum = torch.cat(pieces, dim=2)
@@ -169,8 +170,7 @@ class FourierProjector:
         both = torch.cat(outputs)
         count = volumes.shape[0]
         views = torch.complex(both[:, :count], both[:, count:]).permute(1, 2, 0)
-        views = views.reshape(*batch, self._views, *self.window.shape)
-        return views if self._view_phase is None else views * self._view_phase
+        return views.reshape(*batch, self._views, *self.window.shape) * self._view_factor
 
     def sample_views(self, spectrum: Tensor) -> Tensor:
         """Evaluate view spectra (..., V, ky, kx) at the view pixel centres: (..., V, Y, X)."""
@@ -195,8 +195,7 @@ class FourierProjector:
     def _plane_spectrum(self, views: Tensor, check: Check) -> Tensor:
         """Return the kept plane spectra (n, Z, ky, kx) that views (n, V, Y, X) are transposed to."""
         spectrum = torch.matmul(self._from_rows, torch.matmul(views.to(self._to_rows.dtype), self._from_columns))
-        if self._view_phase is not None:
-            spectrum = spectrum * self._view_phase.conj()
+        spectrum = spectrum * self._view_factor.conj()
         flat = spectrum.flatten(-2).permute(2, 0, 1)
         rows = torch.cat([flat.real, flat.imag], dim=1)
         planes, count = self._grid.planes, views.shape[0]
@@ -210,10 +209,9 @@ class FourierProjector:
         return both.reshape(count, planes, *self.window.shape)
 
     def _planes(self, spectrum: Tensor, check: Check) -> Iterator[tuple[slice, Tensor]]:
-        factor = self._spectrum_factor.conj()
         for start in range(0, self._grid.planes, PLANE_BLOCK):
             place = slice(start, min(start + PLANE_BLOCK, self._grid.planes))
-            yield place, self.window.put(spectrum[:, place] * factor)
+            yield place, self.window.put(spectrum[:, place])
             check()
 
     def _each_block(self) -> Iterator[tuple[int, int, Tensor]]:

@@ -62,7 +62,7 @@ def test_the_mean_is_geometric_and_keeps_the_light() -> None:
 def test_the_weight_is_what_the_noise_allows() -> None:
     weights = [_mix(None, target)[1] for target in (1e-3, 0.3, 1.0, 4.0, 1e6)]
     assert weights == sorted(weights)
-    assert weights[0] == 0.0 and weights[-1] == WEIGHTS[0] and len(set(weights)) > 2
+    assert weights[0] == 0.0 and weights[-1] == WEIGHTS[-1] and len(set(weights)) > 2
 
 
 def test_dark_voxels_stay_dark() -> None:

@@ -15,8 +15,8 @@ from torch import Tensor
 from napari_recon.engines.deconvolution.noise import READ_VARIANCE
 from napari_recon.engines.deconvolution.richardson_lucy import Projector
 
-#: Weights of the early estimate that are tried, largest first.
-WEIGHTS = (0.45, 0.4, 0.3, 0.2, 0.1)
+#: Weights of the early estimate to choose from; the deviance rises with the weight.
+WEIGHTS = (0.1, 0.2, 0.3, 0.4, 0.45)
 
 #: The early estimate lies at most this far into the iterations.
 EARLY = 3 / 16
@@ -85,13 +85,25 @@ def damped(
     check()
     towards_early = torch.log(early + tiny).sub_(late_log)
     check()
-    for tried in WEIGHTS if weight is None else (weight,):
-        mixed = torch.exp(torch.add(late_log, towards_early, alpha=tried))
+    mixed = torch.empty_like(late)
+
+    def mix(tried: float) -> tuple[float, float]:
+        """Fill ``mixed`` and return its factor and reduced deviance."""
+        torch.add(late_log, towards_early, alpha=tried, out=mixed).exp_()
         check()
         views = projector.forward(mixed, check)
         factor = float((data - background).sum().clamp_min(0) / views.sum().clamp_min(1e-30)) if light is None else light
         model = (views * factor).clamp_min_(0).add_(background)
-        deviance = float(((data - model).square_() / (model + READ_VARIANCE)).mean())
-        if weight is not None or deviance <= target:
-            return mixed.mul_(factor), tried, factor
-    return late, 0.0, 1.0
+        return factor, float(((data - model).square_() / (model + READ_VARIANCE)).mean())
+
+    if weight is not None:
+        factor, _ = mix(weight)
+        return mixed.mul_(factor), weight, factor
+    below, above = 0, len(WEIGHTS)
+    while below < above:
+        middle = (below + above + 1) // 2
+        below, above = (middle, above) if mix(WEIGHTS[middle - 1])[1] <= target else (below, middle - 1)
+    if below == 0:
+        return late, 0.0, 1.0
+    factor, _ = mix(WEIGHTS[below - 1])
+    return mixed.mul_(factor), WEIGHTS[below - 1], factor

@@ -288,9 +288,9 @@ class LightFieldRun:
             place.append(slice(bounds[0] - corner, bounds[1] - corner))
         low, high = box.bounds("Z", self._setup.planes)
         block = np.empty((high - low, *(s.stop - s.start for s in place)), np.float32)
-        for first in range(0, high - low, 16):
+        for first in range(0, high - low, 4):  # few planes at a time stay in the cache
             token.check()
-            planes = volume[low + first : min(low + first + 16, high)]
+            planes = volume[low + first : min(low + first + 4, high)]
             sampled = projector.grid.sample(planes, *positions)
             block[first : first + planes.shape[0]] = sampled.cpu().numpy()
         block *= np.float32(1.0 / state.scale)
