@@ -2,9 +2,9 @@
 
     scripts/on_display.sh python benchmarks/record_all.py [NAME ...]
 
-NAMEs choose some of: parity network_speed network_memory lightfield_rl startup responsiveness. It takes about half an hour;
-let the machine do nothing else. Published checkpoints and quality crops are read from $NAPARI_RECON_PARITY or
-../shared/parity.
+NAMEs choose some of: parity network_quality network_speed network_memory lightfield_rl startup responsiveness. It takes
+about half an hour; let the machine do nothing else. Published checkpoints and quality crops are read from
+$NAPARI_RECON_PARITY or ../shared/parity.
 """
 
 from __future__ import annotations
@@ -68,6 +68,7 @@ def responsiveness() -> None:
 
 BENCHMARKS: dict[str, Callable[[], Any]] = {
     "parity": lambda: run("serenet_parity.py"),
+    "network_quality": lambda: run("network_quality.py"),
     "network_speed": network_speed,
     "network_memory": lambda: run("serenet_memory.py"),
     "lightfield_rl": lambda: run("lightfield_rl_quality.py", "--stretch", "--save"),

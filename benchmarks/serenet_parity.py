@@ -82,7 +82,7 @@ def headline(rows: list[Row]) -> str:
     tiles = max(row.value for row in rows if row.target == "<= 1e-5")
     return (
         f"Equals the authors' code on {len(CASES)} cases within {published:.0e} of the maximum; "
-        f"any tile size gives the same volume within {tiles:.0e}."
+        f"any tile size gives the same volume{f' within {tiles:.0e}' if tiles else ', bit for bit'}."
     )
 
 
