@@ -102,3 +102,9 @@ def test_the_answer_is_distinct_known_letters_or_one_sentence(found, default):
 def test_units_become_micrometers_and_seconds(value, unit, expected):
     number, name = in_standard_unit(value, unit)
     assert (pytest.approx(number), name) == expected
+
+
+def test_names_that_fit_only_in_part_are_not_guessed() -> None:
+    assert name_axes("ZYX", (9, 8, 8), default_axes="APYX") == "ZYX"
+    assert name_axes("CZYX", (3, 3, 8, 8), default_axes="APYX") == "APYX"
+    assert name_axes("ZYX", (49, 8, 8), default_axes="VYX") == "VYX"

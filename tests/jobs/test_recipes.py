@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import napari_recon
-from napari_recon.core.engine import OutputInfo
+from napari_recon.core.engine import InputSpec, OutputInfo
 from napari_recon.core.errors import InputError
 from napari_recon.core.events import ArtifactReady, BlockReady
 from napari_recon.core.provenance import InputSource, Recipe, RecipeModel, Step
@@ -193,3 +193,35 @@ def test_a_step_takes_the_model_of_an_earlier_one(image_file: Path, tmp_path: Pa
 def test_the_model_of_a_result_is_a_model(image: np.ndarray) -> None:
     field = napari_recon.run("toy.fit", image).artifacts["field"]
     assert (napari_recon.run("toy.query", image, model=field)["smooth"] == 3.0).all()
+
+
+class _Tabled(ToySmooth):
+    """Passes a table on; the second input is one."""
+
+    info = ToySmooth.info.model_copy(
+        update={
+            "name": "toy.tabled",
+            "inputs": (ToySmooth.info.inputs[0], InputSpec(name="rows", accepts=("table",), required=False)),
+            "outputs": (*ToySmooth.info.outputs[:1], OutputInfo(name="rows", kind="table")),
+        }
+    )
+
+    def process_frame(self, plan, frame, index, token):
+        yield ArtifactReady("rows", "report", {"seen": frame["rows"]})
+
+
+def test_a_table_of_an_earlier_step_stays_a_reference(image_file: Path) -> None:
+    registry.register("toy.tabled", _Tabled())
+    source = [InputSource(path=str(image_file))]
+    first = Step(id="first", engine="toy.tabled", inputs={"image": source})
+    second = Step(id="second", engine="toy.tabled", inputs={"image": source, "rows": [InputSource(path="step:first.rows")]})
+    try:
+        result = napari_recon.rerun(Recipe(steps=(first, second)))
+        again = napari_recon.rerun(result)
+        alone = napari_recon.run("toy.tabled", image_file, {"a": 1})
+        with pytest.raises(InputError, match="was a layer or an array"):
+            napari_recon.rerun(alone)
+    finally:
+        registry.unregister("toy.tabled")
+    assert result.artifacts["rows"] == again.artifacts["rows"] == {"seen": {"seen": None}}
+    assert Recipe.from_dict(again.provenance).steps[1].inputs["rows"][0].path == "step:first.rows"

@@ -128,10 +128,11 @@ def _named_like(letters: list[str], default: str) -> list[str]:
     if len(unnamed) == len(missing) or (extra > 0 and unnamed):
         for i in unnamed:
             letters[i] = missing.pop(0)
-    for axis in [a for a in missing if a in NOT_IN_FILES]:
-        pretending = next((a for a in "ZCT" if a in letters and a not in default), None)
-        if pretending:
-            letters[letters.index(pretending)] = axis
+    hidden = [a for a in missing if a in NOT_IN_FILES]
+    pretending = [a for a in "ZCT" if a in letters and a not in default]
+    if len(pretending) >= len(hidden):
+        for axis, stand_in in zip(hidden, sorted(pretending[: len(hidden)], key=letters.index), strict=True):
+            letters[letters.index(stand_in)] = axis
     return letters
 
 

@@ -73,7 +73,8 @@ def make_plan(
         for thing in things:
             opened_things = open_input(spec, thing, axes if main else None, voxel_size_um if main else None)
             opened[name] += opened_things
-            refs += [input_ref(name, t, "" if isinstance(t, ImageStack) else _uri(thing)) for t in opened_things]
+            uri = _uri(thing) if isinstance(thing, str | Path) else ""
+            refs += [input_ref(name, t, "" if isinstance(t, ImageStack) else uri) for t in opened_things]
     plan = found.plan(refs, _absolute_files(found, params or {}), selection, resolve_model(model, found), compute)
     return plan, opened
 
@@ -99,6 +100,11 @@ def open_input(
     if 0 in thing.shape:
         raise InputError(f"{spec.name} should hold an image, found shape {tuple(thing.shape)}; choose other data")
     letters = axes or frame_axes(spec.axes, len(thing.shape))
+    if not axes and len(letters) != len(thing.shape):
+        raise InputError(
+            f"{spec.name} should have the dimensions {spec.axes} (T or C in front when there are several), found shape "
+            f"{tuple(thing.shape)}; reshape it, or name its axes (--axes)"
+        )
     size = checked_voxel_size(voxel_size_um)
     grid = Grid.of(letters.upper(), thing.shape, scale=size, units=dict.fromkeys(size, "micrometer"))
     return [ImageStack(thing, grid, spec.name)]

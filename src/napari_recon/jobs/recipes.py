@@ -54,9 +54,17 @@ class Stage:
         last = Recipe.from_dict(dict(provenance)).steps[-1]
         asked = self.recipe.steps[-1]
         made_here = asked.model is not None and asked.model.path.startswith("step:")
-        kept = {"id": asked.id, **({"model": asked.model} if made_here else {})}
+        inputs = {name: _referring(asked.inputs.get(name, []), sources) for name, sources in last.inputs.items()}
+        kept = {"id": asked.id, "inputs": inputs, **({"model": asked.model} if made_here else {})}
         steps = (*self.recipe.steps[:-1], last.model_copy(update=kept))
         return {**provenance, "recipe": self.recipe.model_copy(update={"steps": steps}).to_dict()}
+
+
+def _referring(asked: Sequence[InputSource], used: Sequence[InputSource]) -> list[InputSource]:
+    """Return the sources a step used, those that came from earlier steps as references to them."""
+    if len(asked) != len(used):
+        return list(used)
+    return [a if a.path.startswith("step:") else u for a, u in zip(asked, used, strict=True)]
 
 
 def read_recipe(source: Any) -> Recipe:
