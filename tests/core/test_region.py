@@ -112,6 +112,14 @@ def test_a_world_box_outside_or_reversed_is_refused() -> None:
         WorldBox(y=(5.0, 2.0))
 
 
+def test_axes_that_only_the_output_has_count_its_voxels() -> None:
+    flat = GRID.only("YX")
+    asked = Selection(box=Box(z=(1, 3), y=(2, 5)), space="input").box_on(GRID, flat)
+    assert asked == Box(z=(1, 3), y=(2, 5), x=(0, GRID.size("X")))
+    with pytest.raises(InputError, match="limits z, but the data have axes YX and the result YX"):
+        Selection(box=Box(z=(1, 3)), space="input").box_on(flat, flat)
+
+
 def test_no_box_is_the_whole_output() -> None:
     assert Selection().box_on(GRID, GRID) == Box.whole(GRID)
 

@@ -191,6 +191,8 @@ class Selection(Frozen):
     def box_on(self, output: Grid, source: Grid) -> Box:
         """Return the asked box in voxels of `output`, every axis filled in.
 
+        In input space, bounds along an axis that only the output has (z of a light field) count its voxels.
+
         Parameters
         ----------
         output, source : Grid
@@ -205,15 +207,24 @@ class Selection(Frozen):
             return Box.whole(output)
         if isinstance(self.box, WorldBox):
             return self.box.on(output)
-        if self.space == "input":
-            return self.box.resolved(source).mapped(source, output).clipped(output)
-        return self.box.resolved(output)
+        if self.space == "output":
+            return self.box.resolved(output)
+        shared = Box.of({a: bounds for a, bounds in self.box.items() if a in source.axes})
+        own = {a: bounds for a, bounds in self.box.items() if a not in source.axes}
+        if lacking := [a.lower() for a in own if a not in output.axes]:
+            raise InputError(
+                f"the region limits {lacking[0]}, but the data have axes {source.axes} and the result {output.axes}; "
+                "leave it out"
+            )
+        mapped = shared.resolved(source).mapped(source, output)
+        return Box.of({**dict(mapped.items()), **own}).clipped(output)
 
 
 class Region(BaseModel):
     """The region a person is editing: an evented model that rectangles and sliders both view and change.
 
-    `events.box` and `events.time` fire on change. Indices are voxels of the *input* data.
+    `events.box` and `events.time` fire on change. Indices are voxels of the *input* data, of the output along axes
+    the input lacks.
     """
 
     model_config = ConfigDict(validate_assignment=True, extra="forbid")

@@ -112,22 +112,8 @@ class Request:
         return replace(self, boxes=(small,), time=time, params={**self.params, **params})
 
     def selection(self, box: Box) -> Selection:
-        """Return the selection of `box`; the one place where z of an input without Z becomes output planes."""
-        limited = dict(box.items())
-        if not limited:
-            return Selection(time=self.time)
-        if "Z" not in limited or "Z" in self.source.axes:
-            return Selection(box=box, space="input", time=self.time)
-        output = self.whole()
-        flat = Box.of({a: b for a, b in limited.items() if a != "Z"}).mapped(self.source, output)
-        low, high = limited["Z"]
-        planes = {"z": (low, min(high, output.size("Z")))} if low < output.size("Z") else {}
-        return Selection(box=flat.model_copy(update=planes), space="output", time=self.time)
-
-    def whole(self) -> Grid:
-        """Return the grid of the first output on the whole field."""
-        plan = self._planned(Selection())
-        return plan.whole[plan.outputs[0].name]
+        """Return the selection of `box`."""
+        return Selection(box=box if any(True for _ in box.items()) else None, space="input", time=self.time)
 
     def _planned(self, selection: Selection, model: ModelRef | None = None) -> Plan:
         refs = [
