@@ -63,6 +63,19 @@ def test_a_cancelled_run_leaves_a_valid_partial_file_with_the_latest_estimate(im
     assert (yx[4:] == 5).all() and read_provenance(tmp_path / "a.tif")["partial"] is True
 
 
+@pytest.mark.parametrize("name", ["a.ome.tif", "a.ome.zarr", "a.npy"])
+def test_a_partial_result_never_replaces_an_older_one(image: np.ndarray, tmp_path: Path, steps: object, name: str) -> None:
+    _write(image[0], tmp_path / name, "toy.steps")
+    whole = open_stack(tmp_path / name).read().copy()
+    steps.fail_at = 3
+    with pytest.raises(OutOfMemory, match=r"what was finished is in .*a\.partial\."):
+        _write(image[0], tmp_path / name, "toy.steps")
+    np.testing.assert_array_equal(open_stack(tmp_path / name).read(), whole)
+    partial = tmp_path / name.replace("a.", "a.partial.")
+    assert open_stack(partial).read()[:3, 0].tolist() == [1, 2, 3] and read_provenance(partial)["partial"] is True
+    assert read_provenance(tmp_path / name)["partial"] is False
+
+
 def test_nothing_is_kept_of_a_run_cancelled_before_its_first_block(image: np.ndarray, tmp_path: Path) -> None:
     plan, inputs = make_plan("toy.smooth", {"image": [image]})
     token = CancelToken()

@@ -10,6 +10,7 @@ from napari_recon.core.errors import DiskFull, OutOfMemory, ReconError, describe
 from napari_recon.core.events import ArtifactReady, BlockReady, Event, Finished, MetricLogged, OutputOpened, PreviewReady
 from napari_recon.core.plan import Plan
 from napari_recon.core.provenance import Recipe, Record
+from napari_recon.io.suffixes import stem_of, suffix_of
 from napari_recon.jobs.artifacts import artifact_suffix, write_artifact, write_table
 from napari_recon.jobs.names import Names, check_file
 
@@ -53,20 +54,20 @@ class OutputWriter:
     def through(self, events: Iterator[Event]) -> Iterator[Event]:
         """Yield `events` after writing each; files get their names when `Finished` arrives.
 
-        When memory or disk space runs out, finished blocks are kept; any other error leaves no file behind.
+        When memory or disk space runs out, finished blocks are kept; any other error leaves no file behind. A partial
+        result never takes the place of an older one: it becomes ``STEM.partial.ext`` beside it.
         """
         record = Record(self._plan)
         try:
             for event in events:
                 self._take(event)
                 yield event
-        except (OutOfMemory, DiskFull):
-            self._keep(record.finish(partial=True))
-            raise
-        except OSError as error:
+        except (ReconError, OSError) as error:
             described = describe(error)
-            if isinstance(described, DiskFull):
-                self._keep(record.finish(partial=True))
+            if isinstance(described, OutOfMemory | DiskFull):
+                raise self._kept(described, record.finish(partial=True)) from error
+            if described is error:
+                raise
             raise described from error
         finally:
             self._discard()
@@ -127,9 +128,11 @@ class OutputWriter:
             self._discard()
             return
         for output, file in list(self._files.items()):
+            if partial and file.path.exists():
+                file.path = file.path.with_name(f"{stem_of(file.path)}.partial{suffix_of(file.path)}")
             file.finish(provenance)
             del self._files[output]
-            self.paths[output] = str(self._names.output(output))
+            self.paths[output] = str(file.path)
             self.main = self.main or output
         if self._curves:
             target = self._names.artifact("metrics", ".csv")
@@ -140,11 +143,14 @@ class OutputWriter:
             Path(self._recipe_out).parent.mkdir(parents=True, exist_ok=True)
             Path(self._recipe_out).write_text(recipe.to_yaml())
 
-    def _keep(self, provenance: dict[str, Any]) -> None:
+    def _kept(self, error: ReconError, provenance: dict[str, Any]) -> ReconError:
+        """Keep what was finished and return the error, which then says where it is."""
         try:
             self._finish(provenance, partial=True)
         except (OSError, ReconError):
             self._discard()
+        place = self.paths.get(self.main or "")
+        return type(error)(f"{error}; what was finished is in {place}") if place else error
 
     def _discard(self) -> None:
         for file in self._files.values():
