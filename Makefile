@@ -2,7 +2,7 @@
 VENV ?= .venv
 export VENV
 
-.PHONY: help demo test setup lint docs docs-generated screenshots wheel clean
+.PHONY: help demo test setup lint docs generated screenshots benchmarks wheel clean
 
 help:
 	@echo "make demo    set up, then run the main job on the sample data (in napari when there is a display)"
@@ -10,6 +10,7 @@ help:
 	@echo "make setup   only set up: system libraries for Qt and the virtual environment in $(VENV)"
 	@echo "make lint    ruff, mypy, import contracts, shell scripts' syntax"
 	@echo "make docs    build the documentation into site/"
+	@echo "make generated, make screenshots, make benchmarks   rewrite the tables, pictures and numbers in the documentation"
 	@echo "make clean   remove what the other targets made"
 
 demo:
@@ -27,11 +28,15 @@ lint: setup
 docs: setup
 	@scripts/docs.sh
 
-docs-generated: setup
+generated: setup
 	$(VENV)/bin/python docs/make_parameter_tables.py
+	$(VENV)/bin/python benchmarks/report.py
 
 screenshots: setup
 	@scripts/on_display.sh $(VENV)/bin/python docs/make_screenshots.py
+
+benchmarks: setup
+	@scripts/on_display.sh $(VENV)/bin/python benchmarks/record_all.py
 
 wheel: setup
 	$(VENV)/bin/python -m pip wheel --no-deps --wheel-dir dist .
