@@ -22,7 +22,6 @@ from napari_recon.io import (
     read_table,
     supported_suffixes,
     write_stack,
-    write_table,
 )
 
 UM = dict.fromkeys("ZYX", "micrometer")
@@ -234,7 +233,7 @@ def test_vendor_formats_come_through_bioio(tmp_path, monkeypatch):
 
 def test_declared_inputs_open_as_declared(tmp_path):
     np.save(tmp_path / "views.npy", PIXELS)
-    write_table(tmp_path / "points.csv", [{"z": 1, "y": 2.5, "name": "a"}, {"z": 3, "y": 4, "name": "b"}])
+    (tmp_path / "points.csv").write_text("z,y,name\n1,2.5,a\n3,4,b\n")
     (tmp_path / "net.pt").write_bytes(b"x")
     views = open_inputs(InputSpec(name="views", axes="VYX"), [tmp_path / "views.npy"])
     assert views[0].grid.axes == "VYX"

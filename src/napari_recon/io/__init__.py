@@ -5,7 +5,7 @@ from __future__ import annotations
 from napari_recon.io.open import open_inputs, open_stack, read_provenance
 from napari_recon.io.output import OutputFile, check_writable, create_output, output_path, write_stack
 from napari_recon.io.suffixes import supported_suffixes
-from napari_recon.io.tables import read_table, write_table
+from napari_recon.io.tables import read_table
 
 __all__ = [
     "OutputFile",
@@ -18,5 +18,4 @@ __all__ = [
     "read_table",
     "supported_suffixes",
     "write_stack",
-    "write_table",
 ]

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from napari_recon.core.errors import InputError
-from napari_recon.io.found import reading, writing
+from napari_recon.io.found import reading
 from napari_recon.io.suffixes import suffix_of
 
 
@@ -41,17 +40,6 @@ def read_table(path: str | Path) -> Any:
         if row and len(row) != len(header):
             raise InputError(f"{path} should have {len(header)} columns, found {len(row)} in line {number}; mend that line")
     return [dict(zip(header, map(_value, row), strict=True)) for row in rows[1:] if row]
-
-
-def write_table(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> Path:
-    """Write rows as csv (header from the union of their keys) and return the path."""
-    path, rows = Path(path), [dict(row) for row in rows]
-    header = list(dict.fromkeys(name for row in rows for name in row))
-    with writing(path), path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, header)
-        writer.writeheader()
-        writer.writerows(rows)
-    return path
 
 
 def _value(text: str) -> Any:
