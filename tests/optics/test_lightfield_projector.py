@@ -284,3 +284,15 @@ def test_a_spectrum_window_returns_what_it_took() -> None:
     planes = (1 + torch.cos(2 * math.pi * (2 * y / 12 + 3 * x / 15)))[None].double()
     back = window.put(window.take(planes)) / (12 * 15)
     assert window.shape == (7, 5) and torch.allclose(back, planes, atol=1e-6)
+
+
+@given(length_y=st.floats(5, 200), length_x=st.floats(5, 200), frequency=st.floats(0.05, 0.7), step=st.integers(1, 30))
+def test_frequencies_in_a_disc_are_kept(length_y: float, length_x: float, frequency: float, step: int) -> None:
+    window = SpectrumWindow.below((math.ceil(3 * length_y), math.ceil(3 * length_x)), (length_y, length_x), frequency)
+    y, x = window.frequencies_y(), window.frequencies_x()
+    for first in range(0, len(y), step):
+        last = min(first + step, len(y))
+        limit = window.columns(first, last)
+        assert 1 <= limit <= len(x)
+        beyond = y[first:last, None] ** 2 + x[None, limit:] ** 2
+        assert bool((beyond > frequency**2 - 1e-9).all())

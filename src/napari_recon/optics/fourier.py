@@ -74,11 +74,14 @@ class SpectrumWindow:
         Length of the domain per axis in the common unit.
     cut_yx : tuple of int
         Highest cycle number kept per axis; the window holds ``2 cut_y + 1`` by ``cut_x + 1`` frequencies.
+    highest : float
+        Frequency beyond which, in any direction, nothing need be kept (see :meth:`columns`).
     """
 
     grid_yx: tuple[int, int]
     length_yx: tuple[float, float]
     cut_yx: tuple[int, int]
+    highest: float = math.inf
 
     @classmethod
     def below(cls, grid_yx: tuple[int, int], length_yx: tuple[float, float], frequency: float) -> SpectrumWindow:
@@ -86,7 +89,7 @@ class SpectrumWindow:
         cut_y, cut_x = (
             max(0, min(int(frequency * length), (size - 1) // 2)) for size, length in zip(grid_yx, length_yx, strict=True)
         )
-        return cls(grid_yx, length_yx, (cut_y, cut_x))
+        return cls(grid_yx, length_yx, (cut_y, cut_x), frequency)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -97,6 +100,13 @@ class SpectrumWindow:
     def count(self) -> int:
         """Number of kept frequencies."""
         return self.shape[0] * self.shape[1]
+
+    def columns(self, first: int, last: int) -> int:
+        """Return how many x frequencies, from zero, hold all frequencies up to ``highest`` of the rows first..last."""
+        cut_y, cut_x = self.cut_yx
+        number = min(n if n <= cut_y else 2 * cut_y + 1 - n for n in range(first, last))
+        left = self.highest**2 - (number / self.length_yx[0]) ** 2
+        return min(cut_x, int(math.sqrt(max(left, 0.0)) * self.length_yx[1])) + 1 if math.isfinite(left) else cut_x + 1
 
     def frequencies_y(self, device: torch.device | str = "cpu") -> Tensor:
         """Return the kept y frequencies (0, 1, ..., cut, -cut, ..., -1) / length, float64."""

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from napari_recon.optics.fourier import (
@@ -25,8 +26,9 @@ from napari_recon.optics.fourier import (
 from napari_recon.optics.lightfield_grid import VolumeGrid
 from napari_recon.optics.support import operator_support
 
-#: Highest spatial frequency kept, cycles per light-field pixel. The views' Nyquist frequency is 0.5; the aliased
-#: band above it still passes the sampling kernel and carries information (0.7 dB at 40 iterations).
+#: Highest spatial frequency kept in any direction, cycles per light-field pixel. The views' Nyquist frequency is 0.5; the
+#: aliased band above it still passes the sampling kernel and carries information (0.7 dB at 40 iterations). The corners of
+#: the square beyond it do not (less than 0.01 dB).
 FREQUENCY_CUT = 2.0 / 3.0
 
 #: Frequencies handled together: bounds the working set and the time between two looks at the cancel token.
@@ -38,6 +40,10 @@ Check = Callable[[], None]
 
 def _no_check() -> None:
     return None
+
+
+def _no_blocks(first: int, last: int, columns: int) -> Tensor:
+    raise RuntimeError(f"response matrices {first}:{last} (of {columns} columns) should have been kept")
 
 
 class LightFieldProjector(Protocol):
@@ -77,8 +83,8 @@ class FourierProjector:
     transfer_yx : tuple of Tensor
         Separable real transfer along the kept y and x frequencies, common to all views and planes.
     blocks : Callable
-        ``blocks(first, last)`` returns the response matrices of the y frequencies first..last and all x frequencies
-        as real (k, views, 2 planes): first the real part, then minus the imaginary part.
+        ``blocks(first, last, columns)`` returns the response matrices of the y frequencies first..last and the first
+        x frequencies as real (k, views, 2 planes): first the real part, then minus the imaginary part.
     cache : bool
         Keep the matrices (fast) or rebuild them at each pass (bounded memory).
     """
@@ -89,7 +95,7 @@ class FourierProjector:
         views: int,
         window: SpectrumWindow,
         transfer_yx: tuple[Tensor, Tensor],
-        blocks: Callable[[int, int], Tensor],
+        blocks: Callable[[int, int, int], Tensor],
         cache: bool,
         dtype: torch.dtype,
         device: torch.device,
@@ -133,6 +139,13 @@ class FourierProjector:
         """Shape (views, y, x) of what :meth:`forward` returns."""
         return (self._views, *self._grid.field_yx)
 
+    def keep_responses(self) -> None:
+        """Make all response matrices now and let go of what they are made from."""
+        self._cached = True
+        for _ in self._each_block():
+            pass
+        self._blocks = _no_blocks
+
     def displace_views(self, offset_v2_pixels: Tensor | None) -> None:
         """Displace every view by a constant offset (views, 2) in light-field pixels, y first; None for none."""
         factor = self._spectrum_factor
@@ -163,13 +176,14 @@ class FourierProjector:
         spectrum = torch.cat(pieces, dim=2)
         real, imaginary = spectrum.real, spectrum.imag
         rows = torch.cat([torch.cat([real, imaginary], dim=2), torch.cat([imaginary, -real], dim=2)], dim=1)
+        rows = rows.reshape(*self.window.shape, *rows.shape[1:])
         outputs = []
-        for start, stop, matrix in self._each_block():
-            outputs.append(torch.bmm(rows[start:stop], matrix.transpose(1, 2)))
+        for block, matrix in self._each_block():
+            outputs.append(self._widened(torch.bmm(rows[block].flatten(0, 1), matrix.transpose(1, 2)), block))
             check()
         both = torch.cat(outputs)
         count = volumes.shape[0]
-        views = torch.complex(both[:, :count], both[:, count:]).permute(1, 2, 0)
+        views = torch.complex(both[:, :, :count], both[:, :, count:]).permute(2, 3, 0, 1)
         return views.reshape(*batch, self._views, *self.window.shape) * self._view_factor
 
     def sample_views(self, spectrum: Tensor) -> Tensor:
@@ -197,16 +211,17 @@ class FourierProjector:
         spectrum = torch.matmul(self._from_rows, torch.matmul(views.to(self._to_rows.dtype), self._from_columns))
         spectrum = spectrum * self._view_factor.conj()
         flat = spectrum.flatten(-2).permute(2, 0, 1)
-        rows = torch.cat([flat.real, flat.imag], dim=1)
+        rows = torch.cat([flat.real, flat.imag], dim=1).reshape(*self.window.shape, -1, self._views)
         planes, count = self._grid.planes, views.shape[0]
-        real_parts, imaginary_parts = [], []
-        for start, stop, matrix in self._each_block():
-            product = torch.bmm(rows[start:stop], matrix)
-            real_parts.append(product[:, :count, :planes] - product[:, count:, planes:])
-            imaginary_parts.append(product[:, count:, :planes] + product[:, :count, planes:])
+        outputs = []
+        for block, matrix in self._each_block():
+            product = torch.bmm(rows[block].flatten(0, 1), matrix)
+            real = product[:, :count, :planes] - product[:, count:, planes:]
+            imaginary = product[:, count:, :planes] + product[:, :count, planes:]
+            outputs.append(self._widened(torch.cat([real, imaginary], dim=1), block))
             check()
-        both = torch.complex(torch.cat(real_parts), torch.cat(imaginary_parts)).permute(1, 2, 0)
-        return both.reshape(count, planes, *self.window.shape)
+        both = torch.cat(outputs)
+        return torch.complex(both[:, :, :count], both[:, :, count:]).permute(2, 3, 0, 1)
 
     def _planes(self, spectrum: Tensor, check: Check) -> Iterator[tuple[slice, Tensor]]:
         for start in range(0, self._grid.planes, PLANE_BLOCK):
@@ -214,17 +229,24 @@ class FourierProjector:
             yield place, self.window.put(spectrum[:, place])
             check()
 
-    def _each_block(self) -> Iterator[tuple[int, int, Tensor]]:
+    def _each_block(self) -> Iterator[tuple[tuple[slice, slice], Tensor]]:
+        """Yield the (ky, kx) ranges that together hold every frequency below the cut, and their matrices."""
         rows, columns = self.window.shape
         step = max(1, FREQUENCY_BLOCK // columns)
         for first in range(0, rows, step):
             last = min(first + step, rows)
+            limit = self.window.columns(first, last)
             matrix = self._cache.get(first)
             if matrix is None:
-                matrix = self._blocks(first, last)
+                matrix = self._blocks(first, last, limit)
                 if self._cached:
                     self._cache[first] = matrix
-            yield first * columns, last * columns, matrix
+            yield (slice(first, last), slice(0, limit)), matrix
+
+    def _widened(self, values: Tensor, block: tuple[slice, slice]) -> Tensor:
+        """Return values (frequencies of a block, n, m) as (ky, all kx, n, m), zero beyond the cut."""
+        rows, limit = block[0].stop - block[0].start, block[1].stop
+        return F.pad(values.reshape(rows, limit, *values.shape[1:]), (0, 0, 0, 0, 0, self.window.shape[1] - limit))
 
 
 def common_transfer(
@@ -315,11 +337,13 @@ def projector_from_shift(
     cos_y, sin_y = (part.to(dtype).to(device)[:, None] for part in (torch.cos(angle_y), torch.sin(angle_y)))
     cos_x, sin_x = (part.to(dtype).to(device)[None] for part in (torch.cos(angle_x), torch.sin(angle_x)))
 
-    def blocks(first_row: int, last_row: int) -> Tensor:
+    def blocks(first_row: int, last_row: int, columns: int) -> Tensor:
         rows = slice(first_row, last_row)
-        matrix = cos_y.new_empty((last_row - first_row, window.shape[1], views, 2 * planes))
-        torch.mul(cos_y[rows], cos_x, out=matrix[..., :planes]).addcmul_(sin_y[rows], sin_x, value=-1)
-        torch.mul(sin_y[rows], cos_x, out=matrix[..., planes:]).addcmul_(cos_y[rows], sin_x)
+        matrix = cos_y.new_empty((last_row - first_row, columns, views, 2 * planes))
+        torch.mul(cos_y[rows], cos_x[:, :columns], out=matrix[..., :planes]).addcmul_(
+            sin_y[rows], sin_x[:, :columns], value=-1
+        )
+        torch.mul(sin_y[rows], cos_x[:, :columns], out=matrix[..., planes:]).addcmul_(cos_y[rows], sin_x[:, :columns])
         return matrix.flatten(0, 1)
 
     cache = response_bytes(window, views, planes, dtype) <= cache_bytes

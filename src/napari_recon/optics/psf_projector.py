@@ -94,11 +94,13 @@ def projector_from_psf(
     def transfer(frequency: Tensor) -> Tensor:
         return gaussian_transfer(frequency, extra_sigma_fine / upsampling) * bicubic_transfer(frequency)
 
-    def blocks(first_row: int, last_row: int) -> Tensor:
-        return response[first_row:last_row].flatten(0, 1)
+    def blocks(first_row: int, last_row: int, columns: int) -> Tensor:
+        return response[first_row:last_row, :columns].flatten(0, 1).clone()
 
     transfers = transfer(window.frequencies_y()), transfer(window.frequencies_x())
-    return FourierProjector(grid, views, window, transfers, blocks, False, dtype, device)
+    projector = FourierProjector(grid, views, window, transfers, blocks, True, dtype, device)
+    projector.keep_responses()
+    return projector
 
 
 def psf_response(psf_vzyx: Tensor, window: SpectrumWindow, upsampling: float) -> Tensor:

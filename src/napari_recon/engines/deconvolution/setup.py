@@ -95,7 +95,7 @@ class Setup:
         length = [n / self.voxels_per_pixel(voxel) for n in grid]
         voxels = self.planes * grid[0] * grid[1]
         frequencies = (2 * _FREQUENCY_CUT * length[0] + 1) * (_FREQUENCY_CUT * length[1] + 1)
-        pairs = frequencies * len(self.pages) * self.planes
+        pairs = 0.8 * frequencies * len(self.pages) * self.planes  # a half disc of frequencies
         fine = self.planes * self.volume.size("Y") * self.volume.size("X") * 4
         steps = USUAL_ITERATIONS if isinstance(iterations, str) else iterations
         warnings = []
