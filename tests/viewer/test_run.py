@@ -224,7 +224,19 @@ def test_estimates_swap_and_curves_grow(controller, viewer, qtbot):
     layer = added(viewer, views())
     metrics = collected(controller.metric)
     run(controller, qtbot, job_of(layer, previews=4))
-    assert metrics == [("residual", i, 1 / (i + 1)) for i in range(4)]
+    assert metrics == [("residual", i, 1 / (i + 1), "") for i in range(4)]
+
+
+def test_every_frame_has_a_curve_of_its_own(controller, viewer, qtbot):
+    layer = added(viewer, views((2, 5, 8, 10)))
+    metrics = collected(controller.metric)
+    run(controller, qtbot, job_of(layer, "TVYX", previews=2))
+    assert [(step, series) for _, step, _, series in metrics] == [
+        (0, "frame 1"),
+        (1, "frame 1"),
+        (0, "frame 2"),
+        (1, "frame 2"),
+    ]
 
 
 def test_contrast_set_by_the_user_is_left_alone(controller, viewer, qtbot):

@@ -80,11 +80,12 @@ class Decided:
 
 @dataclass(frozen=True)
 class MetricLogged:
-    """One point of a live curve."""
+    """One point of a live curve; frames, or whatever starts anew, are curves of their own (`series`)."""
 
     name: str
     step: int
     value: float
+    series: str = ""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from napari_recon.core.compute import Compute
 from napari_recon.core.engine import Engine, Inputs, InputSpec, Session
 from napari_recon.core.errors import InputError
-from napari_recon.core.events import BlockReady, Event, PreviewReady, Progress
+from napari_recon.core.events import BlockReady, Event, MetricLogged, PreviewReady, Progress
 from napari_recon.core.grid import Grid
 from napari_recon.core.params import EngineParams
 from napari_recon.core.plan import InputRef, ModelRef, OutputSpec, Plan, Resources
@@ -237,4 +237,6 @@ def _placed(event: Event, outer: tuple[slice, ...], number: int, frames: int) ->
     if isinstance(event, Progress) and frames > 1:
         note = f"frame {number + 1}/{frames}" + (f", {event.message}" if event.message else "")
         return replace(event, done=number * event.total + event.done, total=frames * event.total, message=note)
+    if isinstance(event, MetricLogged) and frames > 1:
+        return replace(event, series=f"frame {number + 1}" + (f", {event.series}" if event.series else ""))
     return event

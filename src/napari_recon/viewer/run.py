@@ -78,14 +78,14 @@ class RunController(QObject):
     Notes
     -----
     Signals: ``state_changed(str)`` idle, planning, running, paused, stopping; ``progressed(ProgressState)``;
-    ``message(text, level)`` with level info, warning or error; ``metric(name, step, value)``; ``artifact(ArtifactReady)``;
-    ``offered(Offer)``; ``queue_changed(list of titles)``; ``finished(RunResult)`` once per job.
+    ``message(text, level)`` with level info, warning or error; ``metric(name, step, value, series)``;
+    ``artifact(ArtifactReady)``; ``offered(Offer)``; ``queue_changed(list of titles)``; ``finished(RunResult)`` once per job.
     """
 
     state_changed = Signal(str)
     progressed = Signal(object)
     message = Signal(str, str)
-    metric = Signal(str, int, float)
+    metric = Signal(str, int, float, str)
     artifact = Signal(object)
     offered = Signal(object)
     queue_changed = Signal(object)
@@ -200,7 +200,7 @@ class RunController(QObject):
             run.estimator.update(event)
             self._emit_progress()
         elif isinstance(event, MetricLogged):
-            self.metric.emit(event.name, event.step, event.value)
+            self.metric.emit(event.name, event.step, event.value, event.series)
         elif isinstance(event, ArtifactReady):
             self.artifact.emit(event)
         elif isinstance(event, Warned):

@@ -319,8 +319,7 @@ class EngineDock(QWidget):
     def _theme_changed(self, _: Any = None) -> None:
         from napari.utils.theme import get_theme
 
-        theme = get_theme(self.viewer.theme)
-        self.curves.set_colours(theme.text.as_hex(), theme.background.as_hex())
+        self.curves.set_foreground(get_theme(self.viewer.theme).text.as_hex())
 
     def _connect(self) -> None:
         self.method_combo.activated.connect(self._set_method)
