@@ -54,6 +54,24 @@ def test_arrays_keep_their_grid_without_a_recipe(tmp_path, suffix):
     assert read_provenance(path) is None
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int32", "int64", "float64"])
+def test_nifti_keeps_the_type_of_its_values(tmp_path, dtype):
+    need(".nii")
+    pixels = (np.abs(PIXELS) * 50).astype(dtype)
+    path = write_stack(tmp_path / "a.nii", ImageStack(pixels, GRID))
+    found = open_stack(path)
+    assert found.dtype == pixels.dtype
+    np.testing.assert_array_equal(np.asarray(found.data), pixels)
+
+
+@pytest.mark.parametrize(("suffix", "dtype"), [(".nii", "float16"), (".nii.gz", "bool"), (".mrc", "float64")])
+def test_types_that_a_format_lacks_are_refused(tmp_path, suffix, dtype):
+    need(suffix)
+    with pytest.raises(InputError, match=f"holds .*found {dtype}"):
+        write_stack(tmp_path / f"a{suffix}", ImageStack(PIXELS.astype(dtype), GRID))
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("suffix", [".h5", ".mrc", ".nii"])
 def test_voxel_sizes_inside_the_format(tmp_path, suffix):
     need(suffix)

@@ -20,6 +20,10 @@ from napari_recon.io.suffixes import suffix_of
 LIBRARIES = {".h5": "h5py", ".hdf5": "h5py", ".mrc": "mrcfile", ".nii": "nibabel", ".nii.gz": "nibabel"}
 
 MRC_DTYPES = ("int8", "int16", "uint16", "float32", "float16")
+NIFTI_DTYPES = (
+    *("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"),
+    *("float32", "float64", "complex64", "complex128"),
+)
 
 
 class ArrayOutput(OutputFile):
@@ -34,6 +38,8 @@ class ArrayOutput(OutputFile):
         shape, dtype = spec.grid.shape, np.dtype(spec.dtype)
         if self._suffix in (".nii", ".nii.gz") and set(spec.grid.axes) - set("TZYX"):
             raise InputError(f"NIfTI holds axes T, Z, Y and X, found {spec.grid.axes}; write .ome.tif or .ome.zarr instead")
+        if self._suffix in (".nii", ".nii.gz") and dtype.name not in NIFTI_DTYPES:
+            raise InputError(f"NIfTI holds {', '.join(NIFTI_DTYPES)}, found {dtype}; write .ome.tif or .ome.zarr instead")
         if self._suffix == ".mrc" and len(shape) not in (2, 3):
             raise InputError(f"MRC holds 2 or 3 dimensions, found {spec.grid.axes}; write .ome.tif or .ome.zarr instead")
         if self._suffix == ".mrc" and dtype.name not in MRC_DTYPES:
@@ -107,7 +113,7 @@ class ArrayOutput(OutputFile):
         array = array.reshape([grid.size(a) for a in full])
         affine = np.diag([*(grid.step(a) if a in grid.axes else 1.0 for a in "XYZ"), 1.0])
         affine[:3, 3] = [grid.origin(a) if a in grid.axes else 0.0 for a in "XYZ"]
-        image = nibabel.Nifti1Image(array, affine)
+        image = nibabel.Nifti1Image(array, affine, dtype=array.dtype)
         if "T" in grid.axes:
             zooms = [abs(grid.step(a)) if a in grid.axes else 1.0 for a in full]
             image.header.set_zooms(zooms)
