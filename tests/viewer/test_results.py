@@ -74,7 +74,17 @@ def test_in_3d_the_volume_is_uploaded_at_most_once_a_second(results, viewer, mon
     assert len(seen) == 2, "what came meanwhile is shown later"
 
 
-def test_contrast_follows_the_first_useful_block_and_the_end(results):
+def estimate(value: float) -> BlockReady:
+    array = np.arange(480, dtype=float).reshape(SHAPE) * value
+    return BlockReady("volume", tuple(slice(0, n) for n in SHAPE), array)
+
+
+def settle(results) -> None:
+    for _ in range(30):
+        results.flush()
+
+
+def test_contrast_starts_with_the_first_useful_block(results):
     buffer = OutputBuffer(spec())
     (layer,) = results.open(buffer, "volume", {})
     empty = BlockReady("volume", (slice(0, 1), slice(0, 8), slice(0, 10)), np.zeros((1, 8, 10)))
@@ -83,13 +93,45 @@ def test_contrast_follows_the_first_useful_block_and_the_end(results):
     assert list(layer.contrast_limits) == [0, 1]
     buffer.write(block(1))
     results.flush()
-    first = layer.contrast_limits[1]
-    assert first > 300
-    buffer.write(block(2, 50))
+    assert layer.contrast_limits[1] == pytest.approx(79 * 5, rel=0.02)
+
+
+@pytest.mark.parametrize("change", [20, 0.05])
+def test_contrast_follows_estimates_that_replace_each_other_in_steps(results, change):
+    buffer = OutputBuffer(spec())
+    (layer,) = results.open(buffer, "volume", {})
+    buffer.write(estimate(1))
     results.flush()
-    assert layer.contrast_limits[1] == first, "no flicker in between"
+    first = layer.contrast_limits[1]
+    buffer.write(estimate(change))
+    results.flush()
+    second = layer.contrast_limits[1]
+    assert min(first, change * first) < second < max(first, change * first), "no jump"
+    settle(results)
+    assert layer.contrast_limits[1] == pytest.approx(change * first, rel=0.05)
+
+
+def test_contrast_set_by_the_user_does_not_follow(results):
+    buffer = OutputBuffer(spec())
+    (layer,) = results.open(buffer, "volume", {})
+    buffer.write(estimate(1))
+    results.flush()
+    layer.contrast_limits = (3, 70)
+    buffer.write(estimate(9))
+    settle(results)
     results.finish({}, partial=False)
-    assert layer.contrast_limits[1] > 3000
+    assert list(layer.contrast_limits) == [3, 70]
+
+
+def test_contrast_is_exact_at_the_end(results):
+    buffer = OutputBuffer(spec())
+    (layer,) = results.open(buffer, "volume", {})
+    buffer.write(estimate(1))
+    results.flush()
+    buffer.write(estimate(30))
+    results.finish({}, partial=False)
+    assert layer.contrast_limits[1] == pytest.approx(30 * 478, rel=0.01)
+    assert layer.colormap.name == "magma", "told from gray data at a glance"
 
 
 def test_large_results_live_on_disk_and_leave_with_their_buffer(results, monkeypatch):

@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QAbstractButton, QApplication, QComboBox, QDockWidget
 from napari_recon.core.errors import InputError
 from napari_recon.core.provenance import KEY
 from napari_recon.core.region import Box, TimeRange
+from napari_recon.viewer.alone import show_alone
 from napari_recon.viewer.plugin import write_layer
 from tests.viewer.fake import Fake
 from tests.widgets.conftest import FakeDock, planned, recording
@@ -45,6 +46,27 @@ def test_reconstruct_makes_a_selected_layer_with_provenance_and_leaves_the_camer
     assert viewer.layers.selection.active is made
     assert made.metadata[KEY]["engine"] == "fake.planes"
     assert viewer.camera.model_dump() == camera
+
+
+def test_a_result_can_be_looked_at_alone_and_the_others_come_back(dock: FakeDock, viewer: ViewerModel, qtbot: Any) -> None:
+    layer, other = viewer.add_layer(recording()), viewer.add_layer(recording())
+    other.visible = False
+    planned(dock, qtbot)
+    (result,) = run(dock, qtbot, dock.run_bar.run_button)
+    button = dock.run_bar.offer_button
+    assert button.isVisible() and "lone" in button.text() and layer.visible
+    button.click()
+    assert [x.visible for x in (layer, other, *result.layers)] == [False, False, True]
+    assert button.isVisible() and "again" in button.text()
+    button.click()
+    assert [x.visible for x in (layer, other, *result.layers)] == [True, False, True]
+    assert button.isHidden()
+
+
+def test_a_removed_result_hides_nothing(viewer: ViewerModel) -> None:
+    layer = viewer.add_layer(recording())
+    show_alone(viewer, [recording()])()
+    assert layer.visible
 
 
 def test_preview_is_the_centre_of_the_current_frame(dock: FakeDock, viewer: ViewerModel, qtbot: Any) -> None:

@@ -8,6 +8,7 @@ import tempfile
 import threading
 import weakref
 from collections.abc import Mapping
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -61,7 +62,7 @@ class OutputBuffer:
         self.blocks = 0
         self._lock = threading.Lock()
         self._changed: list[list[Box]] = [[] for _ in self.arrays]
-        self._limits: list[Limits | None] = [None for _ in self.arrays]
+        self._limits: list[dict[tuple[tuple[int, int], ...], Limits]] = [{} for _ in self.arrays]
 
     def _allocate(self, channel: int, grid: Grid) -> Any:
         if not self.on_disk:
@@ -100,8 +101,8 @@ class OutputBuffer:
         with self._lock:
             self.blocks += 1
             self._changed[channel].append(where)
-            before = self._limits[channel]
-            self._limits[channel] = limits if before is None else _wider(before, limits)
+            # an estimate replaces the one before it, in brightness too
+            self._limits[channel][tuple((s.start, s.stop) for s in where)] = limits
 
     def release(self, channel: int) -> None:
         """Remove what a channel keeps on disk; its layer is gone."""
@@ -121,13 +122,14 @@ class OutputBuffer:
         ----------
         channel : int
         fresh : bool
-            Measure the array as it is now instead of what was written so far (previews replace each other).
+            Measure the whole array instead of joining what was measured block by block.
         """
         if fresh and not self.on_disk:
             found: Limits | None = brightness(self.arrays[channel])
         else:
             with self._lock:
-                found = self._limits[channel]
+                blocks = list(self._limits[channel].values())
+            found = reduce(_wider, blocks) if blocks else None
         return found if found is not None and found[3] > found[2] else None
 
 

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from napari.layers import Layer
 
 TICK_MS = 100
+COLORMAP = "magma"
+CONTRAST_STEP = 0.4
+CLOSE = 0.02
 SECONDS_3D = 1.0
 CHANNEL_COLORMAPS = ("green", "magenta", "cyan", "yellow", "red", "blue")
 KEPT_BY_PREVIEWS = ("visible", "opacity", "blending", "gamma", "colormap", "rendering", "iso_threshold", "attenuation")
@@ -40,8 +43,9 @@ class Shown:
     removed: bool = False
     setting: bool = False
     pending: bool = False
+    lit: bool = False
     refreshed_at: float = 0.0
-    limits: Limits | None = None
+    goal: Limits | None = None
     callback: Any = None
 
 
@@ -126,10 +130,12 @@ class ResultLayers(QObject):
         """Show what was written since the last call, where it can be seen."""
         for shown in self._shown:
             boxes = shown.buffer.take(shown.channel)
-            if shown.removed or not (boxes or shown.pending):
+            if shown.removed:
                 continue
             if boxes:
-                self._adapt_contrast(shown, fresh=False)
+                shown.goal = shown.buffer.limits(shown.channel)
+            self._follow_brightness(shown)
+            if boxes:
                 shown.pending = shown.pending or self._in_sight(shown.layer, boxes)
             in_3d = self._viewer.dims.ndisplay == 3
             if shown.pending and (not in_3d or time.monotonic() - shown.refreshed_at >= SECONDS_3D):
@@ -147,7 +153,8 @@ class ResultLayers(QObject):
                 layer.metadata[KEY]["channel"] = shown.channel
             if partial:
                 layer.name = f"{layer.name} (partial)"
-            self._adapt_contrast(shown, fresh=True)
+            shown.goal = shown.buffer.limits(shown.channel, fresh=True)
+            self._follow_brightness(shown, step=1.0)
             if not shown.removed:
                 layer.refresh()
                 layer.events.data(value=layer.data)
@@ -187,8 +194,8 @@ class ResultLayers(QObject):
         if buffer.channels > 1:
             options |= {"colormap": CHANNEL_COLORMAPS[channel % len(CHANNEL_COLORMAPS)], "blending": "additive"}
         else:
-            # in 3D the stack of views lies in the same place: the result goes over it, not through it
-            options |= {"blending": "translucent_no_depth"}
+            # told from gray data at a glance; in 3D the stack of views lies in the same place: over it, not through it
+            options |= {"colormap": COLORMAP, "blending": "translucent_no_depth"}
         layer = self._viewer.add_image(array, contrast_limits=(0, 1), multiscale=False, rgb=False, **options)
         layer.metadata[KEY] = options["metadata"][KEY]
         return layer
@@ -209,17 +216,26 @@ class ResultLayers(QObject):
             shown.layer.events.contrast_limits.connect(touched)
             shown.callback = touched
 
-    def _adapt_contrast(self, shown: Shown, fresh: bool) -> None:
-        if shown.buffer.spec.kind != "image" or shown.touched_contrast or (shown.limits is not None and not fresh):
+    def _follow_brightness(self, shown: Shown, step: float = CONTRAST_STEP) -> None:
+        """Move the contrast a step towards what is there now, unless the user has set it."""
+        goal, layer = shown.goal, shown.layer
+        if shown.buffer.spec.kind != "image" or shown.touched_contrast or goal is None:
             return
-        limits = shown.buffer.limits(shown.channel, fresh)
-        if limits is None or limits[3] <= limits[2]:
+        low, high, least, most = goal
+        now = np.asarray(layer.contrast_limits, dtype=float)
+        if not shown.lit:
+            now = np.array([low, high])
+        elif np.abs(now - (low, high)).max() > CLOSE * (high - low):
+            now += step * (np.array([low, high]) - now)
+        else:
+            shown.goal = None
             return
-        shown.setting, shown.limits = True, limits
-        low, high, least, most = limits
-        shown.layer.contrast_limits_range = (least, most)
-        shown.layer.contrast_limits = (low, high)
-        shown.setting = False
+        shown.setting = shown.lit = True
+        try:
+            layer.contrast_limits_range = (min(least, now[0]), max(most, now[1]))
+            layer.contrast_limits = (now[0], now[1])
+        finally:
+            shown.setting = False
 
     def _in_sight(self, layer: Layer, boxes: Sequence[tuple[slice, ...]]) -> bool:
         dims = self._viewer.dims

@@ -27,7 +27,8 @@ from napari_recon.core.errors import InputError
 from napari_recon.core.errors import describe as describe_error
 from napari_recon.core.region import Box
 from napari_recon.engines import registry
-from napari_recon.viewer.run import Job, RunController, job_title
+from napari_recon.viewer.alone import show_alone
+from napari_recon.viewer.run import Job, Offer, RunController, job_title
 from napari_recon.viewer.worker import call_in_background
 from napari_recon.widgets import preferences
 from napari_recon.widgets.curve_panel import CurvePanel
@@ -267,7 +268,17 @@ class EngineDock(QWidget):
             return
         if not result.job.preview:
             self.viewer.layers.selection.active = result.layers[0]
+        if any(layer.visible and layer._type_string == "image" for layer in self.viewer.layers if layer not in result.layers):
+            self._offer_alone(result.layers)
         self._ask()
+
+    def _offer_alone(self, layers: tuple[Any, ...]) -> None:
+        def alone() -> None:
+            again = show_alone(self.viewer, layers)
+            self.run_bar.offer(Offer("The layers that were hidden", "Show the other &layers again", again))
+
+        text = "Hides the other images; in 3D the stack of views would be drawn as if it were a volume"
+        self.run_bar.offer(Offer(text, "Show the result a&lone", alone))
 
     def _copy(self, how: str) -> None:
         request = self.request()
