@@ -30,6 +30,7 @@ from napari_recon.jobs.running import run_plan
 
 ENGINE = "deconvolution.lightfield_rl"
 FRAME = 0
+SAMPLE = "lightfield"
 
 
 def demo(
@@ -107,13 +108,11 @@ def open_viewer() -> Any:
     import napari
     from qtpy.QtCore import QTimer
 
-    from napari_recon.widgets.light_field import LightFieldWidget
+    from napari_recon.viewer.plugin import PLUGIN, open_dock
 
     viewer = napari.Viewer(title="napari-recon demo")
-    dock = LightFieldWidget(viewer)
-    viewer.window.add_dock_widget(dock, name="Light field", area="right")
-    for data, attributes, _ in samples.light_field():
-        viewer.add_image(data, **attributes)
+    viewer.open_sample(PLUGIN, SAMPLE)
+    dock = open_dock(viewer, ENGINE)
     # the window should be seen before it gets busy
     QTimer.singleShot(500, dock.start_run)
     napari.run()
