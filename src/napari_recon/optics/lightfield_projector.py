@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -67,6 +68,61 @@ class LightFieldProjector(Protocol):
         """Return the transpose applied to views."""
 
 
+@dataclass(frozen=True, eq=False)
+class ViewPairs:
+    """Views on opposite sides of the pupil, whose responses are complex conjugates of each other.
+
+    Only one of a pair needs a matrix, which halves memory and time: the product is bound by reading the matrices.
+
+    Attributes
+    ----------
+    first : Tensor
+        (pairs,) view that has the matrix.
+    second : Tensor
+        (pairs,) its mirror image, or the number of views where there is none.
+    """
+
+    first: Tensor
+    second: Tensor
+    views: int
+
+    @classmethod
+    def none(cls, views: int) -> ViewPairs:
+        """Return every view on its own."""
+        return cls(torch.arange(views), torch.full((views,), views), views)
+
+    @classmethod
+    def of(cls, shift_vz2: Tensor, tolerance: float = 0.01) -> ViewPairs:
+        """Pair views (views, planes, 2) whose shifts are opposite to within ``tolerance`` in the unit of the shifts."""
+        views = shift_vz2.shape[0]
+        left, first, second = list(range(views)), [], []
+        while left:
+            view = left.pop(0)
+            distance = [float((shift_vz2[view] + shift_vz2[other]).abs().max()) for other in left]
+            best = min(range(len(left)), key=distance.__getitem__, default=None)
+            mirrored = best is not None and distance[best] <= tolerance
+            first.append(view)
+            second.append(left.pop(best) if mirrored and best is not None else views)
+        return cls(torch.tensor(first), torch.tensor(second), views)
+
+    @property
+    def count(self) -> int:
+        """Number of matrices."""
+        return len(self.first)
+
+    @property
+    def slots(self) -> Tensor:
+        """Where each view is found among all first views followed by all second ones."""
+        places = torch.cat([self.first, self.second])
+        return torch.argsort(places, stable=True)[: self.views]
+
+    def shift(self, shift_vz2: Tensor) -> Tensor:
+        """Return the shifts (pairs, planes, 2) of the first views, made exactly opposite to the second ones'."""
+        padded = torch.cat([shift_vz2, torch.zeros_like(shift_vz2[:1])])
+        one, other = padded[self.first], padded[self.second]
+        return torch.where((self.second < self.views)[:, None, None], (one - other) / 2, one)
+
+
 class FourierProjector:
     """Light-field projector with one small (views x planes) matrix per frequency.
 
@@ -76,8 +132,8 @@ class FourierProjector:
     ----------
     grid : VolumeGrid
         Volume grid.
-    views : int
-        Number of views.
+    pairs : ViewPairs
+        Which views share responses.
     window : SpectrumWindow
         Frequencies kept.
     transfer_yx : tuple of Tensor
@@ -92,7 +148,7 @@ class FourierProjector:
     def __init__(
         self,
         grid: VolumeGrid,
-        views: int,
+        pairs: ViewPairs,
         window: SpectrumWindow,
         transfer_yx: tuple[Tensor, Tensor],
         blocks: Callable[[int, int, int], Tensor],
@@ -100,7 +156,8 @@ class FourierProjector:
         dtype: torch.dtype,
         device: torch.device,
     ) -> None:
-        self._grid, self._views, self.window = grid, views, window
+        self._grid, self._pairs, self.window = grid, pairs, window
+        self._views = pairs.views
         self.dtype, self.device = dtype, device
         self._blocks, self._cached = blocks, cache
         self._cache: dict[int, Tensor] = {}
@@ -174,16 +231,14 @@ class FourierProjector:
             pieces.append(kept.flatten(-2).permute(2, 0, 1))
             check()
         spectrum = torch.cat(pieces, dim=2)
-        real, imaginary = spectrum.real, spectrum.imag
-        rows = torch.cat([torch.cat([real, imaginary], dim=2), torch.cat([imaginary, -real], dim=2)], dim=1)
-        rows = rows.reshape(*self.window.shape, *rows.shape[1:])
-        outputs = []
-        for block, matrix in self._each_block():
-            outputs.append(self._widened(torch.bmm(rows[block].flatten(0, 1), matrix.transpose(1, 2)), block))
-            check()
-        both = torch.cat(outputs)
-        count = volumes.shape[0]
-        views = torch.complex(both[:, :, :count], both[:, :, count:]).permute(2, 3, 0, 1)
+        rows = torch.cat([spectrum.real, spectrum.imag], dim=1)
+        both = self._through(rows, False, check)
+        count, first = volumes.shape[0], self._pairs.count
+        real, imaginary = both[:, :, :count], both[:, :, count:]
+        cosine, sine = torch.complex(real[..., :first], imaginary[..., :first]), (real[..., first:], imaginary[..., first:])
+        turned = torch.complex(sine[1], -sine[0])
+        views = torch.cat([cosine + turned, cosine - turned], dim=-1)[..., self._pairs.slots.to(self.device)]
+        views = views.permute(2, 3, 0, 1)
         return views.reshape(*batch, self._views, *self.window.shape) * self._view_factor
 
     def sample_views(self, spectrum: Tensor) -> Tensor:
@@ -210,18 +265,26 @@ class FourierProjector:
         """Return the kept plane spectra (n, Z, ky, kx) that views (n, V, Y, X) are transposed to."""
         spectrum = torch.matmul(self._from_rows, torch.matmul(views.to(self._to_rows.dtype), self._from_columns))
         spectrum = spectrum * self._view_factor.conj()
-        flat = spectrum.flatten(-2).permute(2, 0, 1)
-        rows = torch.cat([flat.real, flat.imag], dim=1).reshape(*self.window.shape, -1, self._views)
-        planes, count = self._grid.planes, views.shape[0]
+        none = spectrum.new_zeros((spectrum.shape[0], 1, *self.window.shape))
+        padded = torch.cat([spectrum, none], dim=1)
+        first, second = (padded[:, index.to(self.device)] for index in (self._pairs.first, self._pairs.second))
+        together, apart = first + second, first - second
+        real = torch.cat([together.real, -apart.imag], dim=1)
+        imaginary = torch.cat([together.imag, apart.real], dim=1)
+        rows = torch.cat([real, imaginary]).flatten(-2).permute(2, 0, 1)
+        both = self._through(rows, True, check)
+        count = views.shape[0]
+        return torch.complex(both[:, :, :count], both[:, :, count:]).permute(2, 3, 0, 1)
+
+    def _through(self, rows: Tensor, transposed: bool, check: Check) -> Tensor:
+        """Multiply rows (frequencies, n, planes or 2 pairs) by the responses or their transposes: (ky, kx, n, m)."""
+        rows = rows.reshape(*self.window.shape, *rows.shape[1:])
         outputs = []
         for block, matrix in self._each_block():
-            product = torch.bmm(rows[block].flatten(0, 1), matrix)
-            real = product[:, :count, :planes] - product[:, count:, planes:]
-            imaginary = product[:, count:, :planes] + product[:, :count, planes:]
-            outputs.append(self._widened(torch.cat([real, imaginary], dim=1), block))
+            product = torch.bmm(rows[block].flatten(0, 1), matrix if transposed else matrix.transpose(1, 2))
+            outputs.append(self._widened(product, block))
             check()
-        both = torch.cat(outputs)
-        return torch.complex(both[:, :, :count], both[:, :, count:]).permute(2, 3, 0, 1)
+        return torch.cat(outputs)
 
     def _planes(self, spectrum: Tensor, check: Check) -> Iterator[tuple[slice, Tensor]]:
         for start in range(0, self._grid.planes, PLANE_BLOCK):
@@ -321,7 +384,8 @@ def projector_from_shift(
     """
     device = torch.device(device)
     shift = psf_shift_vz2.detach().cpu().double() / upsampling
-    views, planes = int(shift.shape[0]), int(shift.shape[1])
+    planes = int(shift.shape[1])
+    pairs = ViewPairs.of(psf_shift_vz2.detach().cpu().double())
     if margin is None:
         margin = operator_support(float(psf_shift_vz2.abs().max()), upsampling, sigma_fine)
     grid = VolumeGrid((int(field_yx[0]), int(field_yx[1])), planes, voxels_per_pixel, upsampling, margin)
@@ -332,6 +396,7 @@ def projector_from_shift(
         upsampling=upsampling,
         voxel=1.0 / voxels_per_pixel if interpolated else 0.0,
     )
+    shift = pairs.shift(shift)
     angle_y = 2 * math.pi * window.frequencies_y()[:, None, None] * shift[..., 0]
     angle_x = 2 * math.pi * window.frequencies_x()[:, None, None] * shift[..., 1]
     cos_y, sin_y = (part.to(dtype).to(device)[:, None] for part in (torch.cos(angle_y), torch.sin(angle_y)))
@@ -339,17 +404,17 @@ def projector_from_shift(
 
     def blocks(first_row: int, last_row: int, columns: int) -> Tensor:
         rows = slice(first_row, last_row)
-        matrix = cos_y.new_empty((last_row - first_row, columns, views, 2 * planes))
-        torch.mul(cos_y[rows], cos_x[:, :columns], out=matrix[..., :planes]).addcmul_(
+        matrix = cos_y.new_empty((last_row - first_row, columns, 2 * pairs.count, planes))
+        torch.mul(cos_y[rows], cos_x[:, :columns], out=matrix[:, :, : pairs.count]).addcmul_(
             sin_y[rows], sin_x[:, :columns], value=-1
         )
-        torch.mul(sin_y[rows], cos_x[:, :columns], out=matrix[..., planes:]).addcmul_(cos_y[rows], sin_x[:, :columns])
+        torch.mul(sin_y[rows], cos_x[:, :columns], out=matrix[:, :, pairs.count :]).addcmul_(cos_y[rows], sin_x[:, :columns])
         return matrix.flatten(0, 1)
 
-    cache = response_bytes(window, views, planes, dtype) <= cache_bytes
-    return FourierProjector(grid, views, window, transfer, blocks, cache, dtype, device)
+    cache = response_bytes(window, pairs.count, planes, dtype) <= cache_bytes
+    return FourierProjector(grid, pairs, window, transfer, blocks, cache, dtype, device)
 
 
-def response_bytes(window: SpectrumWindow, views: int, planes: int, dtype: torch.dtype = torch.float32) -> int:
+def response_bytes(window: SpectrumWindow, pairs: int, planes: int, dtype: torch.dtype = torch.float32) -> int:
     """Return the bytes of all response matrices of a window of frequencies."""
-    return window.count * views * 2 * planes * dtype.itemsize
+    return window.count * pairs * 2 * planes * dtype.itemsize

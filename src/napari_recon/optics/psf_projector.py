@@ -9,7 +9,7 @@ from torch import Tensor
 
 from napari_recon.optics.fourier import SpectrumWindow, bicubic_transfer, gaussian_transfer
 from napari_recon.optics.lightfield_grid import VolumeGrid
-from napari_recon.optics.lightfield_projector import FREQUENCY_CUT, FourierProjector
+from napari_recon.optics.lightfield_projector import FREQUENCY_CUT, FourierProjector, ViewPairs
 
 _SUPPORT_ENERGY = 0.995
 
@@ -98,7 +98,7 @@ def projector_from_psf(
         return response[first_row:last_row, :columns].flatten(0, 1).clone()
 
     transfers = transfer(window.frequencies_y()), transfer(window.frequencies_x())
-    projector = FourierProjector(grid, views, window, transfers, blocks, True, dtype, device)
+    projector = FourierProjector(grid, ViewPairs.none(views), window, transfers, blocks, True, dtype, device)
     projector.keep_responses()
     return projector
 
@@ -109,7 +109,7 @@ def psf_response(psf_vzyx: Tensor, window: SpectrumWindow, upsampling: float) ->
     Returns
     -------
     Tensor
-        Real (ky, kx, views, 2 planes): the real part, then minus the imaginary part.
+        Real (ky, kx, 2 views, planes): the real parts, then minus the imaginary parts.
     """
     views, planes, height, width = psf_vzyx.shape
     dtype = psf_vzyx.dtype
@@ -120,12 +120,12 @@ def psf_response(psf_vzyx: Tensor, window: SpectrumWindow, upsampling: float) ->
     columns = torch.cat([torch.cos(angle_x), torch.sin(angle_x)]).T.to(dtype).to(psf_vzyx.device)
     cos_y, sin_y = (part.to(dtype).to(psf_vzyx.device) for part in (torch.cos(angle_y), torch.sin(angle_y)))
     count_x = window.shape[1]
-    response = psf_vzyx.new_empty((*window.shape, views, 2 * planes))
+    response = psf_vzyx.new_empty((*window.shape, 2 * views, planes))
     for view in range(views):
         along_x = torch.matmul(psf_vzyx[view], columns)
         cosine, sine = along_x[..., :count_x], along_x[..., count_x:]
         real = torch.matmul(cos_y, cosine) - torch.matmul(sin_y, sine)
         minus_imaginary = torch.matmul(sin_y, cosine) + torch.matmul(cos_y, sine)
-        response[:, :, view, :planes] = real.permute(1, 2, 0)
-        response[:, :, view, planes:] = minus_imaginary.permute(1, 2, 0)
+        response[:, :, view] = real.permute(1, 2, 0)
+        response[:, :, views + view] = minus_imaginary.permute(1, 2, 0)
     return response
