@@ -52,7 +52,8 @@ def test_odd_options_are_one_sentence(image: np.ndarray, options: dict, words: s
 
 def test_one_named_input_needs_no_list(image: np.ndarray, image_file: Path) -> None:
     for thing in (image, image_file, str(image_file)):
-        assert napari_recon.plan("toy.smooth", inputs={"image": thing}) == napari_recon.plan("toy.smooth", thing)
+        named, counted = napari_recon.plan("toy.smooth", inputs={"image": thing}), napari_recon.plan("toy.smooth", thing)
+        assert named.inputs == counted.inputs and named.outputs == counted.outputs
     with pytest.raises(InputError, match=r"dimensions YX .*, found shape \(5,\)"):
         napari_recon.run("toy.smooth", np.ones(5))
     with pytest.raises(InputError, match="found None"):

@@ -46,6 +46,7 @@ class Request:
     voxel_size: VoxelSize = None
     device: Device = "auto"
     devices: Annotated[int, typer.Option("--devices", help="How many devices; one so far.")] = 1
+    threads: Annotated[int, typer.Option("--threads", help="CPU threads; 0 takes every core.")] = 0
     seed: Seed = 0
     init: Annotated[str | None, typer.Option("--init", metavar="CHECKPOINT", help="Start from these weights.")] = None
     resume: Annotated[
@@ -75,7 +76,7 @@ class Request:
             {**read_params(self.params), **assigned(self.assignments), **self._checkpoints(engine)},
             as_selection(self.roi, self.roi_space, self.time),
             model,
-            Compute.headless(device=self.device, seed=self.seed),
+            Compute.headless(self.device, self.seed, self.threads),
             axes=self.axes,
             voxel_size_um=parse_voxel_size(self.voxel_size),
         )

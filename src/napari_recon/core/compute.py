@@ -40,10 +40,19 @@ class Compute(Frozen):
     deterministic: bool = False
 
     @classmethod
-    def headless(cls, device: str = "auto", seed: int = 0) -> Compute:
-        """Return the resources of a run without a viewer: every core, or OMP_NUM_THREADS of them."""
-        threads = os.environ.get("OMP_NUM_THREADS", "")
-        return cls(device=device, seed=seed, threads=int(threads) if threads.isdigit() else os.cpu_count() or 1)
+    def headless(cls, device: str = "auto", seed: int = 0, threads: int = 0) -> Compute:
+        """Return the resources of a run without a viewer; 0 threads means every core, or OMP_NUM_THREADS of them.
+
+        Raises
+        ------
+        InputError
+            A negative number of threads.
+        """
+        if threads < 0:
+            raise InputError(f"threads should be 1 or more (0: every core), found {threads}; leave it out")
+        told = os.environ.get("OMP_NUM_THREADS", "")
+        every = int(told) if told.isdigit() and int(told) else os.cpu_count() or 1
+        return cls(device=device, seed=seed, threads=threads or every)
 
     def resolved(self) -> Compute:
         """Return this with device, threads and memory fixed.

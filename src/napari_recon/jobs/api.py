@@ -48,7 +48,7 @@ def run(
     on_event : callable, optional
         Called with every event, in order.
     **options
-        As `plan` takes them: `params`, `roi`, `roi_space`, `time`, `model`, `axes`, `voxel_size`, `device`, `seed`,
+        As `plan` takes them: `params`, `roi`, `roi_space`, `time`, `model`, `axes`, `voxel_size`, `device`, `seed`, `threads`,
         and `inputs` (a mapping by name).
 
     Returns
@@ -96,6 +96,8 @@ def plan(engine: str, *inputs: Any, **options: Any) -> Plan:
     device : str
         ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:N"`` or ``"mps"``.
     seed : int
+    threads : int
+        CPU threads; 0 takes every core, or OMP_NUM_THREADS of them.
     inputs : mapping, optional
         Input name -> one thing or a list, for inputs that are easier named than counted.
 
@@ -301,7 +303,7 @@ def _range_text(bounds: Any, what: str) -> str:
 
 
 def _planned(engine: str, positional: Sequence[Any], options: Mapping[str, Any]) -> tuple[Plan, Any]:
-    known = ("params", "inputs", "roi", "roi_space", "time", "model", "axes", "voxel_size", "device", "seed")
+    known = ("params", "inputs", "roi", "roi_space", "time", "model", "axes", "voxel_size", "device", "seed", "threads")
     if unknown := sorted(set(options) - set(known)):
         raise InputError(
             f"{unknown[0]!r} is not an option; choose from {', '.join(known)} (engine parameters go into params={{...}})"
@@ -315,7 +317,7 @@ def _planned(engine: str, positional: Sequence[Any], options: Mapping[str, Any])
         options.get("params"),
         as_selection(options.get("roi"), options.get("roi_space", "output"), options.get("time")),
         model,
-        Compute.headless(device=options.get("device", "auto"), seed=options.get("seed", 0)),
+        Compute.headless(options.get("device", "auto"), options.get("seed", 0), options.get("threads", 0)),
         axes=options.get("axes"),
         voxel_size_um=options.get("voxel_size"),
     )

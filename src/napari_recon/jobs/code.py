@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from napari_recon.core.compute import Compute
 from napari_recon.core.errors import InputError
 from napari_recon.core.params import describe_parameters, nested
 from napari_recon.core.plan import InputRef, Plan
@@ -40,6 +41,7 @@ def as_python(plan: Plan) -> str:
         "model": _model(plan),
         "device": plan.compute.device,
         "seed": plan.compute.seed or None,
+        "threads": _threads(plan),
     }
     lines += [f"    {name}={value!r}," for name, value in options.items() if value]
     first = plan.outputs[0].name if plan.outputs else ""
@@ -68,6 +70,7 @@ def as_command(plan: Plan, out: str = "") -> str:
         "--time": time_text(plan),
         "--device": plan.compute.device,
         "--seed": str(plan.compute.seed) if plan.compute.seed else None,
+        "--threads": str(threads) if (threads := _threads(plan)) else None,
     }
     for option, text in options.items():
         if text:
@@ -76,6 +79,11 @@ def as_command(plan: Plan, out: str = "") -> str:
     if "--" not in words:
         words[3:3] = positional
     return shlex.join(words)
+
+
+def _threads(plan: Plan) -> int | None:
+    """Return the threads to name: the last bits of a sum may depend on them. None when headless runs take as many."""
+    return plan.compute.threads if plan.compute.threads != Compute.headless().threads else None
 
 
 def changed_params(plan: Plan) -> dict[str, Any]:
