@@ -48,8 +48,8 @@ def run(
     on_event : callable, optional
         Called with every event, in order.
     **options
-        As `plan` takes them: `params`, `roi`, `roi_space`, `time`, `model`, `axes`, `voxel_size`, `device`, `seed`, `threads`,
-        and `inputs` (a mapping by name).
+        As `plan` takes them: `params`, `roi`, `roi_space`, `time`, `model`, `axes`, `voxel_size`, `device`, `seed`,
+        `threads`, and `inputs` (a mapping by name).
 
     Returns
     -------
