@@ -29,7 +29,7 @@ class Watch:
         from qtpy.QtCore import Qt, QTimer
 
         self.gaps: list[float] = []
-        self._last: float | None = None
+        self._last = time.perf_counter()
         self._timer = QTimer()
         self._timer.setTimerType(Qt.TimerType.PreciseTimer)
         self._timer.timeout.connect(self._tick)
@@ -37,13 +37,8 @@ class Watch:
 
     def _tick(self) -> None:
         now = time.perf_counter()
-        if self._last is not None:
-            self.gaps.append(now - self._last)
+        self.gaps.append(now - self._last)
         self._last = now
-
-    def restart(self) -> None:
-        """Forget the gaps so far."""
-        self.gaps, self._last = [], None
 
 
 def wait_until(condition: Any, seconds: float = 300) -> float:
@@ -86,15 +81,15 @@ class Bench:
         wait_until(lambda: time.perf_counter() > settled + 1)
 
     def visible(self) -> bool:
-        """Whether any voxel of a result is there to be seen."""
-        return any(
-            layer.name != "views" and "napari-recon" in layer.metadata and np.any(layer.data) for layer in self.viewer.layers
-        )
+        """Whether a part of the result is there to be seen."""
+        return self.dock.controller.results.blocks > 0
 
     def run(self) -> tuple[float, list[float]]:
         """Reconstruct the box; return the time to the first visible block and the timer's gaps during the run."""
         for layer in [layer for layer in self.viewer.layers if "napari-recon" in layer.metadata]:
             self.viewer.layers.remove(layer)
+        settled = time.perf_counter()
+        wait_until(lambda: time.perf_counter() > settled + 0.5)
         watch, state = Watch(), lambda: self.dock.controller.state
         self.dock.start_run()
         first = wait_until(self.visible)

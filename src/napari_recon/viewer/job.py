@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from napari.layers import Layer
 
 PROGRESS_INTERVAL_S = 0.05
+PATIENCE_S = 1.0
 Runner = Callable[[Plan, Inputs, CancelToken], Iterator[Event]]
 
 
@@ -63,9 +65,13 @@ class Planned:
 
 @dataclass(frozen=True)
 class BufferOpened:
-    """An output exists; the worker fills `buffer` from now on."""
+    """An output exists; the worker fills `buffer` once `shown` is set.
+
+    It waits a moment for that: importing torch at the same time would make adding the layer take several times as long.
+    """
 
     buffer: OutputBuffer
+    shown: threading.Event = field(default_factory=threading.Event)
 
 
 def job_events(job: Job, runner: Runner, token: CancelToken) -> Iterator[Any]:
@@ -88,7 +94,9 @@ def job_events(job: Job, runner: Runner, token: CancelToken) -> Iterator[Any]:
         for event in events:
             if isinstance(event, OutputOpened):
                 buffers[event.output] = OutputBuffer(event.spec, stack.grid if stack else None)
-                yield BufferOpened(buffers[event.output])
+                opened = BufferOpened(buffers[event.output])
+                yield opened
+                opened.shown.wait(PATIENCE_S)
             elif isinstance(event, BlockReady | PreviewReady):
                 buffers[event.output].write(event)
             elif isinstance(event, Progress) and event.done < event.total and time.monotonic() - last < PROGRESS_INTERVAL_S:

@@ -195,7 +195,10 @@ class RunController(QObject):
             if self._state == "planning":
                 self._set_state("running")
         elif isinstance(event, BufferOpened):
-            self._open_layer(event)
+            try:
+                self._open_layer(event)
+            finally:
+                event.shown.set()
         elif isinstance(event, Progress):
             run.estimator.update(event)
             self._emit_progress()
