@@ -281,7 +281,9 @@ class FourierProjector:
         rows = rows.reshape(*self.window.shape, *rows.shape[1:])
         outputs = []
         for block, matrix in self._each_block():
-            product = torch.bmm(rows[block].flatten(0, 1), matrix if transposed else matrix.transpose(1, 2))
+            part = rows[block].flatten(0, 1)
+            # of the equivalent orders of factors, these are the fast ones
+            product = torch.bmm(part, matrix) if transposed else torch.bmm(matrix, part.transpose(1, 2)).transpose(1, 2)
             outputs.append(self._widened(product, block))
             check()
         return torch.cat(outputs)

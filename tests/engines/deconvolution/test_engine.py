@@ -177,7 +177,7 @@ def test_every_voxel_grid_gives_the_fine_grid(views: np.ndarray, truth: torch.Te
 def test_data_in_another_unit_give_the_same_volume(views: np.ndarray) -> None:
     counts, _ = run(views)
     unit, events = run(views / np.float32(2000))
-    assert _corr(counts, unit) > 0.99 and unit.max() * 2000 == pytest.approx(counts.max(), rel=0.15)
+    assert _corr(counts, unit) > 0.99 and unit.max() * 2000 == pytest.approx(counts.max(), rel=0.25)
     assert any(isinstance(e, Warned) and "counts" in e.message for e in events)
 
 
