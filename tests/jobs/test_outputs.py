@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from napari_recon.core.errors import DiskFull, InputError, OutOfMemory
+from napari_recon.core.stack import ImageStack
 from napari_recon.core.token import CancelToken
 from napari_recon.io import open_stack, read_provenance
 from napari_recon.jobs import OutputWriter, collect, make_plan, run_plan
@@ -96,7 +97,7 @@ def test_what_was_finished_is_kept_when_memory_runs_out(image: np.ndarray, tmp_p
 def test_bad_content_found_during_the_run_leaves_no_file_and_keeps_the_old_one(image: np.ndarray, tmp_path: Path) -> None:
     (tmp_path / "old.tif").write_bytes(b"old")
     bad = image.astype(np.float32)
-    bad[1, 3, 3] = np.nan
+    bad[0, 3, 3] = np.nan
     with pytest.raises(InputError, match="NaN"):
         _write(bad, tmp_path / "old.tif")
     assert {p.name: p.read_bytes() for p in tmp_path.glob("*.tif")} == {"old.tif": b"old"}
@@ -171,3 +172,14 @@ def test_artifacts_of_every_kind_are_written(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "report.json").read_text()) == {"psnr": 31.5}
     assert (tmp_path / "columns.csv").read_text().split() == ["t,x", "0,2", "1,3"]
     assert (tmp_path / "rows.csv").read_text().split() == ["1,2", "3,4"]
+
+
+def test_a_bad_frame_late_in_a_series_leaves_the_earlier_ones_beside(image: np.ndarray, tmp_path: Path) -> None:
+    series = np.stack([image.reshape(-1, *image.shape[-2:])[0].astype(np.float32)] * 3)
+    series[2, 0, 0] = np.nan
+    plan, inputs = make_plan("toy.smooth", {"image": [ImageStack.of(series, "TYX")]})
+    with pytest.raises(InputError, match=r"at t=2 .*NaN.*; what was finished is in .*a\.partial\.ome\.tif"):
+        list(OutputWriter(tmp_path / "a.ome.tif", plan).through(run_plan(plan, inputs)))
+    assert not (tmp_path / "a.ome.tif").exists()
+    kept = open_stack(tmp_path / "a.partial.ome.tif").read()
+    assert kept[:2].any() and not kept[2].any() and read_provenance(tmp_path / "a.partial.ome.tif")["partial"] is True

@@ -6,7 +6,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
-from napari_recon.core.errors import DiskFull, OutOfMemory, ReconError, describe
+from napari_recon.core.errors import DiskFull, InputError, OutOfMemory, ReconError, describe
 from napari_recon.core.events import ArtifactReady, BlockReady, Event, Finished, MetricLogged, OutputOpened, PreviewReady
 from napari_recon.core.plan import Plan
 from napari_recon.core.provenance import Recipe, Record
@@ -64,7 +64,7 @@ class OutputWriter:
                 yield event
         except (ReconError, OSError) as error:
             described = describe(error)
-            if isinstance(described, OutOfMemory | DiskFull):
+            if isinstance(described, OutOfMemory | DiskFull) or self._wrote:
                 raise self._kept(described, record.finish(partial=True)) from error
             if described is error:
                 raise
@@ -121,14 +121,15 @@ class OutputWriter:
         if self._only_model and event.kind == "model":
             self.main = self.main or event.name
 
-    def _finish(self, provenance: dict[str, Any], partial: bool) -> None:
+    def _finish(self, provenance: dict[str, Any], partial: bool, beside: bool = False) -> None:
+        """Close the files; a partial result that is put `beside`, or would replace another, is ``STEM.partial.EXT``."""
         for output in self._pending:
             self._flush(output, None)
         if partial and not self._wrote and self._files:
             self._discard()
             return
         for output, file in list(self._files.items()):
-            if partial and file.path.exists():
+            if partial and (beside or file.path.exists()):
                 file.path = file.path.with_name(f"{stem_of(file.path)}.partial{suffix_of(file.path)}")
             file.finish(provenance)
             del self._files[output]
@@ -146,7 +147,7 @@ class OutputWriter:
     def _kept(self, error: ReconError, provenance: dict[str, Any]) -> ReconError:
         """Keep what was finished and return the error, which then says where it is."""
         try:
-            self._finish(provenance, partial=True)
+            self._finish(provenance, partial=True, beside=isinstance(error, InputError))
         except (OSError, ReconError):
             self._discard()
         place = self.paths.get(self.main or "")
