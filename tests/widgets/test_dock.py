@@ -63,6 +63,22 @@ def test_a_result_can_be_looked_at_alone_and_the_others_come_back(dock: FakeDock
     assert button.isHidden()
 
 
+def test_of_several_boxes_the_one_in_the_panel_is_outlined_and_each_has_a_curve(
+    dock: FakeDock, viewer: ViewerModel, qtbot: Any
+) -> None:
+    viewer.add_layer(recording())
+    dock.settings.set_values({"previews": 2})
+    planned(dock, qtbot)
+    first, second = Box(y=(0, 4), x=(0, 4)), Box(y=(2, 8), x=(4, 10))
+    dock.region.shapes.drawn = [first, second]
+    dock.region.region.box = second
+    planned(dock, qtbot)
+    assert dock.region.shapes.computed[1] == Box(z=(0, 3), y=(4, 16), x=(8, 20))
+    dock.run_bar.run_button.click()
+    qtbot.waitUntil(lambda: dock.controller.state == "idle", timeout=10000)
+    assert len(dock.curves.curve("residual")) == len(dock.curves.curve("residual", "job 2")) == 2
+
+
 def test_a_removed_result_hides_nothing(viewer: ViewerModel) -> None:
     layer = viewer.add_layer(recording())
     show_alone(viewer, [recording()])()

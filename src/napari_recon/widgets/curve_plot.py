@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QSizePolicy, QWidget
 
 CURVE = "#56b4e9"
 FADED = 70
-LINES_OF_TEXT = 6.5
+LINES_OF_TEXT = 8
 MOST_TICKS = 5
 DECADE = 10.0
 
@@ -71,8 +71,12 @@ class CurvePlot(QWidget):
         painter.drawLine(frame.bottomLeft(), frame.bottomRight())
         painter.drawLine(frame.bottomLeft(), frame.topLeft())
         right_of = int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+        above = math.inf
         for y, label in rows:
             at = place(left, y).y()
+            if above - at < text.height():
+                continue
+            above = at
             painter.drawText(QRectF(0, at - text.height() / 2, margin - 4, text.height()), right_of, label)
         for x, label in columns:
             wide = text.horizontalAdvance(label) + 4

@@ -95,6 +95,7 @@ class EngineDock(QWidget):
         self.estimate, self.run_bar, self.curves = EstimateLine(), RunBar(), CurvePanel()
         self.planner = Planner(parent=self)
         self._closed = False
+        self._jobs_done = 0
         self._copying: Any = None
         self._lay_out()
         self._connect()
@@ -206,6 +207,7 @@ class EngineDock(QWidget):
             title = job_title(layers[0].name, self.methods[self.engine], limited, preview)
             jobs.append(Job(partial(request.plan, box), title=title, parent_layers=layers, preview=preview))
         self.curves.clear()
+        self._jobs_done = 0
         self.controller.start(jobs)
 
     def _set_method(self, _: int = 0) -> None:
@@ -248,7 +250,10 @@ class EngineDock(QWidget):
         return self.data.reason() or self.model.reason() or self.settings.reason()
 
     def _planned(self, estimate: Estimate) -> None:
-        plan = estimate.plans[0]
+        # of several boxes the one whose numbers are in the panel
+        boxes = self.region.boxes()
+        shown = boxes.index(self.region.region.box) if self.region.region.box in boxes else 0
+        plan = estimate.plans[min(shown, len(estimate.plans) - 1)]
         name = plan.outputs[0].name
         self.estimate.show_estimate(estimate)
         self.model.set_unfit(estimate.unfit)
@@ -263,7 +268,12 @@ class EngineDock(QWidget):
         self.region.set_output(None)
         self.run_bar.set_reason(str(error))
 
+    def _add_metric(self, name: str, step: int, value: float, series: str) -> None:
+        parts = (f"job {self._jobs_done + 1}" if self._jobs_done else "", series)
+        self.curves.add(name, step, value, ", ".join(part for part in parts if part))
+
     def _finished(self, result: Any) -> None:
+        self._jobs_done += 1
         if result.error is not None or not result.layers:
             return
         if not result.job.preview:
@@ -355,7 +365,7 @@ class EngineDock(QWidget):
         controller.progressed.connect(bar.set_progress)
         controller.message.connect(bar.say)
         controller.offered.connect(bar.offer)
-        controller.metric.connect(self.curves.add)
+        controller.metric.connect(self._add_metric)
         controller.finished.connect(self._finished)
         self.viewer.events.theme.connect(self._theme_changed)
         self._theme_changed()
