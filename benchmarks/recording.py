@@ -74,7 +74,7 @@ def save(name: str, rows: list[Row], command: str, note: str = "", headlines: Ma
 
 
 def machine() -> dict[str, Any]:
-    """Return what a time depends on: processor cores, Python, PyTorch and its device."""
+    """Return what a time depends on: processor cores, Python, PyTorch, its device, and how busy the machine was."""
     import torch
 
     from napari_recon.core.compute import torch_backend
@@ -88,4 +88,5 @@ def machine() -> dict[str, Any]:
         "system": platform.system(),
         "python": platform.python_version(),
         "torch": version("torch"),
+        "load": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None,
     }

@@ -39,8 +39,10 @@ def block(name: str) -> str:
 
 def _where(found: dict[str, Any]) -> str:
     m = found["machine"]
+    busy = f", load average {m['load']}" if m.get("load") is not None else ""
+    threads = f"{m['threads']} thread{'s' if m['threads'] > 1 else ''}"
     return (
-        f"Measured on {found['date']} with {m['threads']} threads of {m['cores']} {m['processor']} cores, "
+        f"Measured on {found['date']} with {threads} of {m['cores']} {m['processor']} cores{busy}, "
         f"device {m['device']}, Python {m['python']}, PyTorch {m['torch']}."
     )
 
