@@ -23,7 +23,7 @@ from napari_recon.core.provenance import Recipe
 from napari_recon.core.region import Box, Selection, TimeRange
 from napari_recon.core.stack import ImageStack
 from napari_recon.core.token import CancelToken
-from napari_recon.engines.deconvolution import windows
+from napari_recon.engines.deconvolution import setup
 from napari_recon.engines.deconvolution.engine import LightFieldRL
 from napari_recon.engines.deconvolution.view_positions import remove_gauge
 from napari_recon.optics.psf_projector import normalised_psf
@@ -110,8 +110,7 @@ def test_large_fields_are_cut_on_a_lattice_without_visible_seams(
     field = (45, 48)
     large = views_of(beads(field, planes=9, count=30), field, psf_shift(9))
     whole, _ = run(large, params)
-    monkeypatch.setattr(windows, "CORE", 15)
-    monkeypatch.setattr(windows.windows_of, "__defaults__", (15,))
+    monkeypatch.setattr(setup, "CORES", (15,))
     cut, events = run(large, params)
     blocks = [e for e in events if isinstance(e, BlockReady)]
     assert len(blocks) > 4 and np.isfinite(cut).all()
@@ -121,6 +120,9 @@ def test_large_fields_are_cut_on_a_lattice_without_visible_seams(
         both = {**params, "damping": damping}
         part, _ = run(large, both, Selection(box=box))
         np.testing.assert_array_equal(part, run(large, both)[0][box.slices("ZYX")])
+    corner = run(large, {"planes": 9}, Selection(box=Box(y=(0, 10), x=(0, 10))))[1]
+    previews = [e for e in corner if isinstance(e, MetricLogged | PreviewReady)]
+    assert isinstance(previews[0], PreviewReady) and previews[0].step == 0  # something to see before the rest decides
     decided = run(large, {"planes": 9})[1], run(large, {"planes": 9}, Selection(box=Box(y=(0, 10), x=(0, 10))))[1]
     assert _report(decided[0])["iterations"] == _report(decided[1])["iterations"]
 

@@ -101,9 +101,20 @@ def test_a_psf_shift_file_of_other_views_is_refused(tmp_path: Path) -> None:
 
 def test_resources_grow_with_the_work_and_stay_bounded() -> None:
     small, large = (setup_of(Grid.of("VYX", (49, n, n)), None, "geometric-13", 0, 2.0) for n in (63, 459))
-    one = small.resources("third", "auto", False, Box.whole(small.volume))
-    whole = large.resources("third", "auto", False, Box.whole(large.volume))
-    part = large.resources("third", 20, False, Box(y=(10, 60), x=(10, 60)))
+    free = 8 << 30
+    one = small.resources("third", "auto", False, Box.whole(small.volume), free)
+    whole = large.resources("third", "auto", False, Box.whole(large.volume), free)
+    part = large.resources("third", 20, False, Box(y=(10, 60), x=(10, 60)), free)
     assert one.tiles == 1 and not one.warnings and whole.tiles == 25 and "windows" in whole.warnings[0]
     assert part.tiles == 1 and part.work < whole.work / 20
-    assert 3e8 < one.memory_bytes < 1.5e9 and whole.memory_bytes < 4e9
+    assert 3e8 < one.memory_bytes < 1.5e9 and whole.memory_bytes < 3e9
+
+
+def test_little_memory_means_small_windows_and_too_little_is_said() -> None:
+    setup = setup_of(Grid.of("VYX", (49, 459, 459)), None, "geometric-13", 0, 2.0)
+    box = Box.whole(setup.volume)
+    sizes = [setup.resources("third", 20, False, box, free << 28) for free in (1, 4, 6, 40)]
+    cores = [size.tile["y"] for size in sizes]
+    assert cores == sorted(cores) and len(set(cores)) >= 3
+    assert all(size.memory_bytes <= free << 28 for size, free in zip(sizes[1:], (4, 6, 40), strict=True))
+    assert "free" in sizes[0].warnings[-1] and "free" not in sizes[-1].warnings[-1]

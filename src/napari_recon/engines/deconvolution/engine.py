@@ -128,7 +128,7 @@ class LightFieldRL(FrameEngine[LightFieldRLParams]):
     ) -> Resources:
         """See `FrameEngine.resources`."""
         setup = self._setup(refs, params)
-        return setup.resources(params.voxel, params.iterations, params.refine_views, box)
+        return setup.resources(params.voxel, params.iterations, params.refine_views, box, compute.memory_bytes)
 
     def process(self, plan: Plan, inputs: Inputs, token: CancelToken) -> Iterator[Event]:
         """Keep one set of response matrices for all frames; fix automatic iterations on the recording's first frame."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_recon.core.errors import InputError
-from napari_recon.engines.deconvolution.setup import Setup
+from napari_recon.engines.deconvolution.setup import RESPONSE_BYTES, Setup
 from napari_recon.engines.deconvolution.view_positions import Scale
 from napari_recon.optics.lightfield_projector import FREQUENCY_CUT, FourierProjector, projector_from_shift
 from napari_recon.optics.psf_projector import normalised_psf, projector_from_psf, psf_shift_of, psf_support
@@ -29,7 +29,9 @@ class Physics:
         Largest size of kept response matrices (psf_shift only; those of a PSF stack are always kept).
     """
 
-    def __init__(self, setup: Setup, psf_vzyx: NDArray[np.float32] | None, device: str, cache_bytes: int = 5 << 28) -> None:
+    def __init__(
+        self, setup: Setup, psf_vzyx: NDArray[np.float32] | None, device: str, cache_bytes: int = RESPONSE_BYTES
+    ) -> None:
         self.setup, self.device, self._cache_bytes = setup, torch.device(device), cache_bytes
         self._psf: Tensor | None = None
         if psf_vzyx is not None:

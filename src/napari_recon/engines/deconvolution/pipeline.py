@@ -110,10 +110,10 @@ class LightFieldRun:
                 f"the values do not look like camera counts; they were multiplied by {state.scale:.4g} to judge the noise "
                 "and the result was scaled back"
             )
-        physics = self._physics_for(frame)
+        self._physics_for(frame)
         box = self._plan.selection.box
         assert isinstance(box, Box)
-        wanted = [window for window in self._setup.windows(physics.halo) if self._setup.target(window, box)]
+        wanted = [window for window in self._windows() if self._setup.target(window, box)]
         yield from self._solve_frame(state, wanted, index, token)
         yield from self._closing_words(state, index)
 
@@ -134,13 +134,14 @@ class LightFieldRun:
 
     def _solve_frame(self, state: _FrameState, wanted: list[Window], index: int, token: CancelToken) -> Iterator[Event]:
         """Solve the windows, the brightest first: it decides positions and iterations for all of them."""
-        assert self._physics is not None
-        windows = self._setup.windows(self._physics.halo)
+        windows = self._windows()
         pilot = brightest(windows, state.views)
         decides = self.undecided or self._params.refine_views or (bool(self._damping) and len(windows) > 1)
         sequence = [w for w in wanted if w is pilot or w == pilot] + [w for w in wanted if w != pilot]
         if decides and pilot not in wanted:
             sequence.insert(0, pilot)
+            if wanted:
+                yield from self._glimpse(state, wanted[0], token)
         steps = len(sequence) * (self._iterations or USUAL_ITERATIONS)
         if self._params.refine_views:
             yield from self._align(state, pilot, steps, token)
@@ -149,6 +150,28 @@ class LightFieldRun:
             joint = self._params.refine_views and window == pilot
             yield from self._solve_window(state, window, number, len(sequence), joint, deliver, index, token)
             token.check()
+
+    def _windows(self) -> list[Window]:
+        assert self._physics is not None
+        return self._setup.windows(self._plan.resources.tile["y"], self._physics.halo)
+
+    def _glimpse(self, state: _FrameState, window: Window, token: CancelToken) -> Iterator[Event]:
+        """Show a first rough estimate of the region while another part of the field decides."""
+        assert self._physics is not None
+        data = torch.from_numpy(np.ascontiguousarray(window.cut(state.views))).to(self._physics.device)
+        projector = self._projector_for(window, state, data, token)
+        assert self._weight is not None
+        weight, seen = self._weight
+        for estimate in richardson_lucy(
+            projector,
+            data,
+            background=state.background,
+            iterations=1,
+            weight=weight,
+            start=flat_start(data, state.background, seen),
+            check=token.check,
+        ):
+            yield PreviewReady("volume", *self._block(state, window, projector, estimate.volume, token), step=0)
 
     def _align(self, state: _FrameState, pilot: Window, steps: int, token: CancelToken) -> Iterator[Event]:
         assert self._physics is not None

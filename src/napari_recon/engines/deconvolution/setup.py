@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,15 +13,18 @@ from napari_recon.core.errors import InputError
 from napari_recon.core.grid import Grid
 from napari_recon.core.plan import Resources
 from napari_recon.core.region import Box
-from napari_recon.engines.deconvolution.windows import CORE, Window, fine_bounds, overlap, windows_of
+from napari_recon.engines.deconvolution.windows import CORES, Window, fine_bounds, overlap, windows_of
 from napari_recon.optics.lightfield_geometry import LightFieldGeometry, load_psf_shift, page_indices
 from napari_recon.optics.support import next_smooth_size, operator_support
 
 #: Iterations an estimate of time assumes when they are automatic.
-USUAL_ITERATIONS = 24
+USUAL_ITERATIONS = 30
 
 #: Light-field pixels by which a view may be displaced on top of its psf_shift before light from it is lost.
 REFINED_VIEWS_HALO = 4
+
+#: Largest size of kept response matrices; above it they are rebuilt at each pass.
+RESPONSE_BYTES = 5 << 28
 
 _MICROMETERS = {"micrometer", "micrometre", "um", "\N{MICRO SIGN}m", "micron"}
 _FREQUENCY_CUT = 2.0 / 3.0
@@ -69,9 +73,9 @@ class Setup:
         """Return the solver's lateral voxels per light-field pixel."""
         return {"half": 2.0, "third": 3.0, "fine": self.upsampling}[voxel]
 
-    def windows(self, halo: int | None = None) -> list[Window]:
-        """Return the windows of the whole field."""
-        return windows_of(self.field_yx, self.halo if halo is None else halo)
+    def windows(self, core: int, halo: int | None = None) -> list[Window]:
+        """Return the windows of the whole field, each delivering up to ``core`` light-field pixels per axis."""
+        return windows_of(self.field_yx, self.halo if halo is None else halo, core)
 
     def target(self, window: Window, box: Box) -> tuple[tuple[int, int], tuple[int, int]] | None:
         """Return the fine voxels (y, x bounds) of ``box`` that a window delivers; None when it delivers none."""
@@ -84,33 +88,53 @@ class Setup:
             found.append(part)
         return found[0], found[1]
 
-    def resources(self, voxel: str, iterations: int | str, refine: bool, box: Box) -> Resources:
-        """Return the estimate of one frame."""
-        windows = self.windows()
+    def resources(self, voxel: str, iterations: int | str, refine: bool, box: Box, memory_bytes: int) -> Resources:
+        """Return the estimate of one frame, with the largest windows that fit into the memory."""
+        core = next((core for core in CORES if self._size(voxel, core).memory_bytes <= memory_bytes), CORES[-1])
+        size, windows = self._size(voxel, core), self.windows(core)
         wanted = [window for window in windows if self.target(window, box)]
         pilot = len(windows) > 1 and (iterations == "auto" or refine)
-        grid = [
-            next_smooth_size(math.ceil((n + 2 * self.halo) * self.voxels_per_pixel(voxel))) for n in windows[0].read_shape
-        ]
-        length = [n / self.voxels_per_pixel(voxel) for n in grid]
-        voxels = self.planes * grid[0] * grid[1]
-        frequencies = (2 * _FREQUENCY_CUT * length[0] + 1) * (_FREQUENCY_CUT * length[1] + 1)
-        pairs = 0.8 * frequencies * len(self.pages) * self.planes  # a half disc of frequencies
-        fine = self.planes * self.volume.size("Y") * self.volume.size("X") * 4
         steps = USUAL_ITERATIONS if isinstance(iterations, str) else iterations
         warnings = []
         if len(windows) > 1:
             warnings.append(
-                f"the field is solved in {len(windows)} windows of {CORE} light-field pixels plus a halo of {self.halo}; "
+                f"the field is solved in {len(windows)} windows of {core} light-field pixels plus a halo of {self.halo}; "
                 f"this region needs {len(wanted)} of them"
             )
+        if size.memory_bytes > memory_bytes:
+            warnings.append(
+                f"about {size.memory_bytes / 1e9:.1f} GB are needed and {memory_bytes / 1e9:.1f} GB are free; keep fewer "
+                "planes or choose voxel=half"
+            )
         return Resources(
-            tile={"y": CORE, "x": CORE},
+            tile={"y": core, "x": core},
             tiles=len(wanted),
-            memory_bytes=int(8 * min(pairs, 2**27) + 4 * 9 * voxels + 32 * frequencies * self.planes + min(fine, 2**30)),
-            work=float((len(wanted) + pilot) * steps * (16 * pairs + 10 * voxels * math.log2(max(2, grid[0] * grid[1])))),
+            memory_bytes=size.memory_bytes,
+            work=(len(wanted) + pilot) * steps * size.work,
             warnings=tuple(warnings),
         )
+
+    def _size(self, voxel: str, core: int) -> _Size:
+        """Return what one window takes."""
+        window = self.windows(core)[0]
+        per_pixel = self.voxels_per_pixel(voxel)
+        grid = [next_smooth_size(math.ceil((n + 2 * self.halo) * per_pixel)) for n in window.read_shape]
+        length = [n / per_pixel for n in grid]
+        voxels = self.planes * grid[0] * grid[1]
+        frequencies = (2 * _FREQUENCY_CUT * length[0] + 1) * (_FREQUENCY_CUT * length[1] + 1)
+        pairs = 0.8 * frequencies * len(self.pages) * self.planes  # a half disc of frequencies
+        if self.psf_shift is None:
+            responses = 8 * pairs
+        else:
+            responses = min(4 * pairs, float(RESPONSE_BYTES))  # opposite views share theirs; rebuilt when too many
+        fine = self.planes * math.prod(n * self.upsampling for n in window.read_shape) * 4
+        memory = responses + 4 * 8 * voxels + 32 * frequencies * self.planes + fine
+        return _Size(int(memory), 8 * pairs + 10 * voxels * math.log2(max(2, grid[0] * grid[1])))
+
+
+class _Size(NamedTuple):
+    memory_bytes: int
+    work: float
 
 
 def setup_of(

@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 
 Bounds = tuple[int, int]
 
-#: Light-field pixels a window delivers per axis. Fields up to this plus a halo on both sides are solved in one piece.
-CORE = 99
+#: Light-field pixels a window delivers per axis: the usual size, then those for little memory. Fields up to this plus a
+#: halo on both sides are solved in one piece.
+CORES = (99, 63, 36, 18)
+CORE = CORES[0]
 
 
 @dataclass(frozen=True)
