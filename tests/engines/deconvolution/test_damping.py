@@ -25,8 +25,8 @@ class Same:
 
 
 def _mix(weight: float | None, target: float = 1.1, light: float | None = None) -> tuple[torch.Tensor, float, float]:
-    early, late = torch.tensor([40.0, 40.0]), torch.tensor([10.0, 90.0])
-    data = torch.tensor([10.0, 90.0])
+    early, late = torch.tensor([[40.0, 40.0]]), torch.tensor([[10.0, 90.0]])
+    data = torch.tensor([[10.0, 90.0]])
     return damped(  # type: ignore[arg-type]
         Same(), data, 0.0, early, late, weight=weight, light=light, target=target, check=lambda: None
     )
@@ -55,8 +55,8 @@ def test_few_estimates_are_kept_and_the_needed_one_is_among_them(explained: int,
 def test_the_mean_is_geometric_and_keeps_the_light() -> None:
     volume, weight, factor = _mix(0.5)
     assert weight == 0.5 and float(volume.sum()) == pytest.approx(100, rel=1e-5)
-    assert (volume / factor).tolist() == pytest.approx([20.0, 60.0], rel=1e-5)
-    assert _mix(0.5, light=2.0)[0].tolist() == pytest.approx([40.0, 120.0], rel=1e-5)
+    assert (volume[0] / factor).tolist() == pytest.approx([20.0, 60.0], rel=1e-5)
+    assert _mix(0.5, light=2.0)[0][0].tolist() == pytest.approx([40.0, 120.0], rel=1e-5)
 
 
 def test_the_weight_is_what_the_noise_allows() -> None:

@@ -81,16 +81,17 @@ def damped(
         Factor on the mean; None makes its projections carry the light of the data.
     """
     tiny = 1e-9 * float(late.max()) + 1e-30
-    late_log = torch.log(late + tiny)
-    check()
-    towards_early = torch.log(early + tiny).sub_(late_log)
-    check()
-    mixed = torch.empty_like(late)
+    late_log, towards_early, mixed = (torch.empty_like(late) for _ in range(3))
+    for plane in range(late.shape[0]):
+        torch.log(late[plane] + tiny, out=late_log[plane])
+        torch.log(early[plane] + tiny, out=towards_early[plane]).sub_(late_log[plane])
+        check()
 
     def mix(tried: float) -> tuple[float, float]:
         """Fill ``mixed`` and return its factor and reduced deviance."""
-        torch.add(late_log, towards_early, alpha=tried, out=mixed).exp_()
-        check()
+        for plane in range(late.shape[0]):
+            torch.add(late_log[plane], towards_early[plane], alpha=tried, out=mixed[plane]).exp_()
+            check()
         views = projector.forward(mixed, check)
         factor = float((data - background).sum().clamp_min(0) / views.sum().clamp_min(1e-30)) if light is None else light
         model = (views * factor).clamp_min_(0).add_(background)

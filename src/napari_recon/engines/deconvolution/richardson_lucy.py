@@ -153,7 +153,7 @@ def richardson_lucy(
         if iteration > 1:
             for place in _plane_blocks(guess):
                 torch.lerp(before[place], volume[place], 1.0 + step, out=guess[place]).clamp_min_(0)
-            check()
+                check()
         model = projector.forward(guess, check).clamp_min_(0).add_(background)
         residual = data - model
         deviance = float((residual.square_() / (model + read_variance)).mean())

@@ -128,7 +128,8 @@ class Setup:
         else:
             responses = min(4 * pairs, float(RESPONSE_BYTES))  # opposite views share theirs; rebuilt when too many
         fine = self.planes * math.prod(n * self.upsampling for n in window.read_shape) * 4
-        memory = responses + 4 * 8 * voxels + 32 * frequencies * self.planes + fine
+        views = 4 * 8 * len(self.pages) * self.field_yx[0] * self.field_yx[1]
+        memory = responses + 4 * 12 * voxels + 32 * frequencies * self.planes + fine + views
         return _Size(int(memory), 8 * pairs + 10 * voxels * math.log2(max(2, grid[0] * grid[1])))
 
 
