@@ -105,6 +105,7 @@ class LightFieldRun:
     def frame(self, frame: Frame, index: int, token: CancelToken) -> Iterator[Event]:
         """Yield the events of one frame."""
         state = self._state(frame)
+        token.check()
         if state.scale != 1.0 and index == 0:
             yield Warned(
                 f"the values do not look like camera counts; they were multiplied by {state.scale:.4g} to judge the noise "
@@ -204,6 +205,7 @@ class LightFieldRun:
         data = torch.from_numpy(np.ascontiguousarray(window.cut(state.views))).to(self._physics.device)
         projector = self._projector_for(window, state, data, token)
         assert self._weight is not None
+        token.check()
         positions = None
         if joint:
             positions = ViewPositions(projector, self._physics.slope_v2, state.offset_pixels)

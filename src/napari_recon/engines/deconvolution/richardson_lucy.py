@@ -91,8 +91,10 @@ class AutomaticStop:
 def sensitivity_weight(projector: Projector, like: Tensor, check: Callable[[], None]) -> tuple[Tensor, Tensor]:
     """Return the reciprocal sensitivity (0 where nothing is seen) and the mask of voxels that take part."""
     sensitivity = torch.cat([planes for _, planes in projector.adjoint_planes(torch.ones_like(like), check)])
+    check()
     peak = sensitivity.max()
     seen = sensitivity >= SENSITIVITY_CUT * peak
+    check()
     return seen / sensitivity.clamp_min_(SENSITIVITY_FLOOR * peak), seen
 
 
@@ -146,6 +148,7 @@ def richardson_lucy(
     # Three volumes are used in turn, a few planes at a time: allocating and passing through large arrays costs as much as
     # the arithmetic. For the same reason the acceleration is judged on every fourth plane.
     volume, before, guess = start.clone(), torch.empty_like(start), start.clone()
+    check()
     change: dict[int, Tensor] = {}
     step = 0.0
     energy = 0.0
