@@ -17,6 +17,7 @@ from napari_recon.optics.lightfield_grid import VolumeGrid
 from napari_recon.optics.lightfield_projector import FourierProjector, projector_from_shift
 from napari_recon.optics.psf_projector import normalised_psf, projector_from_psf, psf_shift_of, psf_support
 from napari_recon.optics.support import next_smooth_size
+from napari_recon.optics.view_pairs import ViewPairs
 
 S = 13 / 3
 
@@ -296,3 +297,29 @@ def test_frequencies_in_a_disc_are_kept(length_y: float, length_x: float, freque
         assert 1 <= limit <= len(x)
         beyond = y[first:last, None] ** 2 + x[None, limit:] ** 2
         assert bool((beyond > frequency**2 - 1e-9).all())
+
+
+def test_opposite_views_are_paired_and_others_stay_alone() -> None:
+    shift = torch.from_numpy(geometric_psf_shift(13, 5, views=VIEW_ORDERS[13], medium_index=1.406)).double()
+    pairs = ViewPairs.of(shift)
+    assert pairs.count == 25 and pairs.views == 49
+    assert sorted([*pairs.first.tolist(), *(v for v in pairs.second.tolist() if v < 49)]) == list(range(49))
+    generator = torch.Generator().manual_seed(0)
+    crooked = ViewPairs.of(shift + torch.rand(shift.shape, generator=generator) * 0.5)
+    assert crooked.count == 49 and torch.equal(crooked.shift(shift), shift)
+
+
+def test_sharing_responses_changes_nothing() -> None:
+    shift = _shift().double()
+    common = {"upsampling": S, "voxels_per_pixel": 2.0, "margin": 6, "dtype": torch.float64}
+    paired = projector_from_shift(shift, (10, 13), **common)
+    # one more view without a mirror image
+    extended = torch.cat([shift, torch.full_like(shift[:1], 3.0)])
+    alone = projector_from_shift(extended, (10, 13), **common)
+    volume, views = _pair(alone, 8)
+    assert torch.allclose(paired.forward(volume), alone.forward(volume)[:-1], atol=1e-10)
+    views[-1] = 0
+    assert torch.allclose(paired.adjoint(views[:-1]), alone.adjoint(views), atol=1e-10)
+    moved = alone.forward(volume)[-1]
+    single = projector_from_shift(extended[-1:], (10, 13), **common)
+    assert torch.allclose(moved, single.forward(volume)[0], atol=1e-10)

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from napari_recon.optics.fourier import SpectrumWindow, bicubic_transfer, gaussian_transfer
 from napari_recon.optics.lightfield_grid import VolumeGrid
-from napari_recon.optics.lightfield_projector import FREQUENCY_CUT, FourierProjector, ViewPairs
+from napari_recon.optics.lightfield_projector import FREQUENCY_CUT, FourierProjector
+from napari_recon.optics.view_pairs import ViewPairs
 
 _SUPPORT_ENERGY = 0.995
 
