@@ -78,10 +78,10 @@ def take_pictures(folder: Path) -> None:
     show(viewer, results[0].layers[0])
     shoot("dock")
     viewer.dims.ndisplay = 3
-    for layer in list(viewer.layers):
-        layer.visible = layer is results[0].layers[0] or "computed" in layer.name
+    dock.run_bar.offer_button.click()
     face(viewer, results[0].layers[0])
     shoot("result-3d")
+    dock.run_bar.offer_button.click()
     viewer.dims.ndisplay = 2
     viewer.reset_view()
     viewer.theme = "light"
@@ -129,8 +129,6 @@ def show(viewer: Any, volume: Any) -> None:
     for layer in viewer.layers:
         if "preview" in layer.name:
             layer.visible = layer is volume
-    volume.colormap, volume.blending = "magma", "additive"
-    volume.contrast_limits = (0, float(zyx[plane].max()))
 
 
 def face(viewer: Any, volume: Any) -> None:

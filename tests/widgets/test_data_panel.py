@@ -142,3 +142,15 @@ def test_required_further_input_is_asked_for(panel: DataPanel, viewer: ViewerMod
     panel.set_engine(TWO.model_copy(update={"inputs": (TWO.inputs[0], required)}))
     viewer.add_layer(recording())
     assert panel.reason() == "psf is missing (measured PSF); choose one"
+
+
+def test_a_volume_is_not_taken_for_a_recording_when_there_is_one(viewer: ViewerModel, qtbot: Any) -> None:
+    light_field = viewer.add_layer(recording())
+    volume = viewer.add_layer(recording(name="result", axis_labels=("z", "y", "x")))
+    viewer.layers.selection.active = volume
+    panel = DataPanel(viewer, Fake.info)
+    qtbot.addWidget(panel)
+    assert panel.layer is light_field
+    viewer.layers.remove(light_field)
+    assert panel.layer is volume, "still to be had"
+    panel.let_go()

@@ -24,7 +24,7 @@ DISK_SHARE = 0.25
 """Outputs above this share of the free memory go to a temporary zarr."""
 CHUNK = {"Z": 16, "Y": 128, "X": 128}
 SAMPLES = 200_000
-PERCENTILE = 99.5
+PERCENTILE = 99.8
 
 Box = tuple[slice, ...]
 Limits = tuple[float, float, float, float]
@@ -134,7 +134,7 @@ class OutputBuffer:
 
 
 def brightness(block: NDArray[Any], exact: bool = False) -> Limits:
-    """Return (low, high, min, max) of a sample of `block`; high leaves out the brightest half per cent.
+    """Return (low, high, min, max) of a sample of `block`; high leaves out the brightest two per mille.
 
     Parameters
     ----------

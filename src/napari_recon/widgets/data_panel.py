@@ -13,7 +13,7 @@ from napari_recon.core.engine import EngineInfo, InputSpec
 from napari_recon.core.errors import InputError
 from napari_recon.core.grid import SPATIAL
 from napari_recon.core.stack import ImageStack
-from napari_recon.viewer.layer_input import Problem, check_layer, fits, guess_axes, stack_from_layer
+from napari_recon.viewer.layer_input import Problem, check_layer, fits, guess_axes, letters_of, stack_from_layer
 from napari_recon.widgets.fields import FileField
 from napari_recon.widgets.fold import Fold
 from napari_recon.widgets.layer_combo import LayerCombo
@@ -142,13 +142,18 @@ class DataPanel(QWidget):
             row.let_go()
 
     def _best(self, layers: list[Any]) -> Any:
-        """Prefer the active layer, then the newest that has no problem."""
+        """Prefer the active layer, then the newest that has no problem; volumes made here are no light fields."""
         active = self._viewer.layers.selection.active
         order = sorted(layers, key=lambda layer: layer is not active)
-        for layer in [*order[:1], *reversed(order[1:])]:
+        for layer in sorted([*order[:1], *reversed(order[1:])], key=self._named_otherwise):
             if not any(p.severity == "error" for p in problems_of(layer, self.spec, self._axes_of(layer))):
                 return layer
         return order[0] if order[0] is active else layers[-1]
+
+    def _named_otherwise(self, layer: Any) -> bool:
+        """Return whether the layer's own axis labels say that it holds something else."""
+        labelled = letters_of(layer.axis_labels)
+        return bool(labelled) and not set(self.spec.axes) <= set(labelled)
 
     def _axes_of(self, layer: Any) -> str:
         return self._typed.get(layer) or guess_axes(layer, self.spec)
