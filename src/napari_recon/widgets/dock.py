@@ -278,7 +278,9 @@ class EngineDock(QWidget):
             return
         if not result.job.preview:
             self.viewer.layers.selection.active = result.layers[0]
-        if any(layer.visible and layer._type_string == "image" for layer in self.viewer.layers if layer not in result.layers):
+        if any(
+            layer.visible and layer._type_string == "image" for layer in self.viewer.layers if layer not in result.layers
+        ):
             self._offer_alone(result.layers)
         self._ask()
 
