@@ -100,6 +100,10 @@ class LightFieldGeometry:
         """Return this geometry cut to its central planes; 0 keeps all (see `centre_planes`)."""
         return self if planes == 0 else replace(self, psf_shift=centre_planes(self.psf_shift, planes))
 
+    def volume_of(self, field: Grid) -> Grid:
+        """Return the grid of the volume of a light field; see `volume_grid`."""
+        return volume_grid(field, self.upsampling, self.planes, self.z_step_um, self.fine_pixel_um)
+
     def volume_yx(self, h: int, w: int) -> tuple[int, int]:
         """Return the lateral size in fine pixels of the volume of ``h x w`` light-field pixels."""
         return round(h * self.upsampling), round(w * self.upsampling)
@@ -109,7 +113,7 @@ _MICROSCOPES: dict[int, dict[str, float]] = {
     13: {"z_step_um": 0.2, "magnification": 63.0, "na": 1.4, "pitch_um": 100.0},
     15: {"z_step_um": 0.6, "magnification": 20.0, "na": 1.05, "pitch_um": 56.0},
 }
-_MEDIUM_INDEX = 1.406
+MEDIUM_INDEX = 1.406
 GEOMETRY_IDS = tuple(f"geometric-{nnum}" for nnum in _MICROSCOPES)
 """Names `load_psf_shift` accepts besides files."""
 
@@ -263,18 +267,14 @@ def centre_of_mass_shift(psf_vzyx: NDArray[Any]) -> NDArray[np.float32]:
     return np.asarray(np.stack(moments, axis=-1) / total[..., None], dtype=np.float32)
 
 
-def volume_grid(field: Grid, geometry: LightFieldGeometry) -> Grid:
+def volume_grid(field: Grid, upsampling: float, planes: int, z_step_um: float, fine_pixel_um: float) -> Grid:
     """Return the grid (ZYX) of the volume of a light field: the same lateral extent, focus at z = 0.
 
     Without a calibrated field the z step is given in the field's own unit, so that the proportions are right.
     """
     unit = field.unit("Y")
-    y, x = geometry.volume_yx(field.size("Y"), field.size("X"))
-    fine = field.only("YX").resampled({"Y": max(1, y), "X": max(1, x)})
-    step = geometry.z_step_um
-    if unit not in MICROMETERS:
-        step *= abs(fine.step("Y")) / geometry.fine_pixel_um
-    planes = geometry.planes
+    fine = field.only("YX").resampled({axis: max(1, round(field.size(axis) * upsampling)) for axis in "YX"})
+    step = z_step_um if unit in MICROMETERS else z_step_um / fine_pixel_um * abs(fine.step("Y"))
     return Grid.of("Z", (planes,), {"Z": step}, {"Z": -(planes // 2) * step}, {"Z": unit}).joined(fine)
 
 
@@ -312,7 +312,7 @@ def load_psf_shift(path_or_id: str | Path) -> LightFieldGeometry:
 
 def _named(nnum: int) -> LightFieldGeometry:
     optics = _MICROSCOPES[nnum]
-    shift = geometric_psf_shift(nnum, 101, views=VIEW_ORDERS[nnum], medium_index=_MEDIUM_INDEX, **optics)
+    shift = geometric_psf_shift(nnum, 101, views=VIEW_ORDERS[nnum], medium_index=MEDIUM_INDEX, **optics)
     return LightFieldGeometry(
         name=f"geometric-{nnum}",
         nnum=nnum,

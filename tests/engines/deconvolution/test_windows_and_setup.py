@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from napari_recon.core.errors import InputError
 from napari_recon.core.grid import Grid
 from napari_recon.core.region import Box
-from napari_recon.engines.deconvolution.setup import setup_of, volume_grid
+from napari_recon.engines.deconvolution.setup import setup_of
 from napari_recon.engines.deconvolution.windows import axis_pieces, brightest, fine_bounds, overlap, windows_of
+from napari_recon.optics.lightfield_geometry import volume_grid
 
 UM = dict.fromkeys("ZYX", "micrometer")
 

@@ -14,7 +14,13 @@ from napari_recon.core.grid import Grid
 from napari_recon.core.plan import Resources
 from napari_recon.core.region import Box
 from napari_recon.engines.deconvolution.windows import CORES, Window, fine_bounds, overlap, windows_of
-from napari_recon.optics.lightfield_geometry import LightFieldGeometry, load_psf_shift, page_indices
+from napari_recon.optics.lightfield_geometry import (
+    MICROMETERS,
+    LightFieldGeometry,
+    load_psf_shift,
+    page_indices,
+    volume_grid,
+)
 from napari_recon.optics.support import next_smooth_size, operator_support
 
 #: Iterations an estimate of time assumes when they are automatic.
@@ -26,7 +32,6 @@ REFINED_VIEWS_HALO = 4
 #: Largest size of kept response matrices; above it they are rebuilt at each pass.
 RESPONSE_BYTES = 5 << 28
 
-_MICROMETERS = {"micrometer", "micrometre", "um", "\N{MICRO SIGN}m", "micron"}
 _FREQUENCY_CUT = 2.0 / 3.0
 
 
@@ -163,7 +168,7 @@ def setup_of(
         sigma_fine=sigma_fine,
         halo=operator_support(float(np.abs(geometry.psf_shift).max()), geometry.upsampling, sigma_fine) + wander,
         wander=wander,
-        volume=volume_grid(field, geometry.upsampling, geometry.planes, geometry.z_step_um, geometry.fine_pixel_um),
+        volume=geometry.volume_of(field),
     )
 
 
@@ -184,8 +189,8 @@ def _with_psf(field: Grid, psf: Grid, geometry: LightFieldGeometry, planes: int,
         )
     kept = planes or depth
     pages = tuple(range(views)) if views == field.size("V") else page_indices(field.size("V"), views)
-    z_step_um = psf.step("Z") if psf.unit("Z") in _MICROMETERS else geometry.z_step_um
-    fine_pixel_um = psf.step("Y") if psf.unit("Y") in _MICROMETERS else geometry.fine_pixel_um
+    z_step_um = psf.step("Z") if psf.unit("Z") in MICROMETERS else geometry.z_step_um
+    fine_pixel_um = psf.step("Y") if psf.unit("Y") in MICROMETERS else geometry.fine_pixel_um
     first = depth // 2 - kept // 2
     return Setup(
         pages=pages,
@@ -201,21 +206,8 @@ def _with_psf(field: Grid, psf: Grid, geometry: LightFieldGeometry, planes: int,
 
 
 def _measured_upsampling(field: Grid, psf: Grid) -> float | None:
-    if field.unit("Y") in _MICROMETERS and psf.unit("Y") in _MICROMETERS:
+    if field.unit("Y") in MICROMETERS and psf.unit("Y") in MICROMETERS:
         ratio = abs(field.step("Y") / psf.step("Y"))
         if ratio >= 1:
             return ratio
     return None
-
-
-def volume_grid(field: Grid, upsampling: float, planes: int, z_step_um: float, fine_pixel_um: float) -> Grid:
-    """Return the output grid of a whole field: the same lateral extent, focus at z = 0.
-
-    Without a calibrated field the z step is given in the field's own unit, so that the proportions are right.
-    """
-    lateral = field.only("YX")
-    sizes = {axis: max(1, round(field.size(axis) * upsampling)) for axis in "YX"}
-    unit = field.unit("Y")
-    fine = lateral.resampled(sizes)
-    step = z_step_um if unit in _MICROMETERS else z_step_um / fine_pixel_um * abs(fine.step("Y"))
-    return Grid.of("Z", (planes,), {"Z": step}, {"Z": -(planes // 2) * step}, {"Z": unit}).joined(fine)

@@ -22,7 +22,6 @@ from napari_recon.optics.lightfield_geometry import (
     LightFieldGeometry,
     load_psf_shift,
     page_indices,
-    volume_grid,
 )
 
 _VIEWS = InputSpec(name="views", axes="VYX", description="the light field, realigned to one page per view")
@@ -195,7 +194,7 @@ def _main(refs: Refs) -> Grid:
 def _volume_of(refs: Refs, geometry: LightFieldGeometry) -> OutputSpec:
     grid = _main(refs)
     page_indices(grid.size("V"), geometry.views, geometry.nnum)
-    return OutputSpec(name="volume", grid=volume_grid(grid, geometry))
+    return OutputSpec(name="volume", grid=geometry.volume_of(grid))
 
 
 def _pixel_size_warning(grid: Grid, geometry: LightFieldGeometry) -> tuple[str, ...]:

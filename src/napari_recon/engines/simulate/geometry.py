@@ -10,10 +10,13 @@ from numpy.typing import NDArray
 
 from napari_recon.core.errors import InputError
 from napari_recon.engines.simulate.params import LightFieldParams
-from napari_recon.optics.lightfield_geometry import GEOMETRY_IDS, LightFieldGeometry, geometric_psf_shift, load_psf_shift
-
-MEDIUM_INDEX = 1.406
-"""Refractive index behind the named geometries; a test keeps the rows of both equal."""
+from napari_recon.optics.lightfield_geometry import (
+    GEOMETRY_IDS,
+    MEDIUM_INDEX,
+    LightFieldGeometry,
+    geometric_psf_shift,
+    load_psf_shift,
+)
 
 PUPIL = 5.0
 """Views farther out (in angular steps) stay dark: their rays are so steep that a real pupil passes almost nothing."""
