@@ -130,24 +130,29 @@ class LightFieldRL(FrameEngine[LightFieldRLParams]):
         setup = self._setup(refs, params)
         return setup.resources(params.voxel, params.iterations, params.refine_views, box, compute.memory_bytes)
 
-    def process(self, plan: Plan, inputs: Inputs, token: CancelToken) -> Iterator[Event]:
-        """Keep one set of response matrices for all frames; fix automatic iterations on the recording's first frame."""
+    def prepared(self, plan: Plan) -> LightFieldRL:
+        """Return a copy that keeps one set of response matrices for all frames."""
+        if self._run is not None:
+            return self
         from napari_recon.engines.deconvolution.pipeline import LightFieldRun
 
-        worker = copy.copy(self)
-        worker._run = LightFieldRun(plan, self.params_of(plan), setup_of_plan(plan, self.params_of(plan)))
+        worker, params = copy.copy(self), self.params_of(plan)
+        worker._run = LightFieldRun(plan, params, setup_of_plan(plan, params))
+        return worker
+
+    def process(self, plan: Plan, inputs: Inputs, token: CancelToken) -> Iterator[Event]:
+        """Fix automatic iterations on the recording's first frame, also when it is not among the selected ones."""
+        worker = self.prepared(plan)
         started = plan.selection.time.start if plan.selection.time else 0
-        if started and worker._run.undecided:
+        if started and worker._run is not None and worker._run.undecided:
             frame = {spec.name: self._read(spec, inputs.get(spec.name, ()), {"T": 0, "C": 0}) for spec in self.info.inputs}
             yield from worker._run.decide(frame, token)
         yield from FrameEngine.process(worker, plan, inputs, token)
 
     def process_frame(self, plan: Plan, frame: Frame, index: int, token: CancelToken) -> Iterator[Event]:
         """See `FrameEngine.process_frame`."""
-        from napari_recon.engines.deconvolution.pipeline import LightFieldRun
-
-        params = self.params_of(plan)
-        run = self._run or LightFieldRun(plan, params, setup_of_plan(plan, params))
+        run = self.prepared(plan)._run
+        assert run is not None  # prepared sets it
         yield from run.frame(frame, index, token)
 
     def _setup(self, refs: Refs, params: LightFieldRLParams) -> Setup:
