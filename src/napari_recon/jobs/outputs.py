@@ -86,7 +86,7 @@ class OutputWriter:
         elif isinstance(event, ArtifactReady):
             self._artifact(event)
         elif isinstance(event, MetricLogged):
-            self._curves.append({"name": event.name, "step": event.step, "value": event.value})
+            self._curves.append({"name": event.name, "series": event.series, "step": event.step, "value": event.value})
         elif isinstance(event, Finished):
             self._finish(dict(event.provenance), event.partial)
 

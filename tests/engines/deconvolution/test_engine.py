@@ -25,6 +25,7 @@ from napari_recon.core.stack import ImageStack
 from napari_recon.core.token import CancelToken
 from napari_recon.engines.deconvolution import setup
 from napari_recon.engines.deconvolution.engine import LightFieldRL
+from napari_recon.engines.deconvolution.physics import Physics
 from napari_recon.engines.deconvolution.view_positions import remove_gauge
 from napari_recon.optics.psf_projector import normalised_psf
 from tests.engines.deconvolution.scenes import S, assemble, beads, plan_of, psf_shift, run, views_of
@@ -51,6 +52,24 @@ def _report(events: list[object]) -> dict[str, object]:
     return dict(found.payload)
 
 
+def test_the_refocused_region_is_seen_before_any_projector_is_made(
+    views: np.ndarray, truth: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[object] = []
+    real = Physics.projector
+    monkeypatch.setattr(Physics, "projector", lambda *args: made.append(args) or real(*args))
+    box = Box(z=(0, 21), y=(20, 90), x=(10, 100))
+    stack = ImageStack.of(views, "VYX", "views")
+    plan = plan_of({"views": stack}, selection=Selection(box=box))
+    events = LightFieldRL().run(plan, {"views": [stack]})
+    look = next(e for e in events if isinstance(e, PreviewReady))
+    events.close()
+    assert not made and look.array.shape == box.shape() == plan.outputs[0].grid.shape
+    seen = truth.numpy()[box.slices("ZYX")]
+    assert _corr(look.array, seen) > 0.2
+    assert look.array.sum() == pytest.approx(float(seen.sum()), rel=0.3)
+
+
 def test_a_run_with_nothing_set_finds_the_volume(views: np.ndarray, truth: torch.Tensor) -> None:
     volume, events = run(views)
     assert volume.dtype == np.float32 and volume.shape == truth.shape and volume.min() >= 0
@@ -64,7 +83,7 @@ def test_a_run_with_nothing_set_finds_the_volume(views: np.ndarray, truth: torch
 
 def test_an_estimate_streams_every_other_iteration(views: np.ndarray) -> None:
     _, events = run(views, {"iterations": 5})
-    assert [e.step for e in events if isinstance(e, PreviewReady)] == [1, 3, 5]
+    assert [e.step for e in events if isinstance(e, PreviewReady)] == [0, 1, 3, 5]
     assert [e.step for e in events if isinstance(e, MetricLogged)] == [1, 2, 3, 4, 5]
     assert sum(isinstance(e, BlockReady) for e in events) == 1
     progress = [(e.done, e.total) for e in events if isinstance(e, Progress)]

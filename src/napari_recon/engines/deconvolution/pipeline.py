@@ -40,6 +40,7 @@ from napari_recon.engines.deconvolution.start import prepared, refocused
 from napari_recon.engines.deconvolution.view_positions import ViewPositions, align_views
 from napari_recon.engines.deconvolution.windows import Window, brightest, fine_bounds
 from napari_recon.optics.lightfield_projector import FourierProjector
+from napari_recon.optics.refocus import Refocuser, combined
 
 if TYPE_CHECKING:
     from napari_recon.engines.deconvolution.engine import LightFieldRLParams
@@ -80,6 +81,14 @@ class _FrameState:
     settled: bool = False
 
 
+@dataclass(frozen=True)
+class _Region:
+    """What a window delivers: bounds (z, y, x) in fine voxels of the whole field, and their place in the output."""
+
+    fine: tuple[tuple[int, int], ...]
+    place: tuple[slice, ...]
+
+
 class LightFieldRun:
     """One run: keeps projector and resolved iterations from frame to frame."""
 
@@ -112,9 +121,9 @@ class LightFieldRun:
                 "and the result was scaled back"
             )
         self._physics_for(frame)
-        box = self._plan.selection.box
-        assert isinstance(box, Box)
-        wanted = [window for window in self._windows() if self._setup.target(window, box)]
+        wanted = [window for window in self._windows() if self._region(window)]
+        if index == 0:
+            yield from self._first_look(state, wanted[0], token)
         yield from self._solve_frame(state, wanted, index, token)
         yield from self._closing_words(state, index)
 
@@ -141,8 +150,6 @@ class LightFieldRun:
         sequence = [w for w in wanted if w is pilot or w == pilot] + [w for w in wanted if w != pilot]
         if decides and pilot not in wanted:
             sequence.insert(0, pilot)
-            if wanted:
-                yield from self._glimpse(state, wanted[0], token)
         steps = len(sequence) * (self._iterations or USUAL_ITERATIONS)
         if self._params.refine_views:
             yield from self._align(state, pilot, steps, token)
@@ -156,23 +163,23 @@ class LightFieldRun:
         assert self._physics is not None
         return self._setup.windows(self._plan.resources.tile["y"], self._physics.halo)
 
-    def _glimpse(self, state: _FrameState, window: Window, token: CancelToken) -> Iterator[Event]:
-        """Show a first rough estimate of the region while another part of the field decides."""
+    def _first_look(self, state: _FrameState, window: Window, token: CancelToken) -> Iterator[Event]:
+        """Show the refocused views at once, with the light of the data: the projector alone takes seconds to make."""
         assert self._physics is not None
-        data = torch.from_numpy(np.ascontiguousarray(window.cut(state.views))).to(self._physics.device)
-        projector = self._projector_for(window, state, data, token)
-        assert self._weight is not None
-        weight, seen = self._weight
-        for estimate in richardson_lucy(
-            projector,
-            data,
-            background=state.background,
-            iterations=1,
-            weight=weight,
-            start=flat_start(data, state.background, seen),
-            check=token.check,
-        ):
-            yield PreviewReady("volume", *self._block(state, window, projector, estimate.volume, token), step=0)
+        region = self._region(window)
+        assert region is not None
+        (low, high), y, x = region.fine
+        light = np.maximum(state.views - np.float32(state.background), 0) / np.float32(self._setup.planes * state.scale)
+        refocuser = Refocuser(
+            torch.from_numpy(light).to(self._physics.device), self._physics.psf_shift_vz2, self._setup.upsampling
+        )
+        size_yx = (self._setup.volume.size("Y"), self._setup.volume.size("X"))
+        block = np.empty((high - low, y[1] - y[0], x[1] - x[0]), np.float32)
+        for first in range(low, high, 4):
+            token.check()
+            last = min(first + 4, high)
+            block[first - low : last - low] = combined(refocuser, (first, last), y, x, size_yx).cpu().numpy()
+        yield PreviewReady("volume", region.place, block, step=0)
 
     def _align(self, state: _FrameState, pilot: Window, steps: int, token: CancelToken) -> Iterator[Event]:
         assert self._physics is not None
@@ -231,11 +238,12 @@ class LightFieldRun:
             if self._damping != 0.0:
                 snapshots.keep(estimate.iteration, estimate.volume)
             usual = max(USUAL_ITERATIONS, estimate.iteration) if stop else limit
-            yield MetricLogged("deviance", (index * count + number) * limit + estimate.iteration, estimate.deviance)
+            piece = self._piece(number, count)
+            yield MetricLogged("deviance", estimate.iteration, estimate.deviance, series=piece)
             if deliver and estimate.iteration % PREVIEW_EVERY == 1:
                 place, block = self._block(state, window, projector, estimate.volume, token)
                 yield PreviewReady("volume", place, block, estimate.iteration)
-            yield Progress(number * usual + estimate.iteration, count * usual, "iteration", self._piece(number, count))
+            yield Progress(number * usual + estimate.iteration, count * usual, "iteration", piece)
         assert estimate is not None
         state.deviance = estimate.deviance
         state.settled = stop is not None or estimate.iteration >= USUAL_ITERATIONS
@@ -300,26 +308,33 @@ class LightFieldRun:
         self, state: _FrameState, window: Window, projector: FourierProjector, volume: Tensor, token: CancelToken
     ) -> tuple[tuple[slice, ...], NDArray[np.float32]]:
         """Return the part of the selected box that a window delivers: where it goes, and its fine voxels."""
-        box = self._plan.selection.box
-        assert isinstance(box, Box)
-        target = self._setup.target(window, box)
-        assert target is not None
-        positions, place = [], []
-        for axis, bounds, pixels, read in zip("YX", target, self._setup.field_yx, window.read_yx, strict=True):
-            size = self._setup.volume.size(axis)
+        region = self._region(window)
+        assert region is not None
+        (low, high), *yx = region.fine
+        positions = []
+        for axis, bounds, pixels, read in zip("YX", yx, self._setup.field_yx, window.read_yx, strict=True):
             fine = torch.arange(*bounds, dtype=torch.float64)
-            positions.append((fine + 0.5) * (pixels / size) - read[0])
-            corner = box.bounds(axis, size)[0]
-            place.append(slice(bounds[0] - corner, bounds[1] - corner))
-        low, high = box.bounds("Z", self._setup.planes)
-        block = np.empty((high - low, *(s.stop - s.start for s in place)), np.float32)
+            positions.append((fine + 0.5) * (pixels / self._setup.volume.size(axis)) - read[0])
+        block = np.empty([s.stop - s.start for s in region.place], np.float32)
         for first in range(0, high - low, 4):  # few planes at a time stay in the cache
             token.check()
             planes = volume[low + first : min(low + first + 4, high)]
             sampled = projector.grid.sample(planes, *positions)
             block[first : first + planes.shape[0]] = sampled.cpu().numpy()
         block *= np.float32(1.0 / state.scale)
-        return (slice(0, high - low), *place), block
+        return region.place, block
+
+    def _region(self, window: Window) -> _Region | None:
+        """Return the part of the selected box that a window delivers, None when there is none."""
+        box = self._plan.selection.box
+        assert isinstance(box, Box)
+        target = self._setup.target(window, box)
+        if target is None:
+            return None
+        volume = self._setup.volume
+        fine = (box.bounds("Z", self._setup.planes), *target)
+        corner = [box.bounds(axis, volume.size(axis))[0] for axis in "ZYX"]
+        return _Region(fine, tuple(slice(lo - c, hi - c) for (lo, hi), c in zip(fine, corner, strict=True)))
 
     def _closing_words(self, state: _FrameState, index: int) -> Iterator[Event]:
         report = {
