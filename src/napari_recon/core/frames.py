@@ -74,8 +74,9 @@ class FrameEngine(Engine[P]):
         extra = set(ref.grid.axes) - set(spec.axes) - set("TC")
         missing = set(spec.axes) - set(ref.grid.axes)
         if extra or missing:
+            what = f"{spec.name} ({spec.description})" if spec.description else spec.name
             raise InputError(
-                f"{spec.name} should have axes {spec.axes} (with T or C in front when there are several), found "
+                f"{what} should have axes {spec.axes} (with T or C in front when there are several), found "
                 f"{ref.grid.axes} with shape {ref.grid.shape}; name the axes (--axes) or choose other data"
             )
         return ref.grid
