@@ -26,14 +26,6 @@ def _contains(outer: Box, inner: Box) -> bool:
     return all(lo <= inside[a][0] and inside[a][1] <= hi for a, (lo, hi) in outer.items())
 
 
-@given(boxes(), st.integers(1, 9))
-def test_snapping_only_widens_to_multiples(box: Box, multiple: int) -> None:
-    snapped = box.snapped({"Y": multiple}, GRID)
-    assert _contains(snapped, box)
-    assert snapped.y is not None and snapped.y[0] % multiple == 0
-    assert snapped.y[1] % multiple == 0 or snapped.y[1] == GRID.size("Y")
-
-
 @given(boxes(), st.integers(0, 10))
 def test_a_halo_stays_inside_the_field(box: Box, halo: int) -> None:
     grown = box.expanded(dict.fromkeys("ZYX", halo), GRID)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from napari_recon.core.grid import Grid
 from napari_recon.core.region import Box
-from napari_recon.tiling.partition import cuts, largest_tile, tiles
+from napari_recon.tiling.partition import cuts, tiles
 
 sizes = st.integers(1, 40)
 
@@ -53,11 +53,3 @@ def test_the_central_tile_comes_first() -> None:
     grid = Grid.of("ZYX", (5, 90, 90))
     first = tiles(Box(), grid, {"Y": 30, "X": 30})[0]
     assert first.core == Box(z=(0, 5), y=(30, 60), x=(30, 60))
-
-
-def test_the_largest_tile_keeps_the_limit_and_the_multiple() -> None:
-    y, x = largest_tile((459, 459), halo=9, multiple=3, cost_per_pixel=1.0, limit=10_000)
-    assert y == x and y % 3 == 0
-    assert (y + 18) ** 2 <= 10_000 < (y + 21) ** 2
-    assert largest_tile((459, 20), 0, 3, 1.0, 1e9) == (459, 21)
-    assert largest_tile((459, 459), 9, 3, 1.0, 1.0) == (3, 3)

@@ -91,13 +91,6 @@ class Box(Frozen):
         whole = self.resolved(grid)
         return Box.of({a: (lo - halo.get(a, 0), hi + halo.get(a, 0)) for a, (lo, hi) in whole.items()}).clipped(grid)
 
-    def snapped(self, multiple: Mapping[str, int], grid: Grid) -> Box:
-        """Return this box grown outward to multiples of `multiple` voxels, clipped to `grid`."""
-        whole = self.resolved(grid)
-        return Box.of(
-            {a: (lo // m * m, -(-hi // m) * m) for a, (lo, hi) in whole.items() for m in (multiple.get(a, 1),)}
-        ).clipped(grid)
-
     def mapped(self, source: Grid, target: Grid) -> Box:
         """Return the smallest box of `target` voxels that covers this box of `source` voxels in the world."""
         bounds = {}

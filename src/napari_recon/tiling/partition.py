@@ -75,32 +75,3 @@ def _distance(core: Box, box: Box) -> float:
     middle = {a: (lo + hi) / 2 for a, (lo, hi) in box.items()}
     inner = {a: (lo + hi) / 2 for a, (lo, hi) in core.items()}
     return sum((inner[a] - middle[a]) ** 2 for a in SPATIAL if a in inner)
-
-
-def largest_tile(
-    extent: tuple[int, int], halo: int, multiple: int, cost_per_pixel: float, limit: float, fixed: float = 0.0
-) -> tuple[int, int]:
-    """Return the largest near-square (y, x) tile whose cost with halo stays within `limit`.
-
-    Parameters
-    ----------
-    extent : (int, int)
-        Size of the region; a tile never exceeds it (rounded up to `multiple`).
-    halo, multiple : int
-        Pixels around a tile; tile sizes are multiples of this.
-    cost_per_pixel, limit, fixed : float
-        In the same unit: bytes for a memory limit, operations for a time limit.
-
-    Returns
-    -------
-    (int, int)
-        At least ``(multiple, multiple)``, even when that is over the limit.
-    """
-    best = (multiple, multiple)
-    edge = max(extent)
-    for n in range(multiple, -(-edge // multiple) * multiple + 1, multiple):
-        y, x = (min(n, -(-e // multiple) * multiple) for e in extent)
-        if fixed + cost_per_pixel * (y + 2 * halo) * (x + 2 * halo) > limit:
-            break
-        best = (y, x)
-    return best
