@@ -10,7 +10,7 @@ from napari.layers import Image, Labels, Points, Shapes
 
 from napari_recon.core.engine import InputSpec
 from napari_recon.core.errors import InputError
-from napari_recon.viewer.layer_input import check_layer, fits, guess_axes, pixel_size_text, stack_from_layer
+from napari_recon.viewer.layer_input import check_layer, fits, guess_axes, stack_from_layer
 from napari_recon.viewer.placement import PLACEMENT
 
 VIEWS = InputSpec(name="views", axes="VYX")
@@ -39,7 +39,6 @@ def test_scale_translate_and_units_arrive():
     grid = stack_from_layer(layer, "VYX").grid
     assert grid.scale == pytest.approx((1, 0.1, 0.2)) and grid.translate == pytest.approx((0, 3, 4))
     assert grid.units == ("pixel", "micrometer", "nanometer")
-    assert pixel_size_text(Image(np.zeros((5, 8, 10)), scale=(1, 0.1, 0.2), units="um"), "VYX") == "y 0.1 · x 0.2 um"
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from napari_recon.core.errors import InputError
-from napari_recon.core.grid import AXIS_NAMES, SPATIAL, Grid, check_axes
+from napari_recon.core.grid import AXIS_NAMES, Grid, check_axes
 from napari_recon.core.stack import ImageStack
 from napari_recon.viewer.placement import PLACEMENT, is_plain, to_world
 
@@ -156,15 +156,6 @@ def uri_of(layer: Layer) -> str:
         layer.source.path or layer.metadata.get(PATH) or (layer.metadata.get("path") if "sample" in layer.metadata else None)
     )
     return str(path) if path else f"layer:{layer.unique_id}"
-
-
-def pixel_size_text(layer: Layer, axes: str) -> str:
-    """Return for example ``"z 0.3 · y 0.1 · x 0.1 um"`` for the spatial axes of `layer`."""
-    shown = [(a, s, str(u)) for a, s, u in zip(axes, layer.scale, layer.units, strict=False) if a in SPATIAL]
-    units = {u for _, _, u in shown}
-    short = {"micrometer": "um", "nanometer": "nm", "pixel": "pixel"}
-    unit = short.get(*units, *units) if len(units) == 1 else ""
-    return " · ".join(f"{a.lower()} {s:.4g}" for a, s, _ in shown) + (f" {unit}" if unit else "")
 
 
 def _shape(layer: Layer) -> tuple[int, ...]:

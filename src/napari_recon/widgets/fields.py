@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 from qtpy.QtCore import QSize, Signal
-from qtpy.QtGui import QDragEnterEvent, QDropEvent, QValidator
+from qtpy.QtGui import QValidator
 from qtpy.QtWidgets import (
     QAbstractSpinBox,
     QCheckBox,
@@ -23,6 +23,7 @@ from qtpy.QtWidgets import (
 )
 from superqt import QElidingLabel
 
+from napari_recon.widgets.drop import FileDrop
 from napari_recon.widgets.look import COLOURS, describe, guard_wheel
 
 
@@ -252,7 +253,7 @@ def _plain(value: Any) -> Any:
     return {k: _plain(v) for k, v in value.items()} if isinstance(value, dict) else value
 
 
-class FileField(TextField):
+class FileField(FileDrop, TextField):
     """A path (or an id): typed, chosen with Browse, or dropped onto the line. Empty stands for None when allowed."""
 
     def __init__(self, suffixes: Sequence[str] = (), empty: Any = "") -> None:
@@ -279,23 +280,13 @@ class FileField(TextField):
         describe(self.button, f"Browse for {name}", tooltip)
         self.button.setStyleSheet("")
 
-    def dragEnterEvent(self, event: QDragEnterEvent | None) -> None:
-        """Accept one local file."""
-        if event is not None and (data := event.mimeData()) is not None and len(data.urls()) == 1:
-            event.acceptProposedAction()
-
-    def dropEvent(self, event: QDropEvent | None) -> None:
-        """Take the dropped file's path."""
-        if event is not None and (data := event.mimeData()) is not None and data.urls():
-            event.acceptProposedAction()
-            self._take(data.urls()[0].toLocalFile())
-
     def _browse(self) -> None:
         pattern = f"Files (*{' *'.join(self._suffixes)});;All files (*)" if self._suffixes else "All files (*)"
         path, _ = QFileDialog.getOpenFileName(self, "Choose a file", str(Path(self.box.text()).parent), pattern)
-        self._take(path)
+        self.take_file(path)
 
-    def _take(self, path: str) -> None:
+    def take_file(self, path: str) -> None:
+        """Put the path into the line; an empty one (nothing chosen) changes nothing."""
         if path:
             self.box.setText(path)
             self.changed.emit()

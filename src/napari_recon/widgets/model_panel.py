@@ -7,19 +7,20 @@ from pathlib import Path
 from typing import Any
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtGui import QDragEnterEvent, QDropEvent, QStandardItemModel
+from qtpy.QtGui import QStandardItemModel
 from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from napari_recon import hub
 from napari_recon.core.plan import ModelRef
 from napari_recon.hub import ModelCard
 from napari_recon.viewer.worker import call_in_background
+from napari_recon.widgets.drop import FileDrop
 from napari_recon.widgets.look import Line, allow, describe, guard_wheel, small_button
 
 SUFFIXES = ("*.pt", "*.pth", "*.tar", "*.ckpt", "*.safetensors")
 
 
-class ModelPanel(QWidget):
+class ModelPanel(FileDrop, QWidget):
     """Chooses a model for an engine; hidden for engines without one.
 
     Signals
@@ -111,20 +112,13 @@ class ModelPanel(QWidget):
             return "This method needs a trained model: press Import… and choose a checkpoint file"
         return "" if self.card.available else f"{self.card.name} is not on this computer yet: press Download"
 
+    def take_file(self, path: str) -> None:
+        """See `FileDrop.take_file`."""
+        self.import_file(path)
+
     def import_file(self, path: str) -> None:
         """Recognise a checkpoint in the background, add it to the menu and choose it."""
         self._work(lambda: hub.import_model(path), f"Looking into {Path(path).name} …")
-
-    def dragEnterEvent(self, event: QDragEnterEvent | None) -> None:
-        """Accept one local file."""
-        if event is not None and (data := event.mimeData()) is not None and len(data.urls()) == 1:
-            event.acceptProposedAction()
-
-    def dropEvent(self, event: QDropEvent | None) -> None:
-        """Import the dropped file."""
-        if event is not None and (data := event.mimeData()) is not None and data.urls():
-            event.acceptProposedAction()
-            self.import_file(data.urls()[0].toLocalFile())
 
     def let_go(self) -> None:
         """Forget what is being imported or fetched."""

@@ -12,8 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from napari_recon.engines.deconvolution.noise import READ_VARIANCE
-from napari_recon.engines.deconvolution.richardson_lucy import Projector
+from napari_recon.engines.deconvolution.richardson_lucy import Projector, reduced_deviance
 
 #: Weights of the early estimate to choose from; the deviance rises with the weight.
 WEIGHTS = (0.1, 0.2, 0.3, 0.4, 0.45)
@@ -95,7 +94,7 @@ def damped(
         views = projector.forward(mixed, check)
         factor = float((data - background).sum().clamp_min(0) / views.sum().clamp_min(1e-30)) if light is None else light
         model = (views * factor).clamp_min_(0).add_(background)
-        return factor, float(((data - model).square_() / (model + READ_VARIANCE)).mean())
+        return factor, reduced_deviance(data, model)
 
     if weight is not None:
         factor, _ = mix(weight)

@@ -17,25 +17,6 @@ _WINDOW = 5
 _DARKEST = 0.005
 
 
-def estimate_background(views_vyx: NDArray[np.float32]) -> float:
-    """Return the level of the darkest places of a light field.
-
-    The darkest five-pixel windows are found on one half of a checkerboard and measured on the other half, and the
-    other way round: choosing by noisy values and measuring the same values would give the noise's lower tail.
-
-    Parameters
-    ----------
-    views_vyx : ndarray
-        Views (V, Y, X) in any intensity unit.
-
-    Returns
-    -------
-    float
-        In the unit of the data, never negative.
-    """
-    return max(0.0, estimate_dark(views_vyx).level)
-
-
 @dataclass(frozen=True)
 class Dark:
     """The darkest places of a light field, in the unit of the data.
@@ -63,7 +44,16 @@ class Dark:
 
 
 def estimate_dark(views_vyx: NDArray[np.float32]) -> Dark:
-    """Return level and variance of the darkest places; values in camera counts make the variance comparable."""
+    """Return level and variance of the darkest places; values in camera counts make the variance comparable.
+
+    The darkest five-pixel windows are found on one half of a checkerboard and measured on the other half, and the
+    other way round: choosing by noisy values and measuring the same values would give the noise's lower tail.
+
+    Parameters
+    ----------
+    views_vyx : ndarray
+        Views (V, Y, X) in any intensity unit.
+    """
     height, width = views_vyx.shape[-2:]
     side_y, side_x = min(_WINDOW, height), min(_WINDOW, width)
     checker = (np.add.outer(np.arange(height), np.arange(width)) % 2).astype(np.float32)
@@ -99,13 +89,6 @@ def counts_scale(views_vyx: NDArray[np.float32]) -> float:
     if (whole_numbers and high >= 5) or 20 <= high <= 70_000 or high <= 0:
         return 1.0
     return 500.0 / high
-
-
-def reduced_deviance(
-    data_vyx: NDArray[np.float32], model_vyx: NDArray[np.float32], read_variance: float = READ_VARIANCE
-) -> float:
-    """Return the mean of (data - model)^2 / (model + read variance): 1 when only photon and read noise are left."""
-    return float(np.mean((data_vyx - model_vyx) ** 2 / (model_vyx + read_variance)))
 
 
 def _window_sum(views_vyx: NDArray[np.float32], side_y: int, side_x: int) -> NDArray[np.float32]:

@@ -104,6 +104,11 @@ def flat_start(views: Tensor, background: float, seen: Tensor) -> Tensor:
     return seen * level
 
 
+def reduced_deviance(data: Tensor, model: Tensor, read_variance: float = READ_VARIANCE) -> float:
+    """Return the mean of (data - model)^2 / (model + read variance): 1 when only photon and read noise are left."""
+    return float(((data - model).square_() / (model + read_variance)).mean())
+
+
 def richardson_lucy(
     projector: Projector,
     data: Tensor,
@@ -158,8 +163,7 @@ def richardson_lucy(
                 torch.lerp(before[place], volume[place], 1.0 + step, out=guess[place]).clamp_min_(0)
                 check()
         model = projector.forward(guess, check).clamp_min_(0).add_(background)
-        residual = data - model
-        deviance = float((residual.square_() / (model + read_variance)).mean())
+        deviance = reduced_deviance(data, model, read_variance)
         before, volume = volume, before
         correlation, previous_energy, energy = 0.0, energy, 0.0
         for place, planes in projector.adjoint_planes(data / model.clamp_min(_TINY), check):

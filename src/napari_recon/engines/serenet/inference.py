@@ -46,8 +46,7 @@ class Reconstructor:
         self._field = field
         self._check = check
         self._corner = corner_yx
-        parameter = next(network.parameters())
-        self._device, self._dtype = parameter.device, parameter.dtype
+        self._dtype = next(network.parameters()).dtype
 
     @torch.inference_mode()
     def slabs(self, z: Bounds, y: Bounds, x: Bounds) -> Iterator[Slab]:

@@ -71,11 +71,10 @@ class NetworkField:
         first, last = max(0, bounds[0] - halo), min(self.planes, bounds[1] + halo)
         if self.architecture != "fserenet":
             return (first, last), (0, 0)
-        missing = -self.planes % 4
-        front = missing // 2
+        front, behind = depth_pads(self.planes)
         first = max(0, (first + front) // 4 * 4 - front)
         last = min(self.planes, -(-(last + front) // 4) * 4 - front)
-        return (first, last), (front if first == 0 else 0, missing - front if last == self.planes else 0)
+        return (first, last), (front if first == 0 else 0, behind if last == self.planes else 0)
 
     def work(self, box: Box) -> float:
         """Return the floating-point operations of one block."""
@@ -153,3 +152,9 @@ def _middle(bounds: Bounds, size: int) -> Bounds:
 
 def _distance(piece: Box, box: Box) -> float:
     return sum((sum(a) - sum(b)) ** 2 for a, b in zip(bounds_of(piece), bounds_of(box), strict=True))
+
+
+def depth_pads(planes: int) -> tuple[int, int]:
+    """Return the zero planes the U-Net puts in front and behind to reach a multiple of four."""
+    missing = -planes % 4
+    return missing // 2, missing - missing // 2

@@ -230,12 +230,6 @@ def _between(x: torch.Tensor) -> torch.Tensor:
     return out
 
 
-def depth_pads(planes: int) -> tuple[int, int]:
-    """Return the zero planes the U-Net puts in front and behind to reach a multiple of four."""
-    missing = -planes % 4
-    return missing // 2, missing - missing // 2
-
-
 def chunk_starts(start: int, stop: int, size: int) -> Sequence[tuple[int, int]]:
     """Cut ``start:stop`` into consecutive ranges of at most `size` planes."""
     return [(a, min(a + size, stop)) for a in range(start, stop, size)]
