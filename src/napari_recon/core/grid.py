@@ -163,6 +163,12 @@ class Grid(Frozen):
             shape[i], scale[i] = size, new
         return self.model_copy(update={"shape": tuple(shape), "scale": tuple(scale), "translate": tuple(translate)})
 
+    def finer(self, factor: int, axes: str = "YX") -> Grid:
+        """Return a grid with `factor` times the samples along `axes`, whose index ``factor * j`` lies on this one's `j`."""
+        shape = tuple(n * factor if a in axes else n for a, n in zip(self.axes, self.shape, strict=True))
+        scale = tuple(s / factor if a in axes else s for a, s in zip(self.axes, self.scale, strict=True))
+        return self.model_copy(update={"shape": shape, "scale": scale})
+
     def to_world(self, axis: str, index: float) -> float:
         """Return the world position of (fractional) voxel `index` along `axis`."""
         return self.origin(axis) + index * self.step(axis)

@@ -22,6 +22,9 @@ class InputRef(Frozen):
         ``path``, ``path::key`` or ``layer:ID``.
     grid : Grid or None
         None for inputs that are not images (tables, files).
+    optics : dict
+        What the file says of the microscope, one number per channel (or one for all): ``na``, ``wavelength_um``,
+        ``refractive_index``.
     """
 
     name: str
@@ -30,6 +33,7 @@ class InputRef(Frozen):
     dtype: str = ""
     fingerprint: str = ""
     label: str = ""
+    optics: dict[str, tuple[float, ...]] = Field(default_factory=dict)
 
 
 class ModelRef(Frozen):

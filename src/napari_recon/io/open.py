@@ -18,7 +18,7 @@ from napari_recon.core.stack import ImageStack
 from napari_recon.io import array_read, omezarr, tiff_read
 from napari_recon.io.axes import checked_voxel_size, name_axes, to_standard_units
 from napari_recon.io.found import Found, Reader
-from napari_recon.io.lazy import PieceArray
+from napari_recon.core.lazy import PieceArray
 from napari_recon.io.output import is_zarr, read_recipe_beside
 from napari_recon.io.suffixes import IMAGES, TABLES, TIFF, VENDOR, ZARR, stem_of, suffix_of
 

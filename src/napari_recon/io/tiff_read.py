@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from napari_recon.core.errors import InputError
 from napari_recon.io.found import Found, reading
-from napari_recon.io.lazy import PieceArray
+from napari_recon.core.lazy import PieceArray
 
 NAMESPACE = "napari-recon"
 

@@ -1,0 +1,1 @@
+"""Structured illumination: classical Wiener reconstruction, networks, training, and the residual that judges them."""

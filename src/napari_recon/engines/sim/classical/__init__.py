@@ -1,0 +1,1 @@
+"""Classical structured illumination in torch: find the pattern, separate the bands, recombine them."""

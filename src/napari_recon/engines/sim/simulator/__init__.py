@@ -1,0 +1,1 @@
+"""What a structured-illumination microscope records of an object: patterns, imaging, camera."""

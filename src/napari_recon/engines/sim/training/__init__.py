@@ -1,0 +1,1 @@
+"""Examples and losses for training structured-illumination networks."""

@@ -1,0 +1,1 @@
+"""One training loop for every engine that learns: events, checkpoints, several devices."""
