@@ -30,7 +30,11 @@ class InputSpec(Frozen):
     Attributes
     ----------
     axes : str
-        Those of one frame; T and C not named here are looped over. Empty for tables and files.
+        Those of one frame. Empty for tables and files.
+    loops : str
+        Axes that data may have besides; every place along those of the main input is a frame of its own.
+    also : tuple of str
+        Other axes of one frame that the engine arranges into `axes` itself (see `FrameEngine.arranged`).
     many : bool
         Takes any number of things, in order.
     accepts : tuple of str
@@ -43,6 +47,8 @@ class InputSpec(Frozen):
 
     name: str
     axes: str = ""
+    loops: str = "TC"
+    also: tuple[str, ...] = ()
     required: bool = True
     many: bool = False
     accepts: tuple[Accepts, ...] = ("image",)
@@ -185,10 +191,11 @@ class Engine(ABC, Generic[P]):
         """
         if not plan.whole or self.info.kind in ("fit", "train", "simulate"):
             return None
-        box, time = plan.selection.box, plan.selection.time
+        box, time = plan.box, plan.selection.time
         whole = plan.whole[plan.outputs[0].name]
-        target = box.resolved(whole) if isinstance(box, Box) else Box.whole(whole)
+        target = box.resolved(whole) if box is not None else Box.whole(whole)
         bounds = {a: b if a == "Z" else _centre(*b, plan.resources.tile.get(a.lower(), 0)) for a, b in target.items()}
+        bounds |= {a: (start, start + 1) for a, start in plan.starts.items() if a == "Z"}
         first = TimeRange(start=time.start, stop=time.start + 1) if time else None
         return self.plan(plan.inputs, plan.params, Selection(box=Box.of(bounds), time=first), plan.model, plan.compute)
 

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_recon.core.arrange import Arrangement
 from napari_recon.core.compute import Compute
 from napari_recon.core.engine import Engine, Inputs, InputSpec, Session
 from napari_recon.core.errors import InputError
@@ -36,9 +37,9 @@ class FrameEngine(Engine[P]):
     """An engine whose result at one time and channel depends on that frame alone.
 
     Subclasses implement `outputs_of`, `resources` and `process_frame`; the first declared input is the main one, whose
-    T and C axes (when the declaration lacks them) are looped over, outermost. Other inputs are indexed along when they
-    have the same axis, and are static otherwise. An engine that declares T sees the whole series; a time range then
-    crops its outputs, and `plan.selection.time` says which frames are asked for.
+    axes T and C (`InputSpec.loops`) are looped over, outermost, when the declaration lacks them. Other inputs are
+    indexed along when they have the same axis, and are static otherwise. An engine that declares T sees the whole
+    series; a time range then crops its outputs, and `plan.selection.time` says which frames are asked for.
     """
 
     @abstractmethod
@@ -65,19 +66,23 @@ class FrameEngine(Engine[P]):
         """
         return self
 
+    def arranged(self, spec: InputSpec, grid: Grid, params: P) -> Arrangement | None:
+        """Return how an input's pages become its declared axes, for engines whose files pack several axes into one."""
+        return None
+
     def checked_grid(self, spec: InputSpec, ref: InputRef) -> Grid:
-        """Return the reference's grid after checking that it has the declared axes (plus T and C at most)."""
+        """Return the reference's grid after checking that it has the declared axes (plus looped ones at most)."""
         if ref.grid is None:
             raise InputError(
                 f"{spec.name} should be an image with axes {spec.axes}, found {ref.uri or 'no image'}; choose another file"
             )
-        extra = set(ref.grid.axes) - set(spec.axes) - set("TC")
+        extra = set(ref.grid.axes) - set(spec.axes) - set(spec.loops)
         missing = set(spec.axes) - set(ref.grid.axes)
         if extra or missing:
             what = f"{spec.name} ({spec.description})" if spec.description else spec.name
             raise InputError(
-                f"{what} should have axes {spec.axes} (with T or C in front when there are several), found "
-                f"{ref.grid.axes} with shape {ref.grid.shape}; name the axes (--axes) or choose other data"
+                f"{what} should have axes {spec.axes} (with {' or '.join(spec.loops)} in front when there are several), "
+                f"found {ref.grid.axes} with shape {ref.grid.shape}; name the axes (--axes) or choose other data"
             )
         return ref.grid
 
@@ -91,18 +96,22 @@ class FrameEngine(Engine[P]):
     ) -> Plan:
         """See `Engine.plan`."""
         values, by_name = self.checked(refs, params, model)
+        given = tuple(ref for group in by_name.values() for ref in group)
+        by_name = {n: [self._arranged_ref(self.info.input(n), r, values) for r in group] for n, group in by_name.items()}
         main_spec = self.info.inputs[0]
         main = self.checked_grid(main_spec, by_name[main_spec.name][0])
-        looped = "".join(a for a in main.axes if a in "TC" and a not in main_spec.axes)
+        looped = "".join(a for a in main.axes if a in main_spec.loops and a not in main_spec.axes)
         for spec in self.info.inputs:
             for ref in by_name[spec.name] if spec.axes else ():
                 _check_series(spec, self.checked_grid(spec, ref), main, looped)
         compute = compute.resolved()
         time = _resolved_time(selection.time, main)
         whole = tuple(_of_one_frame(spec, looped) for spec in self.outputs_of(by_name, values, model))
-        box = selection.box_on(whole[0].grid, main)
-        resources = self.resources(by_name, values, model, box, whole, compute)
         outer = main.only(looped)
+        asked = selection.box_on(outer.joined(whole[0].grid), main)
+        box = Box.of({a: b for a, b in asked.items() if a not in looped})
+        resources = self.resources(by_name, values, model, box, whole, compute)
+        outer = outer.cropped({a: b for a, b in asked.items() if a in looped})
         if time is not None and "T" in looped:
             outer = outer.cropped({"T": (time.start, time.stop)})
         cuts = [{**_bounds_on(box, whole[0].grid, spec.grid), **_times_on(time, main, spec.grid)} for spec in whole]
@@ -112,9 +121,9 @@ class FrameEngine(Engine[P]):
         )
         return self.planned(
             params=values.model_dump(mode="json"),
-            inputs=tuple(ref for group in by_name.values() for ref in group),
+            inputs=given,
             model=model,
-            selection=Selection(box=box, time=time),
+            selection=Selection(box=asked, time=time),
             outputs=outputs,
             whole={spec.name: spec.grid for spec in whole},
             looped=looped,
@@ -126,12 +135,13 @@ class FrameEngine(Engine[P]):
         """Loop `process_frame` over the selected frames and channels, outermost first."""
         token.check()
         worker = self.prepared(plan)
+        inputs = self._arranged_inputs(plan, inputs)
         static = {spec.name: self._read(spec, inputs.get(spec.name, ()), {}) for spec in self._static(plan, inputs)}
-        start = plan.selection.time.start if plan.selection.time else 0
+        starts = plan.starts
         extents = [plan.outputs[0].grid.size(axis) for axis in plan.looped]
         for number, place in enumerate(np.ndindex(*extents)):
             token.check()
-            index = {a: i + (start if a == "T" else 0) for a, i in zip(plan.looped, place, strict=True)}
+            index = {a: i + starts[a] for a, i in zip(plan.looped, place, strict=True)}
             frame = static | {
                 spec.name: self._read(spec, inputs.get(spec.name, ()), index)
                 for spec in self.info.inputs
@@ -147,6 +157,21 @@ class FrameEngine(Engine[P]):
         from napari_recon.core.live import FrameSession  # live imports this module
 
         return FrameSession(self, plan, inputs)
+
+    def _arranged_ref(self, spec: InputSpec, ref: InputRef, params: P) -> InputRef:
+        found = self.arranged(spec, ref.grid, params) if ref.grid is not None else None
+        return ref if found is None else ref.model_copy(update={"grid": found.grid})
+
+    def _arranged_inputs(self, plan: Plan, inputs: Inputs) -> Inputs:
+        params = self.params_of(plan)
+        return {
+            name: [self.arrange(self.info.input(name), thing, params) for thing in things] for name, things in inputs.items()
+        }
+
+    def arrange(self, spec: InputSpec, thing: Any, params: P) -> Any:
+        """Return a stack with the declared axes (see `arranged`), anything else as it is."""
+        found = self.arranged(spec, thing.grid, params) if isinstance(thing, ImageStack) else None
+        return thing if found is None else found.of(thing)
 
     def _static(self, plan: Plan, inputs: Inputs) -> Iterator[InputSpec]:
         """Yield the inputs besides the main one that are the same for every frame."""

@@ -27,7 +27,7 @@ class FrameSession(Session):
     ----------
     engine : FrameEngine
     plan : Plan
-        Made from the reference of one frame (no looped axes).
+        Made from the reference of one frame.
     inputs : mapping
         The static inputs; the main one comes through `feed`.
     """
@@ -35,6 +35,10 @@ class FrameSession(Session):
     def __init__(self, engine: FrameEngine[Any], plan: Plan, inputs: Inputs) -> None:
         self._engine, self._plan, self._worker = engine, plan, engine.prepared(plan)
         main, *others = engine.info.inputs
+        inputs = {
+            name: [engine.arrange(engine.info.input(name), t, engine.params_of(plan)) for t in things]
+            for name, things in inputs.items()
+        }
         self._main = main
         self._static = {}
         for spec in others:
@@ -54,11 +58,15 @@ class FrameSession(Session):
             Another shape than the plan was made for, or unfit content.
         """
         array, grid = np.asarray(frame), self._plan.inputs[0].grid
-        if grid is not None and array.shape != grid.only(self._main.axes).shape:
-            raise InputError(
-                f"a live frame should have shape {grid.only(self._main.axes).shape} ({self._main.axes}), found "
-                f"{array.shape}; stop the session and start anew"
-            )
+        if grid is not None:
+            grid = grid.only("".join(a for a in grid.axes if a in self._main.axes or a not in self._main.loops))
+            if array.shape != grid.shape:
+                raise InputError(
+                    f"a live frame should have shape {grid.shape} ({grid.axes}), found {array.shape}; "
+                    "stop the session and start anew"
+                )
+            stack = self._engine.arrange(self._main, ImageStack(array, grid), self._engine.params_of(self._plan))
+            array = stack.read(self._main.axes)
         self._latest = check_content(array, f"live frame {self._count}")
         self._count += 1
         yield from self._process()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 from pydantic import Field
 
 from napari_recon.core.compute import Compute
 from napari_recon.core.grid import Frozen, Grid
-from napari_recon.core.region import Selection
+from napari_recon.core.region import Box, Selection
 
 
 class InputRef(Frozen):
@@ -49,12 +50,13 @@ class ModelRef(Frozen):
 
 
 class OutputSpec(Frozen):
-    """A voxel output: where it lies and what it holds."""
+    """A voxel output: where it lies and what it holds; `optics` as in `InputRef`, for what is a raw picture itself."""
 
     name: str
     kind: Literal["image", "labels"] = "image"
     grid: Grid
     dtype: str = "float32"
+    optics: dict[str, tuple[float, ...]] = Field(default_factory=dict)
 
 
 class Resources(Frozen):
@@ -94,11 +96,11 @@ class Plan(Frozen):
     selection : Selection
         As resolved: the box in voxels of the whole output grid, the time range filled in.
     outputs : tuple of OutputSpec
-        As written: cropped to the selection, looped axes (T, C) outermost.
+        As written: cropped to the selection, looped axes outermost.
     whole : dict
         Output name -> whole-field grid of one frame, before cropping.
     looped : str
-        The axes (of T and C) that the base class loops over, in order.
+        The axes that the base class loops over, in order.
     """
 
     engine: str
@@ -123,10 +125,21 @@ class Plan(Frozen):
 
     @property
     def frames(self) -> int:
-        """Number of looped frames (time points times channels)."""
-        count = len(self.selection.time) if self.selection.time and "T" in self.looped else 1
-        main = self.inputs[0].grid if self.inputs else None
-        return count * (main.size("C") if main is not None and "C" in self.looped else 1)
+        """Number of looped frames (time points, channels, planes)."""
+        return math.prod(self.outputs[0].grid.size(axis) for axis in self.looped) if self.outputs else 1
+
+    @property
+    def box(self) -> Box | None:
+        """The selected box of one frame: without axes that are looped over."""
+        box = self.selection.box
+        return Box.of({a: b for a, b in box.items() if a not in self.looped}) if isinstance(box, Box) else None
+
+    @property
+    def starts(self) -> dict[str, int]:
+        """Looped axis -> index of its first selected frame."""
+        time, box = self.selection.time, self.selection.box
+        found = dict.fromkeys(self.looped, 0) | ({"T": time.start} if time and "T" in self.looped else {})
+        return found | ({a: b[0] for a, b in box.items() if a in found} if isinstance(box, Box) else {})
 
     @property
     def work(self) -> float:

@@ -162,7 +162,10 @@ class Record:
         self._plan = self._plan.model_copy(update={"params": {**self._plan.params, **params}})
 
     def finish(self, partial: bool) -> dict[str, Any]:
-        """Return the provenance: versions, times and the recipe."""
+        """Return the provenance: versions, times, the recipe, and the optics of the first output where they are known."""
+        optics = {
+            name: list(values) for name, values in (self._plan.outputs[0].optics if self._plan.outputs else {}).items()
+        }
         return {
             "napari-recon": __version__,
             "engine": self._plan.engine,
@@ -171,6 +174,7 @@ class Record:
             "seconds": round(time.perf_counter() - self._clock, 3),
             "partial": partial,
             "environment": environment(),
+            **({"optics": optics} if optics else {}),
         }
 
 

@@ -38,7 +38,7 @@ class ImageStack:
     uri : str
         ``path``, ``path::key`` or ``layer:ID``; empty for arrays made in memory.
     metadata : dict
-        What the file or layer said about itself (never interpreted by engines).
+        What the file or layer said about itself; ``"optics"`` is what `InputRef.optics` takes over.
     """
 
     data: ArrayLike

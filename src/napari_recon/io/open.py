@@ -14,11 +14,11 @@ import numpy as np
 from napari_recon.core.engine import InputSpec
 from napari_recon.core.errors import InputError
 from napari_recon.core.grid import Grid
+from napari_recon.core.lazy import PieceArray
 from napari_recon.core.stack import ImageStack
 from napari_recon.io import array_read, omezarr, tiff_read
 from napari_recon.io.axes import checked_voxel_size, name_axes, to_standard_units
 from napari_recon.io.found import Found, Reader
-from napari_recon.core.lazy import PieceArray
 from napari_recon.io.output import is_zarr, read_recipe_beside
 from napari_recon.io.suffixes import IMAGES, TABLES, TIFF, VENDOR, ZARR, stem_of, suffix_of
 
@@ -203,6 +203,7 @@ def _stack(
     metadata = dict(found.metadata)
     if found.provenance:
         metadata["napari-recon"] = found.provenance
+        metadata |= {"optics": found.provenance["optics"]} if "optics" in found.provenance else {}
     return ImageStack(found.data, grid, name, uri, metadata)
 
 

@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_recon.core.errors import InputError
-from napari_recon.io.found import Found, reading
 from napari_recon.core.lazy import PieceArray
+from napari_recon.io.found import Found, reading
+from napari_recon.io.ome_optics import ome_optics
 
 NAMESPACE = "napari-recon"
 
@@ -50,7 +51,9 @@ def read_tiff(path: Path, key: str = "") -> Found:
             if grid and math.prod(grid["shape"]) == math.prod(shape):
                 exact = True
                 axes, shape = grid["axes"], tuple(grid["shape"])
-            metadata = {"software": tif.pages.first.software} if tif.pages.first.software else {}
+            metadata: dict[str, Any] = {"software": tif.pages.first.software} if tif.pages.first.software else {}
+            if tif.is_ome and (optics := ome_optics(tif.ome_metadata)):
+                metadata["optics"] = optics
             data = _data(tif, series, shape, path)
         except BaseException:
             tif.close()

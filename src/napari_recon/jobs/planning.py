@@ -145,7 +145,13 @@ def input_ref(name: str, thing: Any, uri: str = "") -> InputRef:
         in_memory = isinstance(thing.data, np.ndarray) and not isinstance(thing.data, np.memmap)
         print_ = path or (thing.fingerprint() if in_memory else "")
         return InputRef(
-            name=name, uri=thing.uri, grid=thing.grid, dtype=str(thing.dtype), fingerprint=print_, label=thing.name
+            name=name,
+            uri=thing.uri,
+            grid=thing.grid,
+            dtype=str(thing.dtype),
+            fingerprint=print_,
+            label=thing.name,
+            optics=thing.metadata.get("optics", {}),
         )
     if not uri and isinstance(thing, str | Path):
         uri = _uri(thing)

@@ -10,6 +10,7 @@ import numpy as np
 
 from napari_recon.core.errors import InputError
 from napari_recon.core.grid import AXIS_NAMES, Grid, check_axes
+from napari_recon.core.provenance import KEY
 from napari_recon.core.stack import ImageStack
 from napari_recon.viewer.placement import PLACEMENT, is_plain, to_world
 
@@ -58,7 +59,7 @@ def guess_axes(layer: Layer, spec: InputSpec) -> str:
     Empty when the number of dimensions can't be explained.
     """
     labelled = letters_of(layer.axis_labels)
-    if labelled and set(spec.axes) <= set(labelled):
+    if labelled and any(set(axes) <= set(labelled) for axes in (spec.axes, *spec.also)):
         return labelled
     declared = spec.axes or "ZYX"[-layer.ndim :]
     extra = layer.ndim - len(declared)
@@ -94,12 +95,13 @@ def check_layer(layer: Layer, spec: InputSpec, axes: str) -> list[Problem]:
     except InputError as error:
         return [_axes_problem(str(error), guess, axes)]
     problems = []
-    missing = [a for a in spec.axes if a not in axes]
-    extra = [a for a in axes if a not in spec.axes and a not in "TC"]
+    frame = next((known for known in spec.also if set(known) <= set(axes)), spec.axes)
+    missing = [a for a in frame if a not in axes]
+    extra = [a for a in axes if a not in frame and a not in spec.loops]
     if missing or extra:
         text = (
-            f"{spec.name} should have axes {spec.axes} (T and C may come in front), found {axes} for shape {shape}; "
-            "set what each dimension of the layer means"
+            f"{spec.name} should have axes {spec.axes} ({' and '.join(spec.loops)} may come in front), found {axes} for "
+            f"shape {shape}; set what each dimension of the layer means"
         )
         problems.append(_axes_problem(text, guess, axes))
     if np.dtype(layer.dtype).kind not in "uif":
@@ -136,6 +138,8 @@ def stack_from_layer(layer: Layer, axes: str) -> ImageStack:
     axes = check_axes(axes, len(data.shape), layer.name)
     matrix = to_world(layer)
     metadata: dict[str, Any] = {"layer": layer.name, "layer_id": str(layer.unique_id)}
+    if optics := layer.metadata.get("optics") or layer.metadata.get(KEY, {}).get("optics"):
+        metadata["optics"] = optics
     scale, translate = np.diag(matrix)[:-1], matrix[:-1, -1]
     if not is_plain(matrix):
         scale, translate = np.abs(np.asarray(layer.scale, dtype=float)), np.zeros(len(axes))

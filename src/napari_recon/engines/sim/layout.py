@@ -20,7 +20,7 @@ def _short(order: object) -> object:
 
 
 FrameOrder = Annotated[Order, BeforeValidator(_short)]
-"""Pages from the slowest to the fastest index: a angle, p phase, z plane. Sets of frames beyond the first are time points."""
+"""Pages from the slowest to the fastest index: a angle, p phase, z plane. Further sets of frames are time points."""
 
 ORDERS: tuple[str, ...] = get_args(Order)
 
@@ -50,8 +50,7 @@ def arranged(grid: Grid, layout: Layout, order: str) -> Arrangement:
         A number of pages that is no multiple of angles times phases; the counts that would fit are named.
     """
     sizes = {"A": layout.angles, "P": layout.phases}
-    if "A" not in grid.axes and "P" not in grid.axes:
-        grid = _named(grid, sizes, order)
+    grid = _named(grid, layout, order)
     if "A" in grid.axes or "P" in grid.axes:
         found = {a: grid.size(a) for a in "AP"}
         if found != sizes:
@@ -63,32 +62,46 @@ def arranged(grid: Grid, layout: Layout, order: str) -> Arrangement:
     pages = grid.size("N")
     sets = pages // layout.frames
     if pages % layout.frames or not pages:
-        raise InputError(_does_not_fit(pages, layout))
+        raise InputError(_does_not_fit(grid, layout))
     extra = "Z" if "z" in order else "T"
     if sets > 1 and grid.size(extra) > 1:
         raise InputError(
-            f"the raw stack has {pages} pages at each {extra.lower()}, expected {layout.frames} since it has an axis {extra} "
-            "already; name the axes (--axes) or choose another frame_order"
+            f"the raw stack has {pages} pages at each {extra.lower()}, expected {layout.frames} as it has an axis {extra}; "
+            "name the axes (--axes) or choose another frame_order"
         )
     letters = order.upper() if "z" in order else f"T{order.upper()}"
     split = [(a, sizes.get(a, sets)) for a in letters if a in sizes or sets > 1]
     return arrangement(grid, split)
 
 
-def _named(grid: Grid, sizes: dict[str, int], order: str) -> Grid:
-    """Return the grid with two outer axes that are angle and phase by their sizes named so (T N of a plain 3 x 3 array)."""
-    first, second = (a for a in order.upper() if a in sizes)
-    at = grid.axes.find("N")
-    if at < 1 or grid.axes[at - 1] not in "TZC" or (grid.shape[at - 1], grid.shape[at]) != (sizes[first], sizes[second]):
+def _named(grid: Grid, layout: Layout, order: str) -> Grid:
+    """Return the grid with the pages that are raw frames called so, where its axes leave no doubt.
+
+    A stack of T, C or Z pages whose number fits becomes N; two outer axes of the right sizes become angle and phase.
+    """
+    axes = grid.axes
+    if "A" in axes or "P" in axes:
         return grid
-    return grid.model_copy(update={"axes": grid.axes[: at - 1] + first + second + grid.axes[at + 1 :]})
+    if "N" not in axes:
+        fits = [a for a in "ZCT" if a in axes and grid.size(a) % layout.frames == 0]
+        return grid.model_copy(update={"axes": axes.replace(fits[0], "N")}) if fits else grid
+    first, second = (a for a in order.upper() if a in "AP")
+    sizes = {"A": layout.angles, "P": layout.phases}
+    at = axes.index("N")
+    if at and grid.shape[at - 1 : at + 1] == (sizes[first], sizes[second]):
+        return grid.model_copy(update={"axes": axes[: at - 1] + first + second + axes[at + 1 :]})
+    return grid
 
 
-def _does_not_fit(pages: int, layout: Layout) -> str:
-    fits = [f"{a} x {p}" for a in range(1, 6) for p in range(3, 8) if pages % (a * p) == 0]
-    single = [f"{a} x {p}" for a in range(1, 6) for p in range(3, 8) if pages == a * p]
-    options = ", ".join(single or fits[:4])
+def _does_not_fit(grid: Grid, layout: Layout) -> str:
+    pages = grid.size("N")
+    fits = [(a, p) for a in range(1, 6) for p in range(3, 8) if pages % (a * p) == 0]
+    one_set = [f"{a} x {p}" for a, p in fits if a * p == pages]
+    options = ", ".join(one_set or [f"{a} x {p}" for a, p in fits][:4])
     advice = f"{options} (angles x phases) would fit" if options else "no usual number of angles and phases fits"
+    if other := [a for a in grid.axes if a in "TCZ" and grid.size(a) % layout.frames == 0]:
+        named = grid.axes.replace("N", "?").replace(other[0], "N").replace("?", other[0])
+        advice = f"axis {other[0]} has {grid.size(other[0])} (name the axes --axes {named})"
     return (
         f"the raw stack should have a multiple of {layout.angles} angles x {layout.phases} phases = {layout.frames} pages, "
         f"found {pages}; {advice}: set angles and phases, or choose another file"

@@ -43,7 +43,9 @@ class OpticsParams(LayoutParams):
     refractive_index: Annotated[float, Field(ge=1, le=2)] | Literal["auto"] = param(
         "auto", "Of the immersion medium, an upper bound of the NA; auto takes it from the file, else oil.", advanced=True
     )
-    pattern: Pattern = param("stripes", "Stripes at several angles, or one hexagonal lattice moved in 7 (or more) phases.", advanced=True)
+    pattern: Pattern = param(
+        "stripes", "Stripes at several angles, or one hexagonal lattice moved in 7 (or more) phases.", advanced=True
+    )
 
     @property
     def layout(self) -> Layout:
