@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from napari_recon.core.arrange import arrangement
 from napari_recon.core.engine import EngineInfo, InputSpec, OutputInfo
 from napari_recon.core.errors import InputError
 from napari_recon.core.events import BlockReady, Event
@@ -15,7 +16,7 @@ from napari_recon.core.frames import Frame, FrameEngine
 from napari_recon.core.grid import Grid
 from napari_recon.core.params import EngineParams
 from napari_recon.core.plan import InputRef, OutputSpec, Plan, Resources
-from napari_recon.core.region import Selection, TimeRange
+from napari_recon.core.region import Box, Selection, TimeRange
 from napari_recon.core.stack import ImageStack
 from tests.contract.examples import collect
 
@@ -124,3 +125,46 @@ def test_series_of_different_lengths_are_refused_while_planning() -> None:
     engine = Probe(IMAGE, InputSpec(name="gain", axes="YX"))
     with pytest.raises(InputError, match=r"gain should have one frame, or as many along T .*\(5\), found 3; crop"):
         engine.planned_for({"image": ImageStack.of(MOVIE, "TYX"), "gain": ImageStack.of(MOVIE[:3], "TYX")})
+
+
+STACK = np.random.default_rng(1).random((3, 4, 5, 6)).astype(np.float32)
+
+
+@pytest.mark.parametrize("space", ["output", "input"])
+def test_planes_may_be_looped_over_and_a_box_selects_among_them(space: str) -> None:
+    engine = Probe(InputSpec(name="image", axes="YX", loops="TZ"))
+    stacks = {"image": ImageStack.of(STACK, "TZYX", scale={"Z": 2.0})}
+    np.testing.assert_array_equal(engine.on(stacks), STACK)
+    chosen = Selection(box=Box(z=(1, 3), y=(0, 5)), space=space, time=TimeRange(start=1, stop=3))
+    plan = engine.planned_for(stacks, chosen)
+    assert (plan.frames, plan.starts, plan.box) == (4, {"T": 1, "Z": 1}, Box(y=(0, 5), x=(0, 6)))
+    assert plan.outputs[0].grid.shape == (2, 2, 5, 6) and plan.outputs[0].grid.origin("Z") == 2.0
+    engine.frames.clear()
+    collect(list(engine.run(plan, {"image": [stacks["image"]]})), "out")
+    np.testing.assert_array_equal(engine.frames[-1]["image"], STACK[2, 2])
+    again = engine.plan(plan.inputs, plan.params, plan.selection)
+    assert again == plan
+    short = engine.sample(plan)
+    assert short is not None and short.frames == 1 and short.starts == {"T": 1, "Z": 1}
+
+
+def test_an_axis_that_is_not_looped_over_is_refused() -> None:
+    engine = Probe(InputSpec(name="image", axes="YX"))
+    with pytest.raises(InputError, match="T or C in front"):
+        engine.planned_for({"image": ImageStack.of(STACK, "TZYX")})
+
+
+class Packed(Probe):
+    """Takes pages in pairs: N Y X with N even becomes T N Y X, two pages each."""
+
+    def arranged(self, spec: InputSpec, grid: Grid, params: Any) -> Any:
+        return arrangement(grid, [("T", grid.size("N") // 2), ("P", 2)], join="P") if grid.size("N") > 2 else None
+
+
+def test_packed_pages_become_frames() -> None:
+    engine = Packed(InputSpec(name="image", axes="NYX"))
+    stacks = {"image": ImageStack.of(STACK[:, 0].repeat(2, 0), "NYX")}
+    np.testing.assert_allclose(engine.on(stacks), STACK[:, 0], rtol=1e-6)
+    assert engine.planned_for(stacks).inputs[0].grid == stacks["image"].grid, "the plan refers to the input as it is"
+    part = Selection(time=TimeRange(start=2, stop=3))
+    np.testing.assert_allclose(engine.on(stacks, part), STACK[2:, 0], rtol=1e-6)
