@@ -37,6 +37,7 @@ def test_dotted_names_reach_nested_settings() -> None:
 @pytest.mark.parametrize(
     ("values", "words"),
     [
+        ({"iterations": True}, "parameter iterations should be int | auto"),
         ({"iteration": 3}, "iteration is not a parameter of x.y; choose from iterations, mode"),
         ({"mode": "slow"}, "parameter mode should be fast | exact, found 'slow'"),
         ({"iterations": 0}, "parameter iterations should be int | auto (>= 1, <= 500), found 0"),
