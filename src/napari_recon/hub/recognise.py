@@ -10,7 +10,10 @@ from pydantic import Field
 
 from napari_recon.core.grid import Frozen
 
-RECOGNISERS = ["napari_recon.engines.serenet.checkpoint:recognise"]
+RECOGNISERS = [
+    "napari_recon.engines.serenet.checkpoint:recognise",
+    "napari_recon.engines.sim.networks.checkpoint:recognise",
+]
 """Import strings of functions ``recognise(state) -> Recognised | None``, asked in turn; engines add theirs here."""
 
 
