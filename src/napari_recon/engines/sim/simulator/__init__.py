@@ -1,1 +1,1 @@
-"""What a structured-illumination microscope records of an object: patterns, imaging, camera."""
+"""A structured-illumination microscope in numpy: objects, patterns, optics, camera, and the truth (no torch)."""
