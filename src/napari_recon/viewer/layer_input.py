@@ -12,6 +12,7 @@ from napari_recon.core.errors import InputError
 from napari_recon.core.grid import AXIS_NAMES, Grid, check_axes
 from napari_recon.core.provenance import KEY
 from napari_recon.core.stack import ImageStack
+from napari_recon.viewer.file_facts import file_facts
 from napari_recon.viewer.placement import PLACEMENT, is_plain, to_world
 
 if TYPE_CHECKING:
@@ -138,7 +139,8 @@ def stack_from_layer(layer: Layer, axes: str) -> ImageStack:
     axes = check_axes(axes, len(data.shape), layer.name)
     matrix = to_world(layer)
     metadata: dict[str, Any] = {"layer": layer.name, "layer_id": str(layer.unique_id)}
-    if optics := layer.metadata.get("optics") or layer.metadata.get(KEY, {}).get("optics"):
+    said = layer.metadata.get("optics") or layer.metadata.get(KEY, {}).get("optics")
+    if optics := said or file_facts(layer).optics:
         metadata["optics"] = optics
     scale, translate = np.diag(matrix)[:-1], matrix[:-1, -1]
     if not is_plain(matrix):

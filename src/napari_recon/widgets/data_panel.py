@@ -13,11 +13,13 @@ from napari_recon.core.engine import EngineInfo, InputSpec
 from napari_recon.core.errors import InputError
 from napari_recon.core.grid import SPATIAL
 from napari_recon.core.stack import ImageStack
+from napari_recon.viewer.file_facts import look_up
 from napari_recon.viewer.layer_input import Problem, check_layer, fits, guess_axes, letters_of, stack_from_layer
 from napari_recon.widgets.fields import FileField
 from napari_recon.widgets.fold import Fold
 from napari_recon.widgets.layer_combo import LayerCombo
 from napari_recon.widgets.look import PRIMARY, Line, describe
+from napari_recon.widgets.pixel_row import PixelRow, lacks_pixel_size
 
 PICTURES = {"image", "labels", "psf"}
 
@@ -33,6 +35,8 @@ class DataPanel(QWidget):
         In words what is asked for, e.g. ``"light-field recording"``.
     open_sample : callable, optional
         What the first-run button does.
+    needs_pixel_size : bool
+        Data without one can't be used at all.
 
     Signals
     -------
@@ -43,19 +47,25 @@ class DataPanel(QWidget):
     changed = Signal()
 
     def __init__(
-        self, viewer: Any, info: EngineInfo, what: str = "image", open_sample: Callable[[], None] | None = None
+        self,
+        viewer: Any,
+        info: EngineInfo,
+        what: str = "image",
+        open_sample: Callable[[], None] | None = None,
+        needs_pixel_size: bool = False,
     ) -> None:
         super().__init__()
-        self._viewer, self._info = viewer, info
+        self._viewer, self._info, self._needs_pixel_size = viewer, info, needs_pixel_size
         self._typed: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
         self._watched: Any = None
+        self._looking: Any = None
         self.problems: list[Problem] = []
         self.combo = LayerCombo(viewer, lambda layer: fits(layer, self.spec), prefer=self._best)
         describe(self.combo, "Layer", f"The layer that holds the {what}")
         self.axes_edit = QLineEdit()
         self.axes_edit.setMaximumWidth(72)
         describe(self.axes_edit, "Axes", "One letter per dimension, outermost first: T time, C channel, V view, Z, Y, X")
-        self.axes_mark, self.pixel_line = QLabel(), Line()
+        self.axes_mark, self.pixel_line, self.pixel_row = QLabel(), Line(), PixelRow()
         self.welcome = self._make_welcome(what, open_sample)
         self._problem_column = QVBoxLayout()
         self._problem_column.setSpacing(2)
@@ -68,6 +78,7 @@ class DataPanel(QWidget):
         self._lay_out()
         self.axes_edit.textEdited.connect(self._axes_typed)
         self.combo.layer_changed.connect(self._layer_changed)
+        self.pixel_row.applied.connect(viewer.reset_view)
         self.set_engine(info)
 
     @property
@@ -137,6 +148,8 @@ class DataPanel(QWidget):
     def let_go(self) -> None:
         """Disconnect from the viewer."""
         self._watch(None)
+        if self._looking is not None:
+            self._looking.drop()
         self.combo.let_go()
         for row in self.extras.values():
             row.let_go()
@@ -160,6 +173,8 @@ class DataPanel(QWidget):
 
     def _layer_changed(self) -> None:
         self._watch(self.layer)
+        if self.layer is not None:
+            self._looking = look_up(self.layer, self._layer_edited, parent=self)
         self._judge()
         self.changed.emit()
 
@@ -193,6 +208,10 @@ class DataPanel(QWidget):
             if axes != self.axes:
                 self.axes_edit.setText(axes)
             self.problems = problems_of(layer, self.spec, axes)
+            if self._needs_pixel_size and lacks_pixel_size(layer, axes):
+                self.problems = [p for p in self.problems if "no pixel size" not in p.text]
+                self.problems.append(Problem(f"{layer.name} has no pixel size, which this method needs; type it here"))
+        self.pixel_row.show_for(layer, self.axes)
         self.welcome.setVisible(layer is None)
         self._chosen.setVisible(layer is not None)
         self._show_problems()
@@ -254,6 +273,7 @@ class DataPanel(QWidget):
         row.addWidget(self.pixel_line, 1)
         chosen.addLayout(row)
         chosen.addLayout(self._problem_column)
+        chosen.addWidget(self.pixel_row)
         chosen.addLayout(self._required_column)
         chosen.addWidget(self.optional)
         column = QVBoxLayout(self)

@@ -326,6 +326,11 @@ class KeywordField(Field):
             self.inner.set_value(value)
         self.inner.setEnabled(keyword is _OWN)
 
+    def show_automatic(self, value: Any) -> None:
+        """Show what the keyword stands for, without choosing it."""
+        if self._keyword() is not _OWN:
+            self.inner.set_value(value)
+
     def inputs(self) -> list[QWidget]:
         """See `Field.inputs`."""
         return [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -53,6 +53,7 @@ class ParamsForm(QWidget):
         self.model = model
         self.fields: dict[str, Field] = {}
         self._resets: dict[str, QWidget] = {}
+        self._places: dict[str, tuple[QFormLayout, QHBoxLayout]] = {}
         self._rows = {row.name: row for row in describe_parameters(model)}
         self._defaults = _flat(model.model_construct().model_dump(mode="json", warnings=False))
         self.advanced: Fold | None = None
@@ -79,6 +80,26 @@ class ParamsForm(QWidget):
     def default(self, name: str) -> Any:
         """Return the default of parameter `name` (dotted)."""
         return self._defaults.get(name)
+
+    def take(self, names: Iterable[str]) -> QWidget:
+        """Return a widget with the rows of `names` (those there are), which leave the form but stay part of it."""
+        body = QWidget()
+        layout = _form_layout()
+        body.setLayout(layout)
+        for name in names:
+            if name in self._places:
+                place, row = self._places[name]
+                taken = place.takeRow(row)
+                layout.addRow(taken.labelItem.widget(), taken.fieldItem.layout())
+                self._places[name] = layout, row
+        return body
+
+    def show_automatic(self, values: Mapping[str, Any]) -> None:
+        """Show what automatic parameters stand for, grayed beside their keyword."""
+        for name, value in values.items():
+            field = self.fields.get(name)
+            if isinstance(field, KeywordField):
+                field.show_automatic(value)
 
     def problems(self) -> dict[str, str]:
         """Return one sentence per wrong parameter; the empty name is the parameters as a whole."""
@@ -126,7 +147,7 @@ class ParamsForm(QWidget):
         label.setBuddy(field.inputs()[0])
         label.setToolTip(self._tooltip(name))
         layout.addRow(label, row)
-        self.fields[name], self._resets[name] = field, reset
+        self.fields[name], self._resets[name], self._places[name] = field, reset, (layout, row)
 
     def _tooltip(self, name: str) -> str:
         row = self._rows[name]

@@ -117,7 +117,14 @@ class Request:
 
     def _planned(self, selection: Selection, model: ModelRef | None = None) -> Plan:
         refs = [
-            InputRef(name=name, uri=thing.uri, grid=thing.grid, dtype=str(thing.dtype), label=thing.name)
+            InputRef(
+                name=name,
+                uri=thing.uri,
+                grid=thing.grid,
+                dtype=str(thing.dtype),
+                label=thing.name,
+                optics=thing.metadata.get("optics", {}),
+            )
             if isinstance(thing, ImageStack)
             else _opened_ref(self.engine, name, thing)
             for name, things in self.inputs.items()
