@@ -158,8 +158,9 @@ def random_field(rng: np.random.Generator, shape_yx: tuple[int, int], size: floa
     white = fft.rfft2(rng.standard_normal(shape_yx, dtype=np.float32))
     shaped = white * (1 + (_radius(shape_yx) * size) ** 2) ** np.float32(-slope / 4)
     shaped[0, 0] = 0
-    field: Image = fft.irfft2(shaped, s=shape_yx)
-    return field / (field.std() + np.float32(1e-12))
+    field = fft.irfft2(shaped, s=shape_yx)
+    normalised: Image = field / (field.std() + np.float32(1e-12))
+    return normalised
 
 
 def _radius(shape_yx: tuple[int, int]) -> Image:
