@@ -97,6 +97,12 @@ class Calibration(Frozen):
         return 2.0 * self.na / self.wavelength_um
 
     @property
+    def result_cutoff_per_um(self) -> float:
+        """Largest frequency of a result: the objective's plus the pattern's, averaged over the groups."""
+        longest = [max(carrier.k_magnitude_per_um for carrier in group.carriers) for group in self.groups]
+        return self.cutoff_per_um + sum(longest) / len(longest)
+
+    @property
     def frames(self) -> int:
         """Number of raw frames."""
         return sum(len(group.frames) for group in self.groups)
@@ -113,7 +119,7 @@ class Calibration(Frozen):
         try:
             return cls.model_validate(json.loads(Path(path).read_text(encoding="utf-8")))
         except OSError:
-            raise InputError(f"calibration should be a JSON file, found nothing readable at {path}; check the path") from None
+            raise InputError(f"calibration should be a JSON file, found none readable at {path}; check the path") from None
         except (ValueError, ValidationError) as error:
             field = error.errors()[0]["loc"] if isinstance(error, ValidationError) else "no JSON"
             where = ".".join(map(str, field)) if isinstance(field, tuple) else field

@@ -8,6 +8,8 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from napari_recon.engines.sim.classical.otf import CircularOtf
+
 Apodisation = Literal["otf", "triangle", "cosine", "none"]
 
 
@@ -37,12 +39,6 @@ def attenuation(squared: Tensor, strength: float, fwhm_per_um: float) -> Tensor:
     return 1.0 - strength * torch.exp(squared * (-4.0 * math.log(2.0) / fwhm_per_um**2))
 
 
-def circular_transfer(ratio: Tensor) -> Tensor:
-    """Return the incoherent transfer of a circular aperture at frequencies in units of its cut-off; 0 beyond."""
-    q = ratio.clamp(max=1.0)
-    return (2.0 / math.pi) * (torch.arccos(q) - q * torch.sqrt(1.0 - q * q))
-
-
 def apodisation(frequency: Tensor, cutoff_per_um: float, shape: Apodisation = "otf") -> Tensor:
     """Return the transfer the result shall have.
 
@@ -57,7 +53,7 @@ def apodisation(frequency: Tensor, cutoff_per_um: float, shape: Apodisation = "o
     """
     ratio = (frequency / cutoff_per_um).clamp(max=1.0)
     if shape == "otf":
-        return circular_transfer(ratio)
+        return CircularOtf(cutoff_per_um)(frequency, frequency.new_zeros(()))
     if shape == "triangle":
         return 1.0 - ratio
     if shape == "cosine":

@@ -13,27 +13,20 @@ is ever transformed on the fine grid, and since raw frames are real, +k and -k s
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from napari_recon.engines.sim.calibration import Calibration
+from napari_recon.engines.sim.classical.edges import Edges, continued, padded_size
 from napari_recon.engines.sim.classical.filters import Filters, apodisation, attenuation
+from napari_recon.engines.sim.classical.otf import Transfer
 from napari_recon.engines.sim.classical.separation import Band, separation
-from napari_recon.optics.support import next_smooth_size
-
-Transfer = Callable[[Tensor, Tensor], Tensor]
-"""Transfer function at (fy, fx) in cycles/um (broadcast against each other): real, 1 at zero, 0 beyond the cut-off."""
-
-Edges = Literal["mirror", "periodic"]
-#: Raw pixels over which the field is continued by its mirror images, at least.
-MARGIN = 24
 
 
 class _Window(NamedTuple):
-    """Where one band's support lies: Fourier pixels (y, x) of its centre, the nearest to -k."""
+    """Where one band's support lies: its centre in Fourier pixels, nearest to -k, and f + k in cycles/um around it."""
 
     centre_yx: tuple[int, int]
     fy: Tensor
@@ -68,8 +61,7 @@ class Reconstructor:
     ) -> None:
         self.calibration, self.shape_yx, self.device = calibration, shape_yx, torch.device(device)
         self.orders = separation(calibration, weights)
-        margin = MARGIN if edges == "mirror" else 0
-        self.padded_yx = tuple(next_smooth_size(n + margin) if margin else n for n in shape_yx)
+        self.padded_yx = padded_size(shape_yx[0], edges), padded_size(shape_yx[1], edges)
         self._step = tuple(1.0 / (n * p) for n, p in zip(self.padded_yx, calibration.pixel_um, strict=True))
         cutoff = calibration.cutoff_per_um
         #: Half width of a band's support in Fourier pixels, (y, x).
@@ -77,7 +69,8 @@ class Reconstructor:
             min(math.floor(cutoff / d) + 1, (n - 1) // 2) for d, n in zip(self._step, self.padded_yx, strict=True)
         )
         self._windows = [self._window(order) for order in self.orders]
-        self._transfers = torch.stack([transfer(w.fy[:, None], w.fx[None, :]) for w in self._windows]).float()
+        transfers = [transfer(w.fy[:, None], w.fx[None, :]) for w in self._windows]
+        self._transfers = torch.stack(transfers).float().to(self.device)
         self._mix, self._offset = self._mixing()
         self._turns = [self._demodulation(order) for order in self.orders]
         #: Kept frequencies of the result: rows -y..y, columns 0..x.
@@ -88,8 +81,12 @@ class Reconstructor:
         rows = torch.arange(-self._reach[0], self._reach[0] + 1, dtype=torch.float64) * self._step[0]
         columns = torch.arange(0, self._reach[1] + 1, dtype=torch.float64) * self._step[1]
         self._frequency = torch.hypot(rows[:, None], columns[None, :]).float().to(self.device)
-        lengths = [math.hypot(*order.k_per_um) for order in self.orders[1:]]
-        self.cutoff_per_um = cutoff + sum(lengths) / max(len(lengths), 1)
+        self._squared = torch.stack([w.fy[:, None] ** 2 + w.fx[None, :] ** 2 for w in self._windows]).float().to(self.device)
+        # order 0 is its own mirror image, so half of it is laid down twice
+        shares = [order.weight * (1.0 if number else 0.5) for number, order in enumerate(self.orders)]
+        self._weights = torch.tensor(shares, device=self.device)[:, None, None]
+        summed = torch.tensor([order.summed for order in self.orders], device=self.device)[:, None, None]
+        self._power = self._transfers.square() * summed
         self._cached: tuple[Filters, Tensor] | None = None
 
     def __call__(self, frames: Tensor, filters: Filters) -> Tensor:
@@ -109,14 +106,29 @@ class Reconstructor:
         Tensor
             complex64 (1 + carriers, 2 hy + 1, 2 hx + 1), each around its own -k.
         """
-        flat = frames.reshape(frames.shape[0], -1).to(self.device, torch.float32)
-        images = torch.addmm(self._offset, self._mix, flat).reshape(-1, *self.shape_yx)
+        images = self._images(frames)
         return torch.stack([self._spectrum(number, images) for number in range(len(self.orders))])
+
+    def renewed(self, bands: Tensor, frames: Tensor, position: int) -> Tensor:
+        """Return the bands after raw frame ``position`` changed: those that it has no part in are kept."""
+        images = self._images(frames)
+        concerned = [bool(order.coefficients[position] != 0) for order in self.orders]
+        return torch.stack([self._spectrum(n, images) if new else bands[n] for n, new in enumerate(concerned)])
 
     def combine(self, bands: Tensor, filters: Filters) -> Tensor:
         """Return the image (2 Y, 2 X), float32, of bands from `bands`."""
-        numerator = self._sum(bands, self._gain(filters))
-        return self._image(numerator * self.response(filters))
+        return self._image(self.numerator(bands, filters) * self.response(filters))
+
+    @property
+    def noise_gain(self) -> float:
+        """Power that noise of variance 1 per raw pixel has in one frequency of one separated order 0."""
+        order = self.orders[0]
+        return float(order.coefficients.abs().square().sum()) / order.summed * self.padded_yx[0] * self.padded_yx[1]
+
+    def _images(self, frames: Tensor) -> Tensor:
+        """Return the real images of the bands: order 0, then real and imaginary part for every carrier."""
+        flat = frames.reshape(frames.shape[0], -1).to(self.device, torch.float32)
+        return torch.addmm(self._offset, self._mix, flat).reshape(-1, *self.shape_yx)
 
     def _spectrum(self, number: int, images: Tensor) -> Tensor:
         """Return one band's windowed spectrum from the mixed images."""
@@ -125,18 +137,18 @@ class Reconstructor:
             band = torch.complex(images[0], torch.zeros_like(images[0]))
         else:
             band = torch.complex(images[2 * number - 1], images[2 * number]) * ey[:, None] * ex[None, :]
-        band = _continued(_continued(band, self.padded_yx[0], 0), self.padded_yx[1], 1)
+        band = continued(continued(band, self.padded_yx[0], 0), self.padded_yx[1], 1)
         (cy, cx), (hy, hx) = self._windows[number].centre_yx, self._half
         spectrum = torch.fft.fft(band, dim=1).index_select(1, self._indices(cx, hx, self.padded_yx[1]))
         spectrum = torch.fft.fft(spectrum, dim=0).index_select(0, self._indices(cy, hy, self.padded_yx[0]))
-        return spectrum * self._transfers[number]
+        windowed: Tensor = spectrum * self._transfers[number]
+        return windowed
 
     def _sum(self, bands: Tensor, gains: Tensor) -> Tensor:
         """Return sum_s of the weighted bands on the half plane: +k in place, -k mirrored and conjugated."""
         total = torch.zeros(self._frequency.shape, dtype=bands.dtype, device=bands.device)
         (ry, _), (hy, hx) = self._reach, self._half
-        for band, gain, window in zip(bands, gains, self._windows, strict=True):
-            weighted = band * gain
+        for weighted, window in zip(bands * gains, self._windows, strict=True):
             for part, (cy, cx) in (
                 (weighted, window.centre_yx),
                 (weighted.flip((0, 1)).conj(), (-window.centre_yx[0], -window.centre_yx[1])),
@@ -149,22 +161,27 @@ class Reconstructor:
         return total
 
     def _gain(self, filters: Filters) -> Tensor:
-        """Return v_s g for every band; order 0, its own mirror image, is counted half."""
-        squared = torch.stack([w.fy[:, None] ** 2 + w.fx[None, :] ** 2 for w in self._windows]).float()
-        weights = torch.tensor([o.weight * (0.5 if n == 0 else 1.0) for n, o in enumerate(self.orders)])
-        g = attenuation(squared, filters.attenuation_strength, filters.attenuation_fwhm)
-        return g.to(self.device) * weights.to(self.device)[:, None, None]
+        """Return v_s g for every band (half of it for order 0)."""
+        if filters.attenuation_strength == 0:
+            return self._weights
+        return self._weights * attenuation(self._squared, filters.attenuation_strength, filters.attenuation_fwhm)
+
+    def numerator(self, bands: Tensor, filters: Filters) -> Tensor:
+        """Return sum_s v_s g H C_s on the half plane."""
+        return self._sum(bands, self._gain(filters))
 
     def support(self, filters: Filters) -> Tensor:
         """Return sum_s v_s g H^2 on the half plane."""
-        summed = torch.tensor([o.summed for o in self.orders], device=self.device)[:, None, None]
-        return self._sum(self._transfers**2 * summed, self._gain(filters))
+        return self._sum(self._power, self._gain(filters))
+
+    def wanted(self, filters: Filters) -> Tensor:
+        """Return the apodisation A on the half plane."""
+        return apodisation(self._frequency, self.calibration.result_cutoff_per_um, filters.apodisation)
 
     def response(self, filters: Filters) -> Tensor:
         """Return A / (w^2 + support)."""
         if self._cached is None or self._cached[0] != filters:
-            wanted = apodisation(self._frequency, self.cutoff_per_um, filters.apodisation)
-            self._cached = filters, wanted / (self.support(filters) + filters.wiener**2).clamp_min(1e-12)
+            self._cached = filters, self.wanted(filters) / (self.support(filters) + filters.wiener**2).clamp_min(1e-12)
         return self._cached[1]
 
     def _image(self, half: Tensor) -> Tensor:
@@ -189,7 +206,7 @@ class Reconstructor:
         return torch.arange(centre - half, centre + half + 1, device=self.device) % size
 
     def _mixing(self) -> tuple[Tensor, Tensor]:
-        """Return the real matrix from frames to images (order 0, then real and imaginary part per carrier) and its offset."""
+        """Return the real matrix from frames to images (order 0, real and imaginary part per carrier) and its offset."""
         rows = [self.orders[0].coefficients.real]
         for order in self.orders[1:]:
             rows += [order.coefficients.real, order.coefficients.imag]
@@ -204,16 +221,3 @@ class Reconstructor:
             angle = -2.0 * math.pi * k * pixel * (torch.arange(size, dtype=torch.float64) - size // 2)
             turns.append(torch.polar(torch.ones_like(angle), angle).to(torch.complex64).to(self.device))
         return turns[0], turns[1]
-
-
-def _continued(image: Tensor, size: int, dim: int) -> Tensor:
-    """Return `image` made `size` long by the mirror images of both ends, one fading into the other."""
-    gap = size - image.shape[dim]
-    if gap == 0:
-        return image
-    reach = min(gap, image.shape[dim])
-    end = image.narrow(dim, image.shape[dim] - reach, reach).flip(dim)
-    start = image.narrow(dim, 0, reach).flip(dim)
-    t = (torch.arange(gap, device=image.device, dtype=torch.float32) + 0.5) / gap
-    fade = (0.5 + 0.5 * torch.cos(math.pi * t)).reshape([-1 if d == dim else 1 for d in range(image.ndim)])
-    return torch.cat([image, end * fade + start * (1.0 - fade)], dim=dim)

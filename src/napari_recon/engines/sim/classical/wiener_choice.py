@@ -1,0 +1,59 @@
+"""The Wiener parameter that the data ask for."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from napari_recon.engines.sim.classical.filters import Filters
+from napari_recon.engines.sim.classical.recombine import Reconstructor
+
+#: Range of w that is looked through.
+LEAST, MOST = 2e-3, 1.0
+#: Support below this share of its maximum lies at the very edge of the result's spectrum, where nothing is visible.
+NEGLIGIBLE = 1e-6
+
+
+def choose_wiener(reconstructor: Reconstructor, bands: Tensor, noise_power: float, filters: Filters) -> float:
+    """Return the w of least expected error, to three digits.
+
+    With Y = (sum v g H C) / S the unregularised result, S = sum v g H^2 the support, n / S the noise power in Y and
+    F = S / (w^2 + S), the mean squared error of A F Y as an estimate of A O is, without knowing O,
+
+        sum_f A^2 [ (1 - F)^2 |Y|^2 + (2 F - 1) n / S ]
+
+    (Stein's unbiased risk estimate; n is what the noise beyond the cut-off leaves in a separated order 0).
+
+    Parameters
+    ----------
+    reconstructor : Reconstructor
+        With bands weighted by their noise.
+    bands : Tensor
+        From `Reconstructor.bands`.
+    noise_power : float
+        Noise variance of a raw pixel in counts^2.
+    filters : Filters
+        Its Wiener parameter is not looked at.
+    """
+    support = reconstructor.support(filters).double()
+    seen = support > NEGLIGIBLE * support.max()
+    wanted = reconstructor.wanted(filters).double().square()
+    wanted[:, 1:] *= 2  # the other half plane
+    share, support = wanted[seen], support[seen]
+    power = reconstructor.numerator(bands, filters)[seen].abs().double().square()
+    noise = noise_power * reconstructor.noise_gain / support
+
+    def risk(log_w: float) -> float:
+        kept = support / (math.exp(2 * log_w) + support)
+        return float((share * ((1 - kept) ** 2 * power / support**2 + (2 * kept - 1) * noise)).sum())
+
+    low, high = math.log(LEAST), math.log(MOST)
+    best = low
+    for _ in range(3):
+        candidates = torch.linspace(low, high, 11).tolist()
+        best = min(candidates, key=risk)
+        step = (high - low) / 10
+        low, high = max(low, best - step), min(high, best + step)
+    return float(f"{math.exp(best):.3g}")
