@@ -35,6 +35,7 @@ from napari_recon.widgets.curve_panel import CurvePanel
 from napari_recon.widgets.data_panel import DataPanel
 from napari_recon.widgets.estimate_line import EstimateLine, result_text
 from napari_recon.widgets.files import FILTER, Settings, read_settings, write_settings
+from napari_recon.widgets.fixes import fix_label, fixes_in
 from napari_recon.widgets.look import bold, describe, focus_order, guard_wheel
 from napari_recon.widgets.model_panel import ModelPanel
 from napari_recon.widgets.planner import Planner
@@ -68,6 +69,8 @@ class EngineDock(QWidget):
         Widest preview along y and x, in pixels of the data.
     preview_params : mapping
         Engine name -> parameters that make a preview lighter.
+    needs_pixel_size : bool
+        Data without a pixel size can't be used at all.
     """
 
     methods: ClassVar[Mapping[str, str]] = {}
@@ -75,6 +78,7 @@ class EngineDock(QWidget):
     sample: ClassVar[tuple[str, str] | None] = None
     preview_size: ClassVar[int] = 64
     preview_params: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    needs_pixel_size: ClassVar[bool] = False
 
     def __init__(self, napari_viewer: napari.viewer.Viewer, controller: Any = None) -> None:
         super().__init__()
@@ -90,7 +94,9 @@ class EngineDock(QWidget):
             self.method_combo.setItemData(
                 self.method_combo.count() - 1, registry.get(name).info.summary, Qt.ItemDataRole.ToolTipRole
             )
-        self.data = DataPanel(self.viewer, self.info, self.what, self._open_sample if self.sample else None)
+        self.data = DataPanel(
+            self.viewer, self.info, self.what, self._open_sample if self.sample else None, self.needs_pixel_size
+        )
         self.model, self.region, self.settings = ModelPanel(), RegionPanel(self.viewer), SettingsPanel()
         self.estimate, self.run_bar, self.curves = EstimateLine(), RunBar(), CurvePanel()
         self.planner = Planner(parent=self)
@@ -105,6 +111,16 @@ class EngineDock(QWidget):
     def info(self) -> EngineInfo:
         """What the chosen engine declares."""
         return registry.get(self.engine).info
+
+    def sections(self) -> list[QWidget]:
+        """Return the parts of the form from top to bottom; a family's dock may add its own."""
+        self._model_section = section("Model", self.model)
+        return [
+            section("Data", self.data),
+            self._model_section,
+            section("Region", self.region),
+            section("Settings", self.settings),
+        ]
 
     def choose_method(self, engine: str) -> None:
         """Choose an engine of the method menu."""
@@ -267,6 +283,7 @@ class EngineDock(QWidget):
         self.estimate.show_error(str(error))
         self.region.set_output(None)
         self.run_bar.set_reason(str(error))
+        self._offer_fix(str(error))
 
     def _add_metric(self, name: str, step: int, value: float, series: str) -> None:
         parts = (f"job {self._jobs_done + 1}" if self._jobs_done else "", series)
@@ -274,6 +291,8 @@ class EngineDock(QWidget):
 
     def _finished(self, result: Any) -> None:
         self._jobs_done += 1
+        if result.error is not None:
+            self._offer_fix(str(result.error))
         if result.error is not None or not result.layers:
             return
         if not result.job.preview:
@@ -283,6 +302,15 @@ class EngineDock(QWidget):
         ):
             self._offer_alone(result.layers)
         self._ask()
+
+    def _offer_fix(self, sentence: str) -> None:
+        """Offer the settings that an error's remedy names."""
+        if values := fixes_in(sentence, self.settings.form.fields):
+            self.run_bar.offer(Offer(sentence, fix_label(values), lambda: self._change(values)))
+
+    def _change(self, values: Mapping[str, Any]) -> None:
+        self.settings.change(values)
+        self.run_bar.say("Changed: " + ", ".join(f"{name} = {value}" for name, value in values.items()))
 
     def _offer_alone(self, layers: tuple[Any, ...]) -> None:
         def alone() -> None:
@@ -387,13 +415,7 @@ class EngineDock(QWidget):
         method.addWidget(label)
         method.addWidget(self.method_combo, 1)
         column.addLayout(method)
-        self._model_section = _section("Model", self.model)
-        for part in (
-            _section("Data", self.data),
-            self._model_section,
-            _section("Region", self.region),
-            _section("Settings", self.settings),
-        ):
+        for part in self.sections():
             column.addWidget(part)
         column.addStretch(1)
         scroll = QScrollArea()
@@ -410,11 +432,12 @@ class EngineDock(QWidget):
         self.scroll, self.form = scroll, form
 
 
-def _section(title: str, panel: QWidget) -> QWidget:
-    section = QWidget()
-    column = QVBoxLayout(section)
+def section(title: str, panel: QWidget) -> QWidget:
+    """Return `panel` under a bold title."""
+    whole = QWidget()
+    column = QVBoxLayout(whole)
     column.setContentsMargins(0, 0, 0, 0)
     column.setSpacing(4)
     column.addWidget(bold(QLabel(title)))
     column.addWidget(panel)
-    return section
+    return whole

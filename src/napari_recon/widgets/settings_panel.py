@@ -86,6 +86,11 @@ class SettingsPanel(QWidget):
         self._form_changed()
         return refused
 
+    def change(self, values: Mapping[str, Any]) -> None:
+        """Show `values`; everything else stays."""
+        self.form.set_values(values)
+        self._form_changed()
+
     def reason(self) -> str:
         """Return why these settings can't run; empty when they can."""
         return next(iter(self.form.problems().values()), "")
