@@ -17,7 +17,7 @@ Transfer = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class CircularOtf:
-    """Incoherent transfer function of a circular aperture, H = (2/pi)(acos q - q sqrt(1 - q^2)) curvature^q with q = |f| / fc.
+    """Incoherent transfer function of a circular aperture: (2/pi)(acos q - q sqrt(1 - q^2)) curvature^q, q = |f| / fc.
 
     Attributes
     ----------
@@ -54,12 +54,14 @@ class MeasuredOtf:
         height, width = centred_yx.shape
         peak = float(centred_yx[height // 2, width // 2])
         if not peak > 0 or not bool(torch.isfinite(centred_yx).all()):
-            raise InputError("the OTF should be finite with its largest value at zero frequency (the centre), found none; check the file")
+            raise InputError("the OTF should be finite and largest at zero frequency (the centre); check the file")
         self._image = (centred_yx.float() / peak)[None, None]
         self._step, self._cutoff = step_per_um, cutoff_per_um
 
     @classmethod
-    def from_psf(cls, psf_yx: Tensor, pixel_um: tuple[float, float], cutoff_per_um: float, radial: bool = True) -> MeasuredOtf:
+    def from_psf(
+        cls, psf_yx: Tensor, pixel_um: tuple[float, float], cutoff_per_um: float, radial: bool = True
+    ) -> MeasuredOtf:
         """Return the transfer function of a point's image: its spectrum's magnitude, averaged over rings if ``radial``.
 
         Parameters
@@ -88,7 +90,7 @@ class MeasuredOtf:
     def __call__(self, fy: Tensor, fx: Tensor) -> Tensor:
         """Return H at (fy, fx) in cycles/um."""
         height, width = self._image.shape[-2:]
-        fy, fx = torch.broadcast_tensors(fy, fx)
+        fy, fx = fy + 0 * fx, fx + 0 * fy
         # grid_sample with corners aligned: -1 is index 0, +1 the last index
         at_y = (fy / self._step[0] + height // 2) * (2 / (height - 1)) - 1
         at_x = (fx / self._step[1] + width // 2) * (2 / (width - 1)) - 1

@@ -1,0 +1,207 @@
+"""Blind calibration: carriers, phases, modulation and intensities of a raw stack, from optics alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from napari_recon.core.token import CancelToken
+from napari_recon.engines.sim.calibration import Calibration, Carrier, Group
+from napari_recon.engines.sim.classical import quality
+from napari_recon.engines.sim.classical.carriers import correlations, object_of, peaks, zoomed
+from napari_recon.engines.sim.classical.noise import camera_offset as estimated_offset
+from napari_recon.engines.sim.classical.noise import checked
+from napari_recon.engines.sim.classical.otf import CircularOtf, Transfer
+from napari_recon.engines.sim.classical.regression import Fit, fit
+from napari_recon.engines.sim.classical.spectra import Spectra, spectra_of
+from napari_recon.engines.sim.layout import Layout
+from napari_recon.engines.sim.params import Optics
+
+#: What can't be measured better, because the model is not that exact: phases in rad, gains.
+PHASE_FLOOR, GAIN_FLOOR = 0.01, 0.004
+#: Deviations are believed when their mean square is this many times what their errors explain.
+BELIEVED = 4.0
+
+
+class Start(NamedTuple):
+    """Where the regression of one group begins."""
+
+    frames: list[int]
+    k: NDArray[np.float64]
+    heights: list[float]
+
+
+def calibrate(
+    frames: Tensor,
+    optics: Optics,
+    layout: Layout,
+    *,
+    camera_offset: float | Literal["auto"] = "auto",
+    transfer: Transfer | None = None,
+    token: CancelToken | None = None,
+) -> Calibration:
+    """Find the pattern of a raw stack.
+
+    Parameters
+    ----------
+    frames : Tensor
+        (N, Y, X) float32, angle-major, counts.
+    camera_offset : float or "auto"
+        Counts; auto takes the level of the darkest places.
+    transfer : callable, optional
+        Measured transfer function; a circular aperture otherwise.
+
+    Raises
+    ------
+    InputError
+        Frames that can't be used, no pattern, or a pattern that fits only the other order of angles and phases.
+    """
+    remark = checked(frames, layout)
+    offset = estimated_offset(frames) if camera_offset == "auto" else float(camera_offset)
+    spectra = spectra_of(frames - offset, optics, transfer or CircularOtf(optics.cutoff_per_um))
+    _check(token)
+    corr = correlations(spectra)
+    groups, number = _groups(layout)
+    found = [peaks(corr, group, number + 1) for group in groups]
+    _check(token)
+    quality.refuse_what_is_no_pattern(corr, found, groups, layout, number)
+    starts = []
+    for group, candidates in zip(groups, found, strict=True):
+        good = [p for p in candidates[:number] if quality.is_found(p)]
+        k = np.array([zoomed(corr, group, p) for p in good]).reshape(-1, 2)
+        starts.append(Start(group, k, [p.height for p in good]))
+        _check(token)
+    return _settled(spectra, starts, optics, layout, offset, tuple(frames.shape[-2:]), remark, token)
+
+
+def refine(
+    calibration: Calibration,
+    frames: Tensor,
+    *,
+    transfer: Transfer | None = None,
+    steps: int = 2,
+    token: CancelToken | None = None,
+) -> Calibration:
+    """Fit a known pattern again to other frames of the same series: phases, intensities, and a little drift of k.
+
+    Parameters
+    ----------
+    frames : Tensor
+        (N, Y, X) float32, angle-major, counts.
+    steps : int
+        Gauss-Newton steps of k; 0 keeps k.
+    """
+    layout = Layout(calibration.angles, calibration.phases, calibration.pattern)
+    remark = checked(frames, layout)
+    optics = Optics(calibration.na, calibration.wavelength_um, calibration.pixel_um)
+    spectra = spectra_of(frames - calibration.camera_offset, optics, transfer or CircularOtf(optics.cutoff_per_um))
+    starts = [
+        Start(
+            list(g.frames), np.array([c.k_per_um for c in g.carriers]).reshape(-1, 2), [c.peak_to_noise for c in g.carriers]
+        )
+        for g in calibration.groups
+    ]
+    shape = (int(frames.shape[-2]), int(frames.shape[-1]))
+    return _settled(spectra, starts, optics, layout, calibration.camera_offset, shape, remark, token, steps)
+
+
+def _settled(
+    spectra: Spectra,
+    starts: Sequence[Start],
+    optics: Optics,
+    layout: Layout,
+    offset: float,
+    shape_yx: tuple[int, ...],
+    remark: str,
+    token: CancelToken | None,
+    steps: int = 2,
+) -> Calibration:
+    """Fit all groups twice, the second time with order 0 freed of what pattern and intensities left in the mean."""
+    order0 = spectra.d.mean(dim=0)
+    share = 1.0 / spectra.d.shape[0]
+    ks = [s.k for s in starts]
+    fits: list[Fit] = []
+    for moving in (min(steps, 1), max(steps - 1, 0)):
+        object_spectrum = object_of(spectra, order0, spectra.noise * share)
+        fits = []
+        for start, k in zip(starts, ks, strict=True):
+            fits.append(fit(spectra, start.frames, order0, object_spectrum, k, steps=moving))
+            _check(token)
+        ks = [f.k for f in fits]
+        weights = _order0_weights(starts, fits)
+        share = float((weights**2).sum())
+        order0 = torch.einsum("n,nyx->yx", torch.from_numpy(weights).to(spectra.d), spectra.d)
+    gains = np.concatenate([f.gains for f in fits])
+    gains /= gains.mean()
+    error = np.hypot(np.concatenate([f.gain_error for f in fits]), GAIN_FLOOR)
+    if float(np.mean(((gains - 1) / error) ** 2)) < BELIEVED:
+        gains = np.ones_like(gains)
+    groups = tuple(_group(start, f) for start, f in zip(starts, fits, strict=True))
+    found = Calibration(
+        na=optics.na,
+        wavelength_um=optics.wavelength_um,
+        pixel_um=optics.pixel_um,
+        shape_yx=(shape_yx[0], shape_yx[1]),
+        angles=layout.angles,
+        phases=layout.phases,
+        pattern=layout.pattern,
+        camera_offset=offset,
+        gains=tuple(float(g) for g in gains),
+        groups=groups,
+        noise_power=spectra.noise_power,
+    )
+    return found.model_copy(update={"verdict": quality.verdict(found, remark)})
+
+
+def _order0_weights(starts: Sequence[Start], fits: Sequence[Fit]) -> NDArray[np.float64]:
+    """Return the weights of all frames that leave order 0 and nothing of the pattern; the groups count alike."""
+    weights = np.zeros(sum(len(s.frames) for s in starts))
+    for start, f in zip(starts, fits, strict=True):
+        mixing = np.concatenate([f.gains[None], (f.gains * f.amplitudes).real, (f.gains * f.amplitudes).imag]).T
+        weights[start.frames] = np.linalg.pinv(mixing, rcond=1e-2)[0] / len(starts)
+    return weights
+
+
+def _group(start: Start, f: Fit) -> Group:
+    """Return the group with phases as measured, or with even steps where the measurement does not contradict them."""
+    carriers = []
+    for c, k in enumerate(f.k):
+        amplitudes, error = f.amplitudes[c], f.amplitude_error[c]
+        count = len(amplitudes)
+        steps = 2 * np.pi * np.outer(np.arange(count), np.arange(count)) / count
+        harmonics = np.exp(-1j * steps) @ amplitudes
+        best = int(np.abs(harmonics[1:]).argmax()) + 1
+        first = harmonics[best]
+        if best > count // 2:
+            # the same pattern with k and phases of the other sign
+            k, amplitudes, first, best = -k, amplitudes.conj(), first.conj(), count - best
+        even = steps[best] + np.angle(first)
+        off = np.angle(amplitudes * np.exp(-1j * even))
+        sigma = np.hypot(error / np.maximum(np.abs(amplitudes), 1e-6), PHASE_FLOOR)
+        phases = even if float((off**2 / sigma**2).sum()) / max(count - 1, 1) < BELIEVED else np.angle(amplitudes)
+        modulation = float((amplitudes * np.exp(-1j * phases)).real.mean())
+        carrier = Carrier(
+            k_per_um=(float(k[0]), float(k[1])),
+            modulation=modulation,
+            phases_rad=tuple(float(p) for p in phases % (2 * np.pi)),
+            peak_to_noise=start.heights[c],
+        )
+        carriers.append(carrier.model_copy(update={"verdict": quality.words(carrier)}))
+    return Group(frames=tuple(start.frames), carriers=tuple(carriers))
+
+
+def _groups(layout: Layout) -> tuple[list[list[int]], int]:
+    """Return the frames of each group and the number of carriers in each."""
+    if layout.pattern == "hexagonal":
+        return [list(range(layout.frames))], 3
+    return [list(range(a * layout.phases, (a + 1) * layout.phases)) for a in range(layout.angles)], 1
+
+
+def _check(token: CancelToken | None) -> None:
+    if token is not None:
+        token.check()

@@ -1,0 +1,107 @@
+"""Blind calibration against stacks with known truth."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+
+from napari_recon.core.errors import InputError
+from napari_recon.engines.sim.calibration import Calibration, Carrier
+from napari_recon.engines.sim.classical.calibrate import calibrate, refine
+from napari_recon.engines.sim.layout import Layout
+from napari_recon.engines.sim.params import Optics
+
+from .sim_data import Stack, simulate
+
+PUBLIC = ("p1_periodic_k0p90_highsnr", "p2_crop_k0p80_midsnr", "p3_crop_k0p45_coarse_jitter")
+
+
+def optics(stack: Stack) -> Optics:
+    return Optics(stack.na, stack.wavelength_um, (stack.pixel_um, stack.pixel_um))
+
+
+def calibrated(stack: Stack, layout: Layout = Layout(3, 3)) -> Calibration:
+    return calibrate(torch.from_numpy(stack.frames), optics(stack), layout)
+
+
+def k_and_phase_error(carrier: Carrier, k: tuple[float, float], phases: np.ndarray) -> tuple[float, float]:
+    """Return the distance in cycles/um and the largest phase error in rad; k with phases equals -k with -phases."""
+    found = np.array(carrier.k_per_um)
+    sign = 1 if np.linalg.norm(found - k) < np.linalg.norm(found + k) else -1
+    off = np.angle(np.exp(1j * (sign * np.array(carrier.phases_rad) - phases)))
+    return float(np.linalg.norm(found - sign * np.array(k))), float(np.abs(off).max())
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_public_stacks(parity_dir: Path, name: str) -> None:
+    folder = parity_dir / "sim" / "classical" / name
+    frames = torch.from_numpy(tifffile.imread(folder / "raw.tif").astype(np.float32))
+    truth = json.loads((folder / "params.json").read_text())
+    found = calibrate(frames, Optics(truth["na"], truth["wl"], (truth["px"],) * 2), Layout(3, 3))
+    for angle, group in enumerate(found.groups):
+        (carrier,) = group.carriers
+        off, phase = k_and_phase_error(carrier, tuple(truth["k"][angle]), np.array(truth["phase"][angle]))
+        assert off < 0.0015
+        assert phase < 0.02
+        assert carrier.modulation == pytest.approx(truth["mod"][angle], rel=0.025)
+    gains = np.array(found.gains) / np.ravel(truth["gain"])
+    assert gains.std() < 0.006
+
+
+@pytest.mark.parametrize(
+    ("angles", "phases", "rel"), [(1, 3, 0.7), (2, 4, 0.5), (3, 3, 0.95), (3, 5, 0.45), (4, 3, 0.8), (5, 3, 0.6)]
+)
+def test_any_number_of_angles_and_phases(angles: int, phases: int, rel: float) -> None:
+    stack = simulate(3, n=128, angles=angles, phases=phases, rel=rel, photons=1000)
+    found = calibrated(stack, Layout(angles, phases))
+    for a, group in enumerate(found.groups):
+        off, phase = k_and_phase_error(group.carriers[0], stack.k_ac[a][0], stack.phases_acp[a, 0])
+        assert off < 0.006  # a field of half the size: twice the public stacks' Fourier pixel
+        assert phase < 0.08
+        assert group.carriers[0].modulation == pytest.approx(0.8, abs=0.05)
+
+
+def test_uneven_phases_and_intensities_are_found() -> None:
+    stack = simulate(5, n=192, photons=1500, phase_jitter=0.15, intensity_jitter=0.05)
+    found = calibrated(stack)
+    for a, group in enumerate(found.groups):
+        assert k_and_phase_error(group.carriers[0], stack.k_ac[a][0], stack.phases_acp[a, 0])[1] < 0.03
+    assert (np.array(found.gains) / (stack.gain_ap / stack.gain_ap.mean()).ravel()).std() < 0.01
+
+
+def test_wide_field_is_refused() -> None:
+    stack = simulate(1, modulation=0.0)
+    with pytest.raises(InputError, match="pattern not found"):
+        calibrated(stack)
+
+
+def test_swapped_order_is_named() -> None:
+    stack = simulate(2)
+    frames = stack.frames.reshape(3, 3, *stack.frames.shape[1:]).swapaxes(0, 1).reshape(stack.frames.shape)
+    with pytest.raises(InputError, match="frame_order=pa"):
+        calibrate(torch.from_numpy(frames.copy()), optics(stack), Layout(3, 3))
+
+
+def test_refinement_follows_another_time_point() -> None:
+    first, second = simulate(7, kind="filaments"), simulate(7, kind="filaments", phase_jitter=0.3)
+    known = calibrated(first)
+    again = refine(known, torch.from_numpy(second.frames))
+    for a, group in enumerate(again.groups):
+        assert k_and_phase_error(group.carriers[0], second.k_ac[a][0], second.phases_acp[a, 0])[1] < 0.08
+
+
+def test_constant_saturated_and_broken_frames_are_named() -> None:
+    stack = simulate(2, n=64)
+    for change, words in ((7.0, "frame 5 .angle 2, phase 2. constant"), (float("nan"), "NaN")):
+        frames = torch.from_numpy(stack.frames.copy())
+        frames[4] = change
+        with pytest.raises(InputError, match=words):
+            calibrate(frames, optics(stack), Layout(3, 3))
+    frames = torch.from_numpy(stack.frames).clamp(max=float(np.quantile(stack.frames, 0.6)))
+    with pytest.raises(InputError, match="saturated"):
+        calibrate(frames, optics(stack), Layout(3, 3))
