@@ -58,9 +58,6 @@ def test_what_the_file_says_is_proposed_and_its_optics_are_used(
     metadata = {"axes": "CYX", "PhysicalSizeX": 0.061, "PhysicalSizeY": 0.061, "PhysicalSizeXUnit": "µm"}
     waves = {"EmissionWavelength": [525] * 5, "EmissionWavelengthUnit": ["nm"] * 5}
     metadata |= {"PhysicalSizeYUnit": "µm", "Channel": waves}
-        "PhysicalSizeYUnit": "µm",
-        "Channel": {"EmissionWavelength": [525] * 5, "EmissionWavelengthUnit": ["nm"] * 5},
-    }
     tifffile.imwrite(path, np.arange(400, dtype=np.uint16).reshape(SHAPE), metadata=metadata)
     with layer_source(path=str(path)):
         layer = viewer.add_layer(Image(np.asarray(tifffile.imread(path)), name="raw"))

@@ -93,11 +93,16 @@ def _named(grid: Grid, layout: Layout, order: str) -> Grid:
     return grid
 
 
+def fitting(pages: int) -> list[Layout]:
+    """Return the usual layouts of a single image of so many pages, else those that divide them; nearest to 3 angles first."""
+    fits = [Layout(a, p) for a in range(1, 6) for p in range(3, 8) if pages and pages % (a * p) == 0]
+    fits = [fit for fit in fits if fit.frames == pages] or fits
+    return sorted(fits, key=lambda fit: (abs(fit.angles - 3), fit.phases))
+
+
 def _does_not_fit(grid: Grid, layout: Layout) -> str:
     pages = grid.size("N")
-    fits = [(a, p) for a in range(1, 6) for p in range(3, 8) if pages % (a * p) == 0]
-    one_set = [f"{a} x {p}" for a, p in fits if a * p == pages]
-    options = ", ".join(one_set or [f"{a} x {p}" for a, p in fits][:4])
+    options = ", ".join(f"{fit.angles} x {fit.phases}" for fit in fitting(pages)[:4])
     advice = f"{options} (angles x phases) would fit" if options else "no usual number of angles and phases fits"
     if other := [a for a in grid.axes if a in "TCZ" and grid.size(a) % layout.frames == 0]:
         named = grid.axes.replace("N", "?").replace(other[0], "N").replace("?", other[0])
