@@ -38,6 +38,12 @@ def _simulate() -> Example:
     return Example(LightField(), {}, small)
 
 
+def _simulate_sim(**params: object) -> Example:
+    from napari_recon.engines.simulate.sim import SimulateSim
+
+    return Example(SimulateSim(), {}, {"frames": 2, "height": 33, "width": 24, "margin": 8, **params})
+
+
 def _lightfield_rl() -> Example:
     from napari_recon.engines.deconvolution.engine import LightFieldRL
     from tests.engines.deconvolution.scenes import beads, views_of
@@ -69,6 +75,8 @@ def _refocus() -> Example:
 _MAKERS: dict[str, Callable[[], Example]] = {
     "toy.smooth": _toy,
     "simulate.lightfield": _simulate,
+    "simulate.sim": _simulate_sim,
+    "simulate.sim/upstream": lambda: _simulate_sim(compat="upstream", frames=1),
     "deconvolution.lightfield_rl": _lightfield_rl,
     "deconvolution.lightfield_rl/automatic": _lightfield_rl_automatic,
     "serenet.refocus": _refocus,

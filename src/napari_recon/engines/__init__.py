@@ -10,6 +10,7 @@ registry = Registry(
         "serenet.refocus": "napari_recon.engines.serenet.engine:Refocus",
         "deconvolution.lightfield_rl": "napari_recon.engines.deconvolution.engine:LightFieldRL",
         "simulate.lightfield": "napari_recon.engines.simulate.engine:LightField",
+        "simulate.sim": "napari_recon.engines.simulate.sim:SimulateSim",
     },
     group="napari_recon.engines",
 )

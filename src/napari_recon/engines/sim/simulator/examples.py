@@ -103,28 +103,7 @@ def make_example(seed: int, index: int, size: tuple[int, int] = (96, 96), ranges
     camera = Camera(1.0, rng.uniform(*ranges.read_noise), 0.0)
     raw = camera.record(frames * np.float32(scale), rng)
     truth = imaging.resolved(light, cutoff + illumination.reach_per_um) * np.float32(scale)
-    return TrainingExample(raw, truth, calibration_of(illumination, field, ranges.na, ranges.wavelength_um))
-
-
-def calibration_of(
-    illumination: Illumination, field: Field, na: float, wavelength_um: float, camera_offset: float = 0.0
-) -> Calibration:
-    """Return the true pattern in the form in which calibrations are kept."""
-    groups = illumination.main
-    hexagonal = illumination.orders == 3
-    return Calibration(
-        na=na,
-        wavelength_um=wavelength_um,
-        pixel_um=(field.pixel_um, field.pixel_um),
-        shape_yx=field.shape_yx,
-        angles=len(groups),
-        phases=len(groups[0].frames),
-        pattern="hexagonal" if hexagonal else "stripes",
-        camera_offset=camera_offset,
-        gains=illumination.gains,
-        groups=groups,
-        verdict="true parameters of a simulation",
-    )
+    return TrainingExample(raw, truth, illumination.calibration(field, ranges.na, ranges.wavelength_um))
 
 
 def _illumination(rng: np.random.Generator, ranges: Ranges, cutoff: float) -> Illumination:

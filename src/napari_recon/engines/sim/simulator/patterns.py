@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_recon.engines.sim.calibration import Carrier, Group
-from napari_recon.engines.sim.simulator.imaging import Imaging
+from napari_recon.engines.sim.calibration import Calibration, Carrier, Group
+from napari_recon.engines.sim.simulator.imaging import Field, Imaging
 from napari_recon.engines.sim.simulator.objects import Image
 
 #: cosine series of the shapes a grating can have, mean 1: harmonic -> amplitude
@@ -21,7 +22,6 @@ SHAPES: dict[str, dict[int, float]] = {
 }
 #: three equal beams: the stripes of neighbouring beams are twice as coarse and stronger than those of the outer pair
 THREE_BEAM = {1: 4 / 3, 2: 2 / 3}
-HARMONICS_UP_TO = 1.1  # of the cut-off: an objective passes no finer stripes to the sample than it sees, or hardly
 
 
 @dataclass(frozen=True)
@@ -53,11 +53,27 @@ class Illumination:
         finest = [max((c.k_magnitude_per_um for c in group.carriers), default=0.0) for group in self.main]
         return sum(finest) / len(finest)
 
-    def frames(self, light: Image, imaging: Imaging) -> Image:
+    def calibration(self, field: Field, na: float, wavelength_um: float, camera_offset: float = 0.0) -> Calibration:
+        """Return the true pattern in the form in which calibrations are kept."""
+        return Calibration(
+            na=na,
+            wavelength_um=wavelength_um,
+            pixel_um=(field.pixel_um, field.pixel_um),
+            shape_yx=field.shape_yx,
+            angles=len(self.groups),
+            phases=len(self.groups[0].frames),
+            pattern="hexagonal" if self.orders == 3 else "stripes",
+            camera_offset=camera_offset,
+            gains=self.gains,
+            groups=self.main,
+            verdict="true parameters of a simulation",
+        )
+
+    def frames(self, light: Image, imaging: Imaging, check: Callable[[], None] = lambda: None) -> Image:
         """Return the raw frames (N, y, x), without noise, of an object on the fine canvas.
 
         Every frame of a group is a combination of the images of object, object * cos and object * sin, so these are
-        imaged once.
+        imaged once. `check` is called now and then and may raise to stop.
         """
         y, x = (imaging.field.positions_um(axis) for axis in (0, 1))
         plain = imaging.camera(light)
@@ -65,6 +81,7 @@ class Illumination:
         for group in self.groups:
             frames[list(group.frames)] = plain
             for carrier in group.carriers:
+                check()
                 kx, ky = carrier.k_per_um
                 wave = np.exp(2j * math.pi * ky * y)[:, None] * np.exp(2j * math.pi * kx * x)[None]
                 pair = imaging.camera(np.stack([wave.real, wave.imag]).astype(np.float32) * light)
@@ -151,9 +168,10 @@ def hexagonal(
     return Illumination((Group(frames=tuple(range(phases)), carriers=carriers),), _gains(rng, phases, errors), 3)
 
 
-def uniform(frames: int) -> Illumination:
+def uniform(angles: int, phases: int, rng: np.random.Generator, errors: Errors = Errors()) -> Illumination:
     """Return light without any pattern: what a stack shows when the grating is missing."""
-    return Illumination((Group(frames=tuple(range(frames)), carriers=()),), (1.0,) * frames, 0)
+    groups = tuple(Group(frames=tuple(range(a * phases, (a + 1) * phases)), carriers=()) for a in range(angles))
+    return Illumination(groups, _gains(rng, angles * phases, errors), 0)
 
 
 def _carrier(k: float, direction: float, modulation: float, phases_rad: NDArray[np.floating]) -> Carrier:
