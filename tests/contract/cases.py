@@ -72,6 +72,21 @@ def _refocus() -> Example:
     return refocus()
 
 
+def _sim_wiener(**params: object) -> Example:
+    from napari_recon.engines.sim.wiener import SimWiener
+    from tests.engines.sim.sim_data import simulate
+
+    sets = [simulate(seed, n=64, kind="texture", photons=2000) for seed in (0, 0, 0)]
+    movie = np.stack([np.roll(s.frames, t, axis=-1) if t == 2 else s.frames for t, s in enumerate(sets)])
+    geometry = {
+        "scale": {"T": 2.0, "Y": 0.065, "X": 0.065},
+        "translate": {"Y": 3.0},
+        "units": {"Y": "micrometer", "X": "micrometer"},
+    }
+    raw = ImageStack.of(movie.astype(np.uint16), "TNYX", "raw", **geometry)
+    return Example(SimWiener(), {"raw": raw}, {"na": 1.2, "wavelength_um": 0.525, **params})
+
+
 _MAKERS: dict[str, Callable[[], Example]] = {
     "toy.smooth": _toy,
     "simulate.lightfield": _simulate,
@@ -79,6 +94,8 @@ _MAKERS: dict[str, Callable[[], Example]] = {
     "simulate.sim/upstream": lambda: _simulate_sim(compat="upstream", frames=1),
     "deconvolution.lightfield_rl": _lightfield_rl,
     "deconvolution.lightfield_rl/automatic": _lightfield_rl_automatic,
+    "sim.wiener": _sim_wiener,
+    "sim.wiener/each": lambda: _sim_wiener(calibrate_on="each", mcnr=True, widefield=True),
     "serenet.refocus": _refocus,
     "serenet.reconstruct": lambda: _serenet("serenet"),
     "serenet.reconstruct/fserenet": lambda: _serenet("fserenet"),

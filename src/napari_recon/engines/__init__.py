@@ -9,6 +9,7 @@ registry = Registry(
         "serenet.reconstruct": "napari_recon.engines.serenet.engine:Reconstruct",
         "serenet.refocus": "napari_recon.engines.serenet.engine:Refocus",
         "deconvolution.lightfield_rl": "napari_recon.engines.deconvolution.engine:LightFieldRL",
+        "sim.wiener": "napari_recon.engines.sim.wiener:SimWiener",
         "simulate.lightfield": "napari_recon.engines.simulate.engine:LightField",
         "simulate.sim": "napari_recon.engines.simulate.sim:SimulateSim",
     },

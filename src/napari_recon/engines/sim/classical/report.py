@@ -1,0 +1,51 @@
+"""The quality report of a reconstruction: plain data for JSON, in numbers and words."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from napari_recon.engines.sim.calibration import Calibration, Carrier
+
+
+def quality_report(calibration: Calibration, wiener: float) -> dict[str, Any]:
+    """Return what was found: per angle k (cycles/um), modulation, phase steps (degrees), peak over noise, a verdict."""
+    rows = [
+        {"angle": angle + 1, **_row(carrier)} for angle, group in enumerate(calibration.groups) for carrier in group.carriers
+    ]
+    return {
+        "angles": rows,
+        "verdict": calibration.verdict,
+        "wiener": wiener,
+        "camera_offset": round(calibration.camera_offset, 3),
+        "frame_intensities": [round(gain, 4) for gain in calibration.gains],
+        "noise_power": round(calibration.noise_power, 4),
+        "na": calibration.na,
+        "wavelength_um": calibration.wavelength_um,
+        "cutoff_per_um": round(calibration.cutoff_per_um, 5),
+        "result_cutoff_per_um": round(calibration.result_cutoff_per_um, 5),
+    }
+
+
+def complaints(calibration: Calibration) -> list[str]:
+    """Return a sentence for every carrier that is not clear."""
+    return [
+        f"angle {angle + 1}: {carrier.verdict}"
+        for angle, group in enumerate(calibration.groups)
+        for carrier in group.carriers
+        if carrier.verdict and not carrier.verdict.startswith("clear")
+    ]
+
+
+def _row(carrier: Carrier) -> dict[str, Any]:
+    kx, ky = carrier.k_per_um
+    return {
+        "k_per_um": [round(kx, 5), round(ky, 5)],
+        "k_magnitude_per_um": round(carrier.k_magnitude_per_um, 5),
+        "period_um": round(1.0 / carrier.k_magnitude_per_um, 5),
+        "orientation_deg": round(math.degrees(math.atan2(ky, kx)), 3),
+        "modulation": round(carrier.modulation, 4),
+        "phase_steps_deg": [round(step, 2) for step in carrier.phase_steps_deg],
+        "peak_to_noise": round(carrier.peak_to_noise, 2),
+        "verdict": carrier.verdict,
+    }

@@ -1,0 +1,97 @@
+"""One calibration for a series: on its average where the pattern stays, else followed from image to image."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from napari_recon.core.errors import InputError
+from napari_recon.core.token import CancelToken
+from napari_recon.engines.sim.calibration import Calibration
+from napari_recon.engines.sim.classical.calibrate import calibrate, refine
+from napari_recon.engines.sim.classical.otf import Transfer
+from napari_recon.engines.sim.layout import Layout
+from napari_recon.engines.sim.params import Optics
+
+CalibrateOn = Literal["auto", "average", "first", "each"]
+#: Phases that differ by more than this from the average's have moved.
+MOVED_RAD = math.radians(20)
+
+
+class Found(NamedTuple):
+    """A calibration, and whether it is to be fitted again to each image."""
+
+    calibration: Calibration
+    each: bool
+
+
+def calibrated_series(
+    sets: Sequence[Tensor],
+    optics: Optics,
+    layout: Layout,
+    *,
+    calibrate_on: CalibrateOn = "auto",
+    camera_offset: float | Literal["auto"] = "auto",
+    transfer: Transfer | None = None,
+    token: CancelToken | None = None,
+) -> Found:
+    """Find the pattern of a series.
+
+    Parameters
+    ----------
+    sets : sequence of Tensor
+        Raw sets (N, Y, X) that stand for the series.
+    calibrate_on : {"auto", "average", "first", "each"}
+        auto looks whether the phases of the first, a middle and the last set are the average's.
+
+    Raises
+    ------
+    InputError
+        See `calibrate`; where the average shows no pattern, none of the sets may either.
+    """
+
+    def on(frames: Tensor) -> Calibration:
+        return calibrate(frames, optics, layout, camera_offset=camera_offset, transfer=transfer, token=token)
+
+    if len(sets) == 1 or calibrate_on == "first":
+        return Found(on(sets[0]), calibrate_on == "each")
+    try:
+        found = on(torch.stack(list(sets)).mean(dim=0))
+    except InputError as problem:
+        # a pattern that moves may leave nothing in the average
+        alone = [c for c in (_tried(on, frames) for frames in sets) if c is not None]
+        if not alone:
+            raise problem
+        found = max(alone, key=_clearness)
+    if calibrate_on != "auto":
+        return Found(found, calibrate_on == "each")
+    looked_at = [sets[0], sets[len(sets) // 2], sets[-1]]
+    moves = sorted(_moved(found, refine(found, frames, transfer=transfer, steps=0, token=token)) for frames in looked_at)
+    return Found(found, moves[1] > MOVED_RAD)
+
+
+def _tried(on: Callable[[Tensor], Calibration], frames: Tensor) -> Calibration | None:
+    try:
+        return on(frames)
+    except InputError:
+        return None
+
+
+def _clearness(calibration: Calibration) -> float:
+    """Return how clear the least clear carrier is."""
+    return min(carrier.peak_to_noise for group in calibration.groups for carrier in group.carriers)
+
+
+def _moved(a: Calibration, b: Calibration) -> float:
+    """Return the largest difference of a phase, in rad."""
+    pairs = [
+        (p, q)
+        for one, other in zip(a.groups, b.groups, strict=True)
+        for first, second in zip(one.carriers, other.carriers, strict=True)
+        for p, q in zip(first.phases_rad, second.phases_rad, strict=True)
+    ]
+    return max(abs(math.remainder(p - q, 2 * math.pi)) for p, q in pairs)

@@ -1,0 +1,233 @@
+"""sim.wiener: what it takes and gives, and its plan. No torch is imported before a run."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from napari_recon.core.arrange import Arrangement
+from napari_recon.core.compute import Compute
+from napari_recon.core.engine import EngineInfo, Inputs, InputSpec, OutputInfo, Session
+from napari_recon.core.errors import InputError
+from napari_recon.core.events import Event
+from napari_recon.core.frames import Frame, FrameEngine, Refs, read_frame
+from napari_recon.core.grid import Grid
+from napari_recon.core.params import param
+from napari_recon.core.plan import InputRef, ModelRef, OutputSpec, Plan, Resources
+from napari_recon.core.region import Box
+from napari_recon.core.stack import ImageStack
+from napari_recon.core.token import CancelToken
+from napari_recon.engines.sim.calibration import Calibration
+from napari_recon.engines.sim.layout import arranged
+from napari_recon.engines.sim.params import Optics, OpticsParams, pixel_um, resolved_optics
+
+if TYPE_CHECKING:
+    from napari_recon.engines.sim.classical.run import WienerRun
+
+#: Raw sets of a series that the pattern is found on.
+SAMPLES = 8
+
+
+class SimWienerParams(OpticsParams):
+    """Parameters of `sim.wiener`."""
+
+    wiener: Annotated[float, Field(gt=0, le=10)] | Literal["auto"] = param(
+        "auto",
+        "Regularisation: noise over signal of one band, squared in the denominator; auto takes the value of least expected "
+        "error, from the noise beyond the cut-off.",
+        live=True,
+    )
+    apodisation: Literal["otf", "triangle", "cosine", "none"] = param(
+        "otf", "Transfer of the result: as a wide field of its resolution, a straight line, a cosine, or none.", live=True
+    )
+    attenuation_strength: float = param(
+        0.0,
+        "How much of each band's centre is taken away, against out-of-focus light and honeycomb patterns.",
+        ge=0.0,
+        le=1.0,
+        live=True,
+    )
+    attenuation_fwhm: float = param(
+        1.2, "Width of what attenuation takes away.", unit="cycles/um", gt=0.0, le=20.0, live=True
+    )
+    camera_offset: Annotated[float, Field(ge=0)] | Literal["auto"] = param(
+        "auto", "Level of the camera in the dark; auto takes the darkest places.", unit="counts"
+    )
+    calibration: str = param("auto", "A calibration file of an earlier run, or auto: find the pattern.", file=(".json",))
+    calibrate_on: Literal["auto", "average", "first", "each"] = param(
+        "auto",
+        "What of a series the pattern is found on: the average of up to 8 images, the first one, or each one anew (starting "
+        "from the average); auto takes the average unless the pattern moves.",
+    )
+    mcnr: bool = param(False, "Also give a map of the modulation over the noise.")
+    widefield: bool = param(False, "Also give the wide field, the mean of the raw frames.")
+
+
+class SimWiener(FrameEngine[SimWienerParams]):
+    """Wiener reconstruction of structured illumination: finds the pattern, separates the bands, puts them in place."""
+
+    Params = SimWienerParams
+    info = EngineInfo(
+        name="sim.wiener",
+        kind="reconstruct",
+        title="Wiener SIM",
+        summary="Super-resolved image from a structured-illumination stack by its physics; needs no model",
+        inputs=(
+            InputSpec(
+                name="raw",
+                axes="NYX",
+                loops="TCZ",
+                also=("A", "P"),
+                description="the raw frames: angles times phases pages per image",
+            ),
+            InputSpec(
+                name="psf",
+                axes="YX",
+                required=False,
+                accepts=("psf",),
+                description="measured image of a point, in the raw frames' pixels unless its file says otherwise",
+            ),
+            InputSpec(
+                name="otf",
+                axes="YX",
+                required=False,
+                description="measured transfer function, zero frequency in the middle, reaching to 1 / (2 raw pixels)",
+            ),
+        ),
+        outputs=(
+            OutputInfo(name="sr", axes="YX", description="the super-resolved image, twice the samples"),
+            OutputInfo(name="mcnr", axes="YX", description="modulation over noise per raw pixel, on request"),
+            OutputInfo(name="widefield", axes="YX", description="mean of the raw frames, on request"),
+            OutputInfo(name="calibration", kind="transform", description="the pattern, for the parameter calibration"),
+            OutputInfo(name="quality", kind="report", description="carriers, modulation and noise per angle, in words too"),
+        ),
+        halo="the whole field: pattern and noise are measured on all of it, and a part is cut out of the result",
+        roi_tolerance=1e-6,
+        live=True,
+        references=("10.1046/j.1365-2818.2000.00710.x", "10.1038/ncomms10980", "10.1364/OE.21.002032"),
+    )
+    #: What is kept from image to image; set on the copies that `prepared` makes.
+    kept: WienerRun | None = None
+
+    def arranged(self, spec: InputSpec, grid: Grid, params: SimWienerParams) -> Arrangement | None:
+        """See `FrameEngine.arranged`."""
+        return arranged(grid, params.layout, params.frame_order) if spec.name == "raw" else None
+
+    def outputs_of(self, refs: Refs, params: SimWienerParams, model: ModelRef | None) -> tuple[OutputSpec, ...]:
+        """See `FrameEngine.outputs_of`; also where optics and a calibration file are checked."""
+        raw = refs["raw"][0]
+        assert raw.grid is not None  # checked by the base class
+        if refs["psf"] and refs["otf"]:
+            raise InputError("psf and otf say the same, expected one of them, found both; leave one out")
+        for channel in range(raw.grid.size("C")):
+            optics_of(params, raw, channel)
+        field = raw.grid.only("YX")
+        given = given_calibration(params)
+        if given is not None:
+            _check_calibration(given, params, raw)
+        extra = [name for name, wanted in (("mcnr", params.mcnr), ("widefield", params.widefield)) if wanted]
+        return (
+            OutputSpec(name="sr", grid=field.finer(2)),
+            *(OutputSpec(name=name, grid=field) for name in extra),
+        )
+
+    def resources(
+        self,
+        refs: Refs,
+        params: SimWienerParams,
+        model: ModelRef | None,
+        box: Box,
+        outputs: tuple[OutputSpec, ...],
+        compute: Compute,
+    ) -> Resources:
+        """See `FrameEngine.resources`."""
+        fine = outputs[0].grid
+        pixels = fine.size("Y") * fine.size("X") / 4
+        frames = params.layout.frames
+        # frames twice and their spectra for the calibration, the bands, and the result with its spectrum
+        memory = pixels * (4 * frames * 6 + 8 * 6 * params.angles + 4 * 4 * 6)
+        return Resources(memory_bytes=int(memory), work=pixels * (100.0 + 40.0 * frames))
+
+    def prepared(self, plan: Plan) -> SimWiener:
+        """Return a copy that keeps the calibration, and the bands of the latest frame, from frame to frame."""
+        from napari_recon.engines.sim.classical.run import WienerRun
+
+        worker, params = copy.copy(self), self.params_of(plan)
+        worker.kept = WienerRun(plan, params) if self.kept is None else self.kept.with_params(plan, params)
+        return worker
+
+    def process(self, plan: Plan, inputs: Inputs, token: CancelToken) -> Iterator[Event]:
+        """Calibrate on the whole series, whichever part of it is asked for."""
+        worker = self.prepared(plan)
+        assert worker.kept is not None  # prepared sets it
+        series = self._arranged_inputs(plan, inputs)["raw"][0]
+        worker.kept.samples = lambda channel: samples(series, self.info.inputs[0], channel)
+        yield from FrameEngine.process(worker, plan, inputs, token)
+
+    def process_frame(self, plan: Plan, frame: Frame, index: int, token: CancelToken) -> Iterator[Event]:
+        """See `FrameEngine.process_frame`."""
+        run = (self if self.kept is not None else self.prepared(plan)).kept
+        assert run is not None  # prepared sets it
+        yield from run.frame(frame, index, token)
+
+    def open(self, plan: Plan, inputs: Inputs) -> Session:
+        """Return a live session that also takes single raw frames and reuses bands when only filters change."""
+        from napari_recon.engines.sim.classical.session import WienerSession
+
+        return WienerSession(self.prepared(plan), plan, inputs)
+
+
+def given_calibration(params: SimWienerParams) -> Calibration | None:
+    """Return the calibration file's content, None for auto (InputError when it can't be read)."""
+    return None if params.calibration == "auto" else Calibration.load(params.calibration)
+
+
+def optics_of(params: SimWienerParams, raw: InputRef, channel: int) -> Optics:
+    """Return the optics of one channel; what is automatic comes from a given calibration before the file."""
+    given = given_calibration(params)
+    if given is not None:
+        known = {n: getattr(given, n) for n in ("na", "wavelength_um") if getattr(params, n) == "auto"}
+        params = params.model_copy(update=known)
+    return resolved_optics(params, raw, channel)
+
+
+def samples(series: ImageStack, spec: InputSpec, channel: int) -> list[NDArray[np.float32]]:
+    """Return up to `SAMPLES` raw sets (N, Y, X) of one channel, evenly spread over time and depth.
+
+    Sets that hold nothing are left out (a dark plane, say), unless all do.
+    """
+    shape = series.grid.size("T"), series.grid.size("Z")
+    total = shape[0] * shape[1]
+    found, problem = [], None
+    for number in np.unique(np.linspace(0, total - 1, min(SAMPLES, total)).round().astype(int)):
+        t, z = np.unravel_index(number, shape)
+        try:
+            found.append(read_frame(series, spec, {"T": int(t), "Z": int(z), "C": channel}))
+        except InputError as error:
+            problem = problem or error
+    if not found and problem is not None:
+        raise problem
+    return found
+
+
+def _check_calibration(given: Calibration, params: SimWienerParams, raw: InputRef) -> None:
+    assert raw.grid is not None  # checked by the base class
+    layout = params.layout
+    if (given.angles, given.phases, given.pattern) != layout:
+        raise InputError(
+            f"the calibration is of {given.angles} angles x {given.phases} phases ({given.pattern}), found "
+            f"{layout.angles} x {layout.phases} ({layout.pattern}) set; set angles={given.angles}, phases={given.phases}, "
+            f"pattern={given.pattern}, or use calibration=auto"
+        )
+    shape, pixel = (raw.grid.size("Y"), raw.grid.size("X")), pixel_um(raw.grid, raw.name)
+    if given.shape_yx != shape or not np.allclose(given.pixel_um, pixel, rtol=1e-3):
+        raise InputError(
+            f"the calibration is of raw frames of {given.shape_yx[0]} x {given.shape_yx[1]} pixels of "
+            f"{given.pixel_um[0]:.4g} x {given.pixel_um[1]:.4g} um, found {shape[0]} x {shape[1]} pixels of "
+            f"{pixel[0]:.4g} x {pixel[1]:.4g} um; use calibration=auto, or one of the same camera region"
+        )
