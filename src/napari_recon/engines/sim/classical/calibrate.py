@@ -122,20 +122,20 @@ def _settled(
     steps: int = 2,
 ) -> Calibration:
     """Fit all groups twice, the second time with order 0 freed of what pattern and intensities left in the mean."""
-    order0 = spectra.d.mean(dim=0)
+    order0, inner = spectra.d.mean(dim=0), spectra.inner.mean(dim=0)
     share = 1.0 / spectra.d.shape[0]
     ks = [s.k for s in starts]
     fits: list[Fit] = []
     for moving in (min(steps, 1), max(steps - 1, 0)):
-        object_spectrum = object_of(spectra, order0, spectra.noise * share)
+        object_spectrum = object_of(spectra, order0, spectra.noise * share, 0.0)
         fits = []
         for start, k in zip(starts, ks, strict=True):
-            fits.append(fit(spectra, start.frames, order0, object_spectrum, k, steps=moving))
+            fits.append(fit(spectra, start.frames, inner, object_spectrum, k, steps=moving))
             _check(token)
         ks = [f.k for f in fits]
         weights = _order0_weights(starts, fits)
         share = float((weights**2).sum())
-        order0 = torch.einsum("n,nyx->yx", torch.from_numpy(weights).to(spectra.d), spectra.d)
+        order0, inner = (torch.einsum("n,nyx->yx", torch.from_numpy(weights).to(x), x) for x in (spectra.d, spectra.inner))
     gains = np.concatenate([f.gains for f in fits])
     gains /= gains.mean()
     error = np.hypot(np.concatenate([f.gain_error for f in fits]), GAIN_FLOOR)

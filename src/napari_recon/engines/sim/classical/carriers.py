@@ -20,6 +20,7 @@ from napari_recon.engines.sim.classical.spectra import Spectra
 NEAREST, FARTHEST, CENTRE = 0.18, 1.2, 0.08
 #: The object's spectrum is used up to here, in units of fc.
 USED = 0.95
+SEARCH_CENTRE, WHITEN = 0.0, 1.0
 
 
 class Peak(NamedTuple):
@@ -94,7 +95,7 @@ def correlations(spectra: Spectra) -> Correlations:
     power = torch.where(band, spectra.count * (mean.real**2 + mean.imag**2), mean.real.new_zeros(()))
     shared = torch.where(band, spectra.count * mean, mean.new_zeros(()))
     gains = (torch.einsum("nyx,yx->n", spectra.d, shared.conj()).real / power.sum().clamp(min=1e-30)).double()
-    object_spectrum = object_of(spectra, mean, spectra.noise / spectra.d.shape[0])
+    object_spectrum = object_of(spectra, mean, spectra.noise / spectra.d.shape[0], SEARCH_CENTRE, WHITEN)
     o = torch.fft.irfft2(object_spectrum, s=spectra.shape_yx, norm="forward")
     products = torch.fft.irfft2(spectra.d * spectra.otf, s=spectra.shape_yx, norm="forward").mul_(o)
     g = torch.fft.rfft2(products, norm="forward")
@@ -105,7 +106,7 @@ def correlations(spectra: Spectra) -> Correlations:
     return Correlations(spectra, products, g, variance.clamp(min=float(top) * 1e-6).sqrt(), gains)
 
 
-def object_of(spectra: Spectra, order0: Tensor, noise: float, centre: float = CENTRE) -> Tensor:
+def object_of(spectra: Spectra, order0: Tensor, noise: float, centre: float = CENTRE, whiten: float = 0.0) -> Tensor:
     """Return the object's spectrum as far as order 0 shows it: divided by the transfer function, shrunk as noise demands.
 
     The Wiener factor comes from the power over rings. With it, regression on the estimate is unbiased, although the
@@ -118,7 +119,9 @@ def object_of(spectra: Spectra, order0: Tensor, noise: float, centre: float = CE
     total = torch.zeros(number, device=flat.device).index_add_(0, flat, count * (order0.real**2 + order0.imag**2).flatten())
     mean = total / torch.zeros(number, device=flat.device).index_add_(0, flat, count)
     shrink = (1 - noise / mean.clamp(min=1e-30)).clamp(min=0)[flat].reshape(rings.shape)
-    used = (spectra.radius > centre) & (spectra.radius < USED)
+    if whiten:
+        shrink = shrink * (mean.clamp(min=1e-30).sqrt()[flat].reshape(rings.shape) / spectra.otf.clamp(min=1e-4)) ** -whiten
+    used = (spectra.radius >= centre) & (spectra.radius < USED)
     return torch.where(used, order0 * (shrink / spectra.otf.clamp(min=1e-4)), order0.new_zeros(()))
 
 

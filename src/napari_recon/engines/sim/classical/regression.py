@@ -97,7 +97,7 @@ def fit(
     variance, error = problem.errors(weights)
     gains = weights[0]
     safe = np.where(np.abs(gains) > 1e-6, gains, 1e-6)
-    amplitudes: NDArray[np.complex128] = (weights[1::2] + 1j * weights[2::2]) / safe
+    amplitudes = np.asarray((weights[1::2] + 1j * weights[2::2]) / safe, dtype=np.complex128)
     k_error = np.sqrt(variance * problem.step_of_k(weights)[1])
     gain_error = np.full(len(frames), error[0])
     amplitude_error = np.hypot(error[1::2], error[2::2])[:, None] / math.sqrt(2) / np.abs(safe)
@@ -111,7 +111,7 @@ class _Problem:
         self.spectra, self.o = spectra, o
         self.keep = (spectra.radius > CENTRE) & (spectra.radius < USED)
         self.root = spectra.count.expand(self.keep.shape)[self.keep].sqrt()
-        self.data = spectra.d[frames][:, self.keep] * self.root
+        self.data = spectra.inner[frames][:, self.keep] * self.root
         self.order0 = order0[self.keep] * self.root
         self.samples = float(self.root.square().sum())
 
@@ -131,7 +131,9 @@ class _Problem:
 
     def _both(self, pair: Tensor) -> Tensor:
         """Return H/2 FFT(o e^{+-i arg}) from o cos and o sin."""
-        cos, sin = (torch.fft.rfft2(pair, norm="forward") * self.spectra.otf)[:, self.keep] * (0.5 * self.root)
+        spectra = self.spectra
+        blurred = torch.fft.irfft2(torch.fft.rfft2(pair, norm="forward") * spectra.otf, s=spectra.shape_yx, norm="forward")
+        cos, sin = torch.fft.rfft2(blurred * spectra.window, norm="forward")[:, self.keep] * (0.5 * self.root)
         return torch.stack([cos + 1j * sin, cos - 1j * sin])
 
     def uncover(self, weights: Array) -> None:

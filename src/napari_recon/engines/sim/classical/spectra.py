@@ -17,6 +17,8 @@ from napari_recon.optics.support import next_smooth_size
 RATE = 2.7
 #: Raw pixels over which the frames are faded out towards their borders.
 TAPER = 10
+#: Raw pixels next to the borders that regression leaves out, and over which it fades in.
+GUARD, FADE = 12, 20
 
 
 @dataclass
@@ -27,6 +29,10 @@ class Spectra:
     ----------
     d : Tensor
         (N, Yw, Xw // 2 + 1) complex64, normalised by the number of pixels; zero beyond the cut-off.
+    inner : Tensor
+        Like ``d``, of frames faded out further inside, where the tapered frames are the true ones.
+    window : Tensor
+        (Yw, Xw), what they are faded with.
     otf : Tensor
         (Yw, Xw // 2 + 1), H at the same frequencies.
     radius : Tensor
@@ -48,6 +54,8 @@ class Spectra:
     """
 
     d: Tensor
+    inner: Tensor
+    window: Tensor
     otf: Tensor
     radius: Tensor
     count: Tensor
@@ -69,7 +77,10 @@ class Spectra:
 def spectra_of(frames: Tensor, optics: Optics, transfer: Transfer) -> Spectra:
     """Return the spectra of frames (N, Y, X), camera offset already subtracted."""
     height, width = frames.shape[-2:]
-    fade = _taper(height).to(frames)[:, None] * _taper(width).to(frames)[None]
+    fade, inside = (
+        (_window(height, *ends).to(frames)[:, None] * _window(width, *ends).to(frames)[None])
+        for ends in ((0, TAPER), (GUARD, FADE))
+    )
     whole = torch.fft.rfft2(frames * fade, norm="forward")
     size = (height * optics.pixel_um[0], width * optics.pixel_um[1])
     cutoff = optics.cutoff_per_um
@@ -81,6 +92,8 @@ def spectra_of(frames: Tensor, optics: Optics, transfer: Transfer) -> Spectra:
     otf = transfer(fy, fx).to(torch.float32)
     radius = torch.sqrt(fy * fy + fx * fx) / cutoff
     d *= radius < 1
+    inner = _resampled(torch.fft.rfft2(frames * inside, norm="forward"), (height, width), (rows, columns)).mul_(radius < 1)
+    window = _sampled(inside[:, width // 2], rows)[:, None] * _sampled(inside[height // 2], columns)[None]
     count = torch.full((1, columns // 2 + 1), 2.0, device=d.device)
     count[0, 0] = 1
     places = [
@@ -88,17 +101,26 @@ def spectra_of(frames: Tensor, optics: Optics, transfer: Transfer) -> Spectra:
         for n, s, raw, p in zip((rows, columns), size, (height, width), optics.pixel_um, strict=True)
     ]
     return Spectra(
-        d=d, otf=otf, radius=radius, count=count, fy=fy, fx=fx, y_um=places[0][:, None], x_um=places[1][None],
+        d=d, inner=inner, window=window, otf=otf, radius=radius, count=count, fy=fy, fx=fx, y_um=places[0][:, None], x_um=places[1][None],
         shape_yx=(rows, columns), noise=power, noise_power=power * height * width / float((fade * fade).mean()),
         cutoff=cutoff,
     )  # fmt: skip
 
 
-def _taper(size: int) -> Tensor:
-    """Return a window of 1 that falls to 0 at both ends as a squared sine over `TAPER` pixels."""
-    width = min(TAPER, size // 4)
-    ramp = torch.sin((torch.arange(width) + 0.5) * (math.pi / 2 / max(1, width))) ** 2
-    return torch.cat([ramp, torch.ones(size - 2 * width), ramp.flip(0)])
+def _window(size: int, dark: int, fade: int) -> Tensor:
+    """Return a window that is 0 for ``dark`` pixels at both ends and rises to 1 as a squared sine over ``fade`` more."""
+    dark, fade = min(dark, size // 12), min(fade, size // 6)
+    ramp = torch.sin((torch.arange(fade) + 0.5) * (math.pi / 2 / max(1, fade))) ** 2
+    end = torch.cat([torch.zeros(dark), ramp])
+    return torch.cat([end, torch.ones(size - 2 * len(end)), end.flip(0)])
+
+
+def _sampled(line: Tensor, number: int) -> Tensor:
+    """Return a line's values at ``number`` places that start with its first sample and divide the period evenly."""
+    at = torch.arange(number, device=line.device, dtype=torch.float64) * (len(line) / number)
+    low = at.long()
+    part = (at - low).to(line)
+    return line[low] * (1 - part) + line[(low + 1) % len(line)] * part
 
 
 def _power_beyond(whole: Tensor, size: tuple[float, float], cutoff: float) -> float:
