@@ -87,6 +87,14 @@ def _sim_wiener(**params: object) -> Example:
     return Example(SimWiener(), {"raw": raw}, {"na": 1.2, "wavelength_um": 0.525, **params})
 
 
+def _sim_train() -> Example:
+    from napari_recon.engines.sim.train import Train
+
+    small = {"steps": 4, "batch_size": 2, "groups": 1, "blocks": 1, "features": 4, "crop": 16, "field": 48, "pool": 2}
+    easy = {"held_out": 1, "validate_every": 2, "checkpoint_every": 2, "photons_from": 3000, "calibration": "true"}
+    return Example(Train(), {}, {**small, **easy})
+
+
 _MAKERS: dict[str, Callable[[], Example]] = {
     "toy.smooth": _toy,
     "simulate.lightfield": _simulate,
@@ -94,6 +102,7 @@ _MAKERS: dict[str, Callable[[], Example]] = {
     "simulate.sim/upstream": lambda: _simulate_sim(compat="upstream", frames=1),
     "deconvolution.lightfield_rl": _lightfield_rl,
     "deconvolution.lightfield_rl/automatic": _lightfield_rl_automatic,
+    "sim.train": _sim_train,
     "sim.wiener": _sim_wiener,
     "sim.wiener/each": lambda: _sim_wiener(calibrate_on="each", mcnr=True, widefield=True),
     "serenet.refocus": _refocus,

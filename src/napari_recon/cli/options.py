@@ -45,7 +45,7 @@ class Request:
     axes: Axes = None
     voxel_size: VoxelSize = None
     device: Device = "auto"
-    devices: Annotated[int, typer.Option("--devices", help="How many devices; one so far.")] = 1
+    devices: Annotated[int, typer.Option("--devices", help="How many devices; training only.")] = 1
     threads: Annotated[int, typer.Option("--threads", help="CPU threads; 0 takes every core.")] = 0
     seed: Seed = 0
     init: Annotated[str | None, typer.Option("--init", metavar="CHECKPOINT", help="Start from these weights.")] = None
@@ -66,14 +66,14 @@ class Request:
         from napari_recon.jobs.api import as_selection
         from napari_recon.jobs.planning import assign_inputs, make_plan, split_model
 
-        if self.devices != 1:
-            raise InputError(f"a run uses one device in this version, found --devices {self.devices}; leave it out")
         engine = registry.get(self.engine)
+        if self.devices != 1 and "devices" not in engine.Params.model_fields:
+            raise InputError(f"{self.engine} uses one device, found --devices {self.devices}; leave it out")
         positional, model = split_model(engine, self.inputs or (), self.model)
         return make_plan(
             engine,
             assign_inputs(engine, positional, named_files(self.input_files)),
-            {**read_params(self.params), **assigned(self.assignments), **self._checkpoints(engine)},
+            {**read_params(self.params), **assigned(self.assignments), **self._training(engine)},
             as_selection(self.roi, self.roi_space, self.time),
             model,
             Compute.headless(self.device, self.seed, self.threads),
@@ -81,14 +81,15 @@ class Request:
             voxel_size_um=parse_voxel_size(self.voxel_size),
         )
 
-    def _checkpoints(self, engine: Any) -> dict[str, str]:
+    def _training(self, engine: Any) -> dict[str, str | int]:
+        """Return what the options of training say, as parameters."""
         given = {name: value for name in ("init", "resume") if (value := getattr(self, name)) is not None}
         for name, value in given.items():
             if name not in engine.Params.model_fields:
                 raise InputError(f"{self.engine} can't start from a checkpoint, found --{name} {value}; leave it out")
-            if not Path(value).exists():
+            if not Path(value).exists() and (name, value) != ("resume", "auto"):
                 raise InputError(f"--{name} should name a checkpoint that exists, found {value}; check the path")
-        return given
+        return given | ({"devices": self.devices} if self.devices != 1 else {})
 
 
 def takes_request(function: Callable[..., None]) -> Callable[..., None]:

@@ -10,8 +10,10 @@ registry = Registry(
         "serenet.refocus": "napari_recon.engines.serenet.engine:Refocus",
         "deconvolution.lightfield_rl": "napari_recon.engines.deconvolution.engine:LightFieldRL",
         "sim.wiener": "napari_recon.engines.sim.wiener:SimWiener",
+        "sim.train": "napari_recon.engines.sim.train:Train",
         "simulate.lightfield": "napari_recon.engines.simulate.engine:LightField",
         "simulate.sim": "napari_recon.engines.simulate.sim:SimulateSim",
+        "sim.network": "napari_recon.engines.sim.network:SimNetwork",
     },
     group="napari_recon.engines",
 )

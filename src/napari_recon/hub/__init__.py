@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from napari_recon.hub.card import ModelCard, cache_folder
+from napari_recon.hub.card import ModelCard, cache_folder, checkpoint_folder
 from napari_recon.hub.download import fetch
 from napari_recon.hub.menu import CheckReport, catalogue, check, find, fits_engine, import_model, remove, resolve
 from napari_recon.hub.recognise import Recognised, differences
@@ -15,6 +15,7 @@ __all__ = [
     "cache_folder",
     "catalogue",
     "check",
+    "checkpoint_folder",
     "differences",
     "fetch",
     "find",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from napari_recon.core.grid import Frozen
-from napari_recon.core.plan import ModelRef
+from napari_recon.core.plan import ModelRef, Plan
 
 
 class ModelCard(Frozen):
@@ -91,6 +92,17 @@ class ModelCard(Frozen):
     def to_json(self) -> str:
         """Return the text of the card's file (without what depends on this computer)."""
         return self.model_dump_json(indent=2, exclude={"origin", "path"}) + "\n"
+
+
+def checkpoint_folder(plan: Plan) -> Path:
+    """Return where the checkpoints of a training run are kept: in the cache, named by what defines the run.
+
+    A plan that differs only in where it goes on from (`resume`), or in the memory that was free, has the same folder.
+    """
+    params = {name: value for name, value in plan.params.items() if name != "resume"}
+    same = plan.model_copy(update={"params": params, "compute": plan.compute.model_copy(update={"memory_bytes": 0})})
+    digest = hashlib.sha256(same.model_dump_json().encode()).hexdigest()[:16]
+    return cache_folder() / "checkpoints" / f"{plan.engine}-{digest}"
 
 
 def cache_folder() -> Path:

@@ -1,0 +1,76 @@
+"""sim.train: a network for structured illumination, from simulated recordings or the user's own pairs. No torch here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from napari_recon.core.compute import Compute
+from napari_recon.core.engine import Engine, EngineInfo, Inputs, OutputInfo
+from napari_recon.core.errors import InputError
+from napari_recon.core.events import Event
+from napari_recon.core.grid import Grid
+from napari_recon.core.plan import InputRef, ModelRef, OutputSpec, Plan, Resources
+from napari_recon.core.region import Selection
+from napari_recon.core.token import CancelToken
+from napari_recon.engines.sim.training.params import SimTrainParams
+
+
+class Train(Engine[SimTrainParams]):
+    """Trains an RCAN that improves Wiener reconstructions, or reconstructs raw frames by itself."""
+
+    Params = SimTrainParams
+    info = EngineInfo(
+        name="sim.train",
+        kind="train",
+        title="Train a SIM network",
+        summary="A network for sim.network, trained on simulated recordings of your microscope or on your own pairs",
+        outputs=(
+            OutputInfo(name="preview", axes="YX", description="a held-out recording: before, network, truth"),
+            OutputInfo(name="model", kind="model", description="the network with the best validation, for sim.network"),
+        ),
+        references=("10.1364/BOE.414680",),
+    )
+
+    def plan(
+        self,
+        refs: Sequence[InputRef],
+        params: Mapping[str, Any],
+        selection: Selection = Selection(),
+        model: ModelRef | None = None,
+        compute: Compute = Compute(),
+    ) -> Plan:
+        """See `Engine.plan`."""
+        values, _ = self.checked(refs, params, model)
+        values.check()
+        if selection != Selection():
+            raise InputError(
+                f"{self.info.name} uses whole recordings, found a region or time range; crop the recordings first"
+            )
+        edge = 2 * values.field
+        preview = OutputSpec(name="preview", grid=Grid.of("YX", (edge, 3 * edge)))
+        patch = values.crop**2 * values.features
+        layers = 2 * values.groups * values.blocks + values.groups + 7
+        return self.planned(
+            params=values.model_dump(mode="json"),
+            inputs=tuple(refs),
+            outputs=(preview,),
+            whole={"preview": preview.grid},
+            compute=compute.resolved(),
+            resources=Resources(
+                tiles=values.steps,
+                memory_bytes=2**28 + 16 * patch * layers * values.batch_size + 80 * values.field**2 * 2 * values.pool,
+                work=54.0 * patch * values.features * layers * values.batch_size * values.steps,
+            ),
+        )
+
+    def process(self, plan: Plan, inputs: Inputs, token: CancelToken) -> Iterator[Event]:
+        """See `Engine.process`."""
+        from napari_recon.engines.sim.training.task import SimTask
+        from napari_recon.hub import checkpoint_folder
+        from napari_recon.training.loop import train
+
+        token.check()
+        params = self.params_of(plan)
+        task = SimTask(params, plan.compute.seed)
+        yield from train(task, params, plan.compute, checkpoint_folder(plan), token)

@@ -1,0 +1,149 @@
+"""The training loop as a generator of events: curves, previews, checkpoints, and the model at the end."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from napari_recon.core.compute import Compute
+from napari_recon.core.errors import Cancelled
+from napari_recon.core.events import ArtifactReady, CheckpointSaved, Event, MetricLogged, PreviewReady, Progress, Warned
+from napari_recon.core.token import CancelToken
+from napari_recon.training import checkpoints
+from napari_recon.training.devices import Place, on_devices
+from napari_recon.training.interrupt import interruptible
+from napari_recon.training.params import TrainingParams
+from napari_recon.training.prefetch import Prefetch
+from napari_recon.training.run import Run
+from napari_recon.training.task import Task, Validation
+
+CURVE_POINTS = 400
+"""Points of the loss curve, about; each is the mean over the steps since the one before."""
+
+
+def train(task: Task, params: TrainingParams, compute: Compute, folder: Path, token: CancelToken) -> Iterator[Event]:
+    """Train `task` and yield its events; the last is the model, with the best weights by validation.
+
+    Parameters
+    ----------
+    task : Task
+    params : TrainingParams
+    compute : Compute
+        Device and seed.
+    folder : Path
+        Where this run's checkpoints go (`napari_recon.hub.checkpoint_folder`), unless `params` name another.
+    token : CancelToken
+        Acts within a layer's time; with several devices, between steps.
+
+    Raises
+    ------
+    Cancelled
+        After a checkpoint and the best model so far were yielded.
+    """
+    params.check_training()
+    work = Training(task, params, compute.seed, Path(params.checkpoint_folder or folder).expanduser())
+    yield from on_devices(work, compute.device, params.devices, params.precision == "mixed", token)
+
+
+@dataclass(frozen=True)
+class Training:
+    """What one process of a training run does; picklable."""
+
+    task: Task
+    params: TrainingParams
+    seed: int
+    folder: Path
+
+    def __call__(self, place: Place, token: CancelToken) -> Iterator[Event]:
+        """Yield the events of the whole run."""
+        run = self._begun(place)
+        try:
+            yield from self._steps(run, place, token)
+        except Cancelled:
+            # `advance` leaves weights and optimiser as they were after the last whole step
+            yield self._checkpoint(run)
+            yield self._model(run, done=False)
+            raise
+        yield self._model(run, done=True)
+
+    def _begun(self, place: Place) -> Run:
+        params = self.params
+        saved = None
+        if params.resume:
+            path = checkpoints.latest(self.folder) if params.resume == "auto" else Path(params.resume).expanduser()
+            saved = checkpoints.load(path)
+        run = Run(self.task, params, self.seed, place)
+        if params.init:
+            checkpoints.load_weights(run.module, Path(params.init).expanduser())
+        if saved is not None:
+            checkpoints.check_fit(run.module, saved["network"], params.resume)
+        run.start()
+        if saved is not None:
+            run.restore(saved)
+        return run
+
+    def _steps(self, run: Run, place: Place, token: CancelToken) -> Iterator[Event]:
+        params, total = self.params, self.params.steps
+        every = max(1, total // CURVE_POINTS)
+        losses: list[Tensor] = []
+        with ExitStack() as stack:
+            if place.interruptible:
+                stack.enter_context(interruptible(run.module, token))
+            make = partial(self.task.batch, rank=place.rank, devices=place.devices)
+            batches = stack.enter_context(Prefetch(make, run.step, total))
+            yield Progress(run.step, total, "step", "first examples")
+            while run.step < total:
+                place.agree(token)
+                batch = batches.get(token if place.interruptible else CancelToken())
+                losses.append(run.advance(batch))
+                step = run.step
+                if step % every == 0 or step == total:
+                    loss = float(torch.stack(losses).mean())
+                    if not math.isfinite(loss):
+                        yield Warned(f"the loss is not finite at step {step}; training ends, the best model before is kept")
+                        return
+                    yield MetricLogged("loss", step, loss)
+                    losses.clear()
+                yield Progress(step, total, "step")
+                if step % params.validate_every == 0 or step == total:
+                    yield from self._validated(run, place)
+                if step % params.checkpoint_every == 0 or step == total:
+                    if place.rank == 0:
+                        yield self._checkpoint(run)
+
+    def _validated(self, run: Run, place: Place) -> Iterator[Event]:
+        """Validate on the first device alone; the others wait at the next step."""
+        if place.rank:
+            return
+        found: Validation = run.validate()
+        for name, value in {"validation": found.score, **found.metrics}.items():
+            yield MetricLogged(name, run.step, float(value))
+        if found.preview is not None:
+            whole = tuple(slice(0, n) for n in found.preview.shape)
+            yield PreviewReady(self.task.preview_output, whole, found.preview, run.step)
+
+    def _checkpoint(self, run: Run) -> CheckpointSaved:
+        path = checkpoints.save(self.folder, run.step, run.result, run.saved())
+        return CheckpointSaved(str(path), run.step)
+
+    def _model(self, run: Run, done: bool) -> ArtifactReady:
+        best = run.best
+        card = self.task.card()
+        card["training"] = {
+            **card.get("training", {}),
+            "steps": run.step,
+            "complete": done and run.step == self.params.steps,
+            "seed": self.seed,
+            "date": time.strftime("%Y-%m-%d"),
+            **({"validation": best.score, **best.metrics} if best else {}),
+        }
+        state = {name: tensor.numpy() for name, tensor in run.result.items()}
+        return ArtifactReady("model", "model", {"state": state, "card": card})

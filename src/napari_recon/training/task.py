@@ -1,0 +1,65 @@
+"""What an engine says about its training; the loop does the rest."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+Batch = Mapping[str, Tensor]
+Network = Callable[..., Tensor]
+"""A network in eval mode: tensors from anywhere in, a float32 tensor on the CPU out."""
+
+
+@dataclass(frozen=True)
+class Validation:
+    """How good a network is on examples it never saw.
+
+    Attributes
+    ----------
+    score : float
+        Higher is better; the best weights of a run are kept.
+    metrics : mapping
+        Name -> value, for the curves.
+    preview : ndarray or None
+        A picture of one held-out example as the network sees it now; float32, of the preview output's shape.
+    """
+
+    score: float
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    preview: NDArray[Any] | None = None
+
+
+class Task(ABC):
+    """A network, its examples and its loss. Picklable: every process of a run on several devices gets a copy."""
+
+    preview_output: str = ""
+    """The engine's output that `Validation.preview` belongs to."""
+
+    @abstractmethod
+    def network(self) -> nn.Module:
+        """Return the network with fresh weights (the loop has seeded torch)."""
+
+    @abstractmethod
+    def batch(self, step: int, rank: int, devices: int) -> Batch:
+        """Return this device's share of step `step`'s examples, tensors on the CPU.
+
+        The same arguments give the same batch, whatever was asked before, and the union over the ranks does not depend
+        on their number. Called in a thread of its own: random numbers come from a generator of its own.
+        """
+
+    @abstractmethod
+    def loss(self, network: nn.Module, batch: Batch) -> Tensor:
+        """Return the mean loss over the examples of a batch on the network's device."""
+
+    @abstractmethod
+    def validate(self, network: Network, step: int) -> Validation:
+        """Return how good the network is; no gradients are kept."""
+
+    @abstractmethod
+    def card(self) -> dict[str, Any]:
+        """Return ``engine, architecture, options, contract`` and what else the model's card says."""
