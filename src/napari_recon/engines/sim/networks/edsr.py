@@ -7,6 +7,7 @@ References
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from napari_recon.engines.sim.networks.rcan import conv3, tail
@@ -20,6 +21,16 @@ class ResidualBlock(nn.Module):
     def __init__(self, features: int) -> None:
         super().__init__()
         self.body = nn.Sequential(conv3(features, features), nn.ReLU(), conv3(features, features))
+
+    def convolutions(self) -> tuple[nn.Conv2d, nn.Conv2d]:
+        """Return the two convolutions."""
+        one, two = self.body[0], self.body[2]
+        assert isinstance(one, nn.Conv2d) and isinstance(two, nn.Conv2d)
+        return one, two
+
+    def gates(self, means: Tensor) -> Tensor:
+        """Return the factor of every channel, (F,): always the same."""
+        return torch.full_like(means, RESIDUAL_SCALE)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return features of the same shape, (B, F, Y, X)."""
@@ -42,6 +53,10 @@ class EDSR(nn.Module):
         self.head = nn.Sequential(conv3(nch_in, n_feats))
         self.body = nn.Sequential(*(ResidualBlock(n_feats) for _ in range(n_resblocks)), conv3(n_feats, n_feats))
         self.tail = tail(n_feats, nch_out, scale)
+
+    def groups(self) -> list[tuple[list[ResidualBlock], None]]:
+        """Return the blocks as one group without a closing convolution."""
+        return [([block for block in self.body if isinstance(block, ResidualBlock)], None)]
 
     def first(self, x: Tensor) -> Tensor:
         """Return the features of the frames, (B, F, Y, X), before the residual blocks."""

@@ -57,6 +57,18 @@ class AttentionBlock(nn.Module):
         layers = (conv3(features, features), nn.ReLU(), conv3(features, features), ChannelAttention(features, reduction))
         self.body = nn.Sequential(*layers)
 
+    def convolutions(self) -> tuple[nn.Conv2d, nn.Conv2d]:
+        """Return the two 3x3 convolutions."""
+        one, two = self.body[0], self.body[2]
+        assert isinstance(one, nn.Conv2d) and isinstance(two, nn.Conv2d)
+        return one, two
+
+    def gates(self, means: Tensor) -> Tensor:
+        """Return the factor of every channel, (F,), from their means over the whole frame."""
+        attention = self.body[3]
+        assert isinstance(attention, ChannelAttention)
+        return attention.gates(means[None, :, None, None])[0, :, 0, 0]
+
     def forward(self, x: Tensor) -> Tensor:
         """Return features of the same shape, (B, F, Y, X)."""
         residual: Tensor = self.body(x)
@@ -119,6 +131,16 @@ class RCAN(nn.Module):
         groups = [Group(n_feats, n_resblocks, reduction) for _ in range(n_resgroups)]
         self.body = nn.Sequential(*groups, conv3(n_feats, n_feats))
         self.tail = tail(n_feats, nch_out, scale)
+
+    def groups(self) -> list[tuple[list[AttentionBlock], nn.Conv2d]]:
+        """Return the blocks and the closing convolution of every group."""
+        found = []
+        for group in self.body:
+            if isinstance(group, Group):
+                closing = group.body[-1]
+                assert isinstance(closing, nn.Conv2d)
+                found.append(([block for block in group.body if isinstance(block, AttentionBlock)], closing))
+        return found
 
     def first(self, x: Tensor) -> Tensor:
         """Return the features of the frames, (B, F, Y, X), before the residual groups."""

@@ -1,0 +1,154 @@
+"""3x3 convolutions of row strips in channels-last layout: direct, or by Winograd's transform on the CPU (torch).
+
+Winograd's F(4x4, 3x3) needs 2.25 multiplications per output, input and channel pair instead of 9; the interpolation points
+0, +-1/sqrt(2), +-sqrt(2) keep its rounding error near that of a direct convolution.
+
+References
+----------
+.. [1] Lavin and Gray, CVPR 2016, 10.1109/CVPR.2016.435.
+.. [2] Alam, Anderson, Barabasz, Gregg, arXiv:2201.10369 (points).
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+TILE = 4
+"""Rows and columns of outputs of one Winograd tile."""
+WORTH_WINOGRAD = 64
+"""Fewest channels from which the transforms cost less than they save."""
+_TILES_AT_ONCE = 128
+_ROOT = 2.0**0.5
+
+
+class Strip(Protocol):
+    """A convolution of rows."""
+
+    multiple: int
+    """The width of the result is rounded up to this."""
+
+    def __call__(self, source: Tensor, out: Tensor, relu: bool = False) -> None:
+        """Write the result for (R + 2, W' + 2, C) into `out`, (R, W, K); W' is W rounded up, with zeros beyond W."""
+
+
+def strip(layer: nn.Conv2d, dtype: torch.dtype) -> Strip:
+    """Return the faster convolution with a layer's weights on its device."""
+    channels = min(layer.in_channels, layer.out_channels)
+    winograd = dtype == torch.float32 and layer.weight.device.type == "cpu" and channels >= WORTH_WINOGRAD
+    return Winograd(layer) if winograd else Direct(layer, dtype)
+
+
+class Direct:
+    """The library's convolution."""
+
+    multiple = 1
+
+    def __init__(self, layer: nn.Conv2d, dtype: torch.dtype) -> None:
+        self._weight = layer.weight.to(dtype).contiguous(memory_format=torch.channels_last)
+        self._bias = None if layer.bias is None else layer.bias.to(dtype)
+
+    def __call__(self, source: Tensor, out: Tensor, relu: bool = False) -> None:
+        """See `Strip`."""
+        nchw = source.to(self._weight.dtype).permute(2, 0, 1)[None]
+        found = nn.functional.conv2d(nchw, self._weight, self._bias)
+        out.copy_((found.relu_() if relu else found)[0].permute(1, 2, 0))
+
+
+class Winograd:
+    """F(4x4, 3x3): tiles of 6x6 inputs are transformed, multiplied by one matrix per element, and transformed back."""
+
+    multiple = TILE
+
+    def __init__(self, layer: nn.Conv2d) -> None:
+        # rows: the points 0, a, -a, b, -b, infinity of Lagrange's polynomials; sqrt(2) is moved here from `_outputs`
+        a, b = 1 / _ROOT, _ROOT
+        near, far = 1 / (2 * a * a * (a * a - b * b)), 1 / (2 * b * b * (b * b - a * a))
+        rows = [[1, 0, 0], *([near * _ROOT**-1 * (s * a) ** i for i in range(3)] for s in (1, -1))]
+        rows += [[far * _ROOT**-1 * (s * b) ** i for i in range(3)] for s in (1, -1)] + [[0, 0, 1]]
+        g = torch.tensor(rows, dtype=torch.float64)
+        moved = torch.einsum("ia,kcab,jb->ijck", g, layer.weight.double(), g)
+        self._weight = moved.reshape(36, layer.in_channels, layer.out_channels).float().contiguous()
+        self._bias = layer.bias
+        self._scratch: dict[tuple[int, ...], Tensor] = {}
+
+    def __call__(self, source: Tensor, out: Tensor, relu: bool = False) -> None:
+        """See `Strip`."""
+        height, width, _ = out.shape
+        across = -(-width // TILE)
+        rows = max(1, _TILES_AT_ONCE // across)
+        for top in range(0, height, TILE * rows):
+            part = out[top : top + TILE * rows]
+            self._tiles(source[top : top + part.shape[0] + 2], part, across)
+        if self._bias is not None:
+            out.add_(self._bias)
+        if relu:
+            out.relu_()
+
+    def _tiles(self, source: Tensor, out: Tensor, across: int) -> None:
+        (height, width, outputs), channels = out.shape, source.shape[2]
+        down = -(-height // TILE)
+        if source.shape[0] < TILE * down + 2:  # the last rows of a frame do not fill their tiles
+            source = nn.functional.pad(source, (0, 0, 0, 0, 0, TILE * down + 2 - source.shape[0]))
+        row, column, one = source.stride()
+        x = source.as_strided((6, down, source.shape[1], channels), (row, TILE * row, column, one))
+        vertical = self._buffer(0, (6, down, source.shape[1], channels))
+        _inputs(x, vertical, self._buffer(1, (2, *vertical.shape[1:])))
+        a, b, c, d = vertical.stride()
+        y = vertical.as_strided((6, 6, down, across, channels), (c, a, b, TILE * c, d))
+        moved = self._buffer(2, (6, 6, down, across, channels))
+        _inputs(y, moved.transpose(0, 1), self._buffer(3, (2, 6, down, across, channels)))
+        product = self._buffer(4, (36, down * across, outputs))
+        torch.bmm(moved.view(36, down * across, channels), self._weight, out=product)
+        tiles = product.view(6, 6, down, across, outputs)
+        half = self._buffer(5, (TILE, 6, down, across, outputs))
+        _outputs(tiles, half, self._buffer(6, (4, *half.shape[1:])))
+        scratch = self._buffer(7, (4, TILE, down, across, outputs))
+        if (height, width) == (TILE * down, TILE * across):
+            whole = out.view(down, TILE, across, TILE, outputs)
+            _outputs(half.transpose(0, 1), whole.permute(3, 1, 0, 2, 4), scratch)
+            return
+        whole = self._buffer(8, (down, TILE, across, TILE, outputs))
+        _outputs(half.transpose(0, 1), whole.permute(3, 1, 0, 2, 4), scratch)
+        out.copy_(whole.view(TILE * down, TILE * across, outputs)[:height, :width])
+
+    def _buffer(self, number: int, shape: tuple[int, ...]) -> Tensor:
+        """Return memory that is used again for every strip of the same shape."""
+        key = (number, *shape)
+        if key not in self._scratch:
+            self._scratch = {k: v for k, v in self._scratch.items() if k[0] != number}
+            self._scratch[key] = torch.empty(shape)
+        return self._scratch[key]
+
+
+def _inputs(x: Tensor, out: Tensor, scratch: Tensor) -> None:
+    """Transform six inputs, along the first axis, to six points: 0, a, -a, b, -b, infinity."""
+    even, odd = scratch
+    torch.sub(x[4], x[2], alpha=2.5, out=out[0]).add_(x[0])
+    torch.sub(x[4], x[2], alpha=2.0, out=even)
+    torch.sub(x[3], x[1], alpha=2.0, out=odd)
+    torch.add(even, odd, alpha=1 / _ROOT, out=out[1])
+    torch.sub(even, odd, alpha=1 / _ROOT, out=out[2])
+    torch.sub(x[4], x[2], alpha=0.5, out=even)
+    torch.sub(x[3], x[1], alpha=0.5, out=odd)
+    torch.add(even, odd, alpha=_ROOT, out=out[3])
+    torch.sub(even, odd, alpha=_ROOT, out=out[4])
+    torch.sub(x[5], x[3], alpha=2.5, out=out[5]).add_(x[1])
+
+
+def _outputs(m: Tensor, out: Tensor, scratch: Tensor) -> None:
+    """Transform six points, along the first axis, to four outputs; the inner points come divided by sqrt(2)."""
+    even_a, odd_a, even_b, odd_b = scratch
+    torch.add(m[1], m[2], out=even_a)
+    torch.sub(m[1], m[2], out=odd_a)
+    torch.add(m[3], m[4], out=even_b)
+    torch.sub(m[3], m[4], out=odd_b)
+    torch.add(odd_a, odd_b, alpha=2.0, out=out[1])
+    odd_a.add_(odd_b, alpha=8.0)
+    torch.add(m[5], odd_a, alpha=0.5, out=out[3])
+    torch.add(even_a, even_b, alpha=4.0, out=odd_a)
+    torch.mul(odd_a, 1 / _ROOT, out=out[2])
+    even_a.add_(even_b)
+    torch.add(m[0], even_a, alpha=_ROOT, out=out[0])

@@ -1,0 +1,117 @@
+"""What stands before a network: raw frames as ML-SIM scales them, or physics that lines the frames up first (torch).
+
+A new way is a function here and a line in `FRONTS`; a model's option ``front`` names it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from napari_recon.core.errors import CheckpointError
+from napari_recon.core.token import CancelToken
+from napari_recon.engines.sim.calibration import Calibration
+from napari_recon.engines.sim.layout import Layout
+from napari_recon.engines.sim.networks.normalise import normalised, picked
+from napari_recon.engines.sim.params import Optics
+
+Array = NDArray[np.float32]
+
+
+class Scene(NamedTuple):
+    """One image's raw frames and what is known of them.
+
+    Attributes
+    ----------
+    frames : numpy.ndarray
+        (N, Y, X) float32, angle-major, counts.
+    nch_in : int
+        Channels the network takes.
+    norm : str
+        See `normalise.normalised`.
+    integers : bool
+        Whether the file holds whole numbers.
+    optics : Optics or None
+        None for fronts that need none.
+    calibration : Calibration or None
+        None finds the pattern in the frames.
+    camera_offset : float or "auto"
+        Counts; auto estimates it.
+    """
+
+    frames: Array
+    nch_in: int
+    norm: str
+    integers: bool
+    layout: Layout
+    optics: Optics | None
+    calibration: Calibration | None
+    camera_offset: float | Literal["auto"]
+    token: CancelToken
+
+
+class Shown(NamedTuple):
+    """What the network sees, and how its answer becomes the image: ``base + scale * answer``.
+
+    Attributes
+    ----------
+    channels : torch.Tensor
+        (nch_in, Y, X) float32.
+    base : torch.Tensor or None
+        (scale Y, scale X); None is zero.
+    widefield : numpy.ndarray
+        (Y, X) float32.
+    remarks : tuple of str
+        What the user must know.
+    """
+
+    channels: Tensor
+    base: Tensor | None
+    scale: float
+    widefield: Array
+    remarks: tuple[str, ...] = ()
+
+
+def frames_front(scene: Scene) -> Shown:
+    """Show the network raw frames, scaled as `norm` says."""
+    chosen = picked(len(scene.frames), scene.nch_in)
+    channels, widefield, constant = normalised(scene.frames[list(chosen)], scene.norm, scene.integers)
+    remarks: tuple[str, ...] = ()
+    if constant:
+        named = ", ".join(str(chosen[i] + 1) for i in constant)
+        remarks = (f"raw frame {named} of {len(scene.frames)} is constant and tells nothing; check the recording",)
+    return Shown(torch.from_numpy(channels), None, 1.0, widefield, remarks)
+
+
+def wiener_front(scene: Scene) -> Shown:
+    """Show the network Wiener reconstructions, which it improves; see `wiener_front`."""
+    from napari_recon.engines.sim.classical.calibrate import calibrate
+    from napari_recon.engines.sim.networks.wiener_front import wiener_input
+
+    frames, calibration = torch.from_numpy(scene.frames), scene.calibration
+    if calibration is None:
+        assert scene.optics is not None  # the engine resolves it for this front
+        calibration = calibrate(frames, scene.optics, scene.layout, camera_offset=scene.camera_offset, token=scene.token)
+    found = wiener_input(frames, calibration)
+    return Shown(found.channels, found.base, found.scale, scene.frames.mean(0))
+
+
+FRONTS: dict[str, Callable[[Scene], Shown]] = {"frames": frames_front, "wiener": wiener_front}
+
+
+def front(name: str) -> Callable[[Scene], Shown]:
+    """Return a front by name.
+
+    Raises
+    ------
+    CheckpointError
+        No such front.
+    """
+    if name not in FRONTS:
+        raise CheckpointError(f"a model's front should be {' or '.join(FRONTS)}, found {name!r}; choose another model")
+    return FRONTS[name]
