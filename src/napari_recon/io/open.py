@@ -100,6 +100,10 @@ def open_inputs(
             things.append(_existing(path))
         elif takes_tables and suffix in TABLES:
             things.append(read_table(path))
+        elif spec.accepts == ("psf",) and spec.axes == "VZYX" and suffix in (".mat", ".npz"):
+            from napari_recon.io.psf_files import open_psf  # it opens images itself
+
+            things.append(open_psf(uri, axes, voxel_size_um))
         elif takes_images and (suffix in IMAGES or "file" not in spec.accepts):
             things.append(open_stack(uri, axes, voxel_size_um, spec.axes or None))
         elif "file" in spec.accepts:
