@@ -14,7 +14,7 @@ from napari_recon.core.provenance import KEY
 from napari_recon.viewer.files import LayerData, layer_stack, opened_layer
 
 PLUGIN = "napari-recon"
-DOCKS = {"serenet": "Light field", "deconvolution": "Light field"}
+DOCKS = {"serenet": "Light field", "deconvolution": "Light field", "sim": "SIM"}
 RECIPE_SUFFIXES = (".recipe.yaml", ".recipe.yml")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import weakref
 from collections.abc import Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +16,9 @@ from napari_recon.core.provenance import KEY
 from napari_recon.core.stack import ImageStack
 from napari_recon.viewer.buffers import Limits, OutputBuffer
 from napari_recon.viewer.placement import layer_geometry
+from napari_recon.viewer.selection import selection_kept
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from napari.components import ViewerModel
     from napari.layers import Layer
 
@@ -113,7 +112,7 @@ class ResultLayers(QObject):
             title = self._unused(f"{name} · channel {channel}" if buffer.channels > 1 else name)
             options = layer_geometry(grid, stack, parent)
             options |= {"name": title, "metadata": {KEY: {**provenance, "grid": grid.model_dump(mode="json")}}}
-            with self._selection_kept():
+            with selection_kept(self._viewer):
                 layer = self._add(buffer, channel, array, options)
             if buffer.on_disk:
                 # also keeps the buffer, and with it the files, as long as the layer lives
@@ -305,14 +304,3 @@ class ResultLayers(QObject):
             if shown.layer is event.value and not shown.removed:
                 shown.removed = True
                 self.lost.emit(shown.layer)
-
-    @contextmanager
-    def _selection_kept(self) -> Iterator[None]:
-        """Adding a layer must not take the user's tool (a rectangle being drawn) away."""
-        selection = self._viewer.layers.selection
-        before, active = set(selection), selection.active
-        yield
-        if before:
-            selection.intersection_update(before)
-            selection.update(before)
-            selection.active = active
