@@ -87,6 +87,22 @@ def _sim_wiener(**params: object) -> Example:
     return Example(SimWiener(), {"raw": raw}, {"na": 1.2, "wavelength_um": 0.525, **params})
 
 
+def _sim_residual(**params: object) -> Example:
+    from napari_recon.engines.sim.residual import SimResidual
+
+    wiener = _sim_wiener()
+    plan = wiener.plan()
+    image = ImageStack(wiener.result(plan).astype(np.float32), plan.outputs[0].grid, "sr")
+    optics = {"na": 1.2, "wavelength_um": 0.525}
+    return Example(SimResidual(), {**wiener.stacks, "reconstruction": image}, {**optics, **params})
+
+
+def _sim_network(network: str) -> Example:
+    from tests.engines.sim.network_examples import example
+
+    return example(network)
+
+
 def _sim_train() -> Example:
     from napari_recon.engines.sim.train import Train
 
@@ -105,6 +121,10 @@ _MAKERS: dict[str, Callable[[], Example]] = {
     "sim.train": _sim_train,
     "sim.wiener": _sim_wiener,
     "sim.wiener/each": lambda: _sim_wiener(calibrate_on="each", mcnr=True, widefield=True),
+    "sim.residual": _sim_residual,
+    "sim.residual/frames": lambda: _sim_residual(frames=True, background_um=0.0),
+    "sim.network": lambda: _sim_network("rcan"),
+    "sim.network/2x": lambda: _sim_network("rcan 2x"),
     "serenet.refocus": _refocus,
     "serenet.reconstruct": lambda: _serenet("serenet"),
     "serenet.reconstruct/fserenet": lambda: _serenet("fserenet"),
