@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -53,14 +52,11 @@ def train(task: Task, params: TrainingParams, compute: Compute, folder: Path, to
     yield from on_devices(work, compute.device, params.devices, params.precision == "mixed", token)
 
 
-@dataclass(frozen=True)
 class Training:
-    """What one process of a training run does; picklable."""
+    """What one process of a training run does; picklable (and no dataclass: lightning would take it apart)."""
 
-    task: Task
-    params: TrainingParams
-    seed: int
-    folder: Path
+    def __init__(self, task: Task, params: TrainingParams, seed: int, folder: Path) -> None:
+        self.task, self.params, self.seed, self.folder = task, params, seed, folder
 
     def __call__(self, place: Place, token: CancelToken) -> Iterator[Event]:
         """Yield the events of the whole run."""
