@@ -11,6 +11,7 @@ registry = Registry(
         "deconvolution.lightfield_rl": "napari_recon.engines.deconvolution.engine:LightFieldRL",
         "sim.wiener": "napari_recon.engines.sim.wiener:SimWiener",
         "sim.train": "napari_recon.engines.sim.train:Train",
+        "sim.residual": "napari_recon.engines.sim.residual:SimResidual",
         "simulate.lightfield": "napari_recon.engines.simulate.engine:LightField",
         "simulate.sim": "napari_recon.engines.simulate.sim:SimulateSim",
         "sim.network": "napari_recon.engines.sim.network:SimNetwork",
