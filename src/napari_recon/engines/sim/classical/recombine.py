@@ -70,7 +70,8 @@ class Reconstructor:
         )
         self._windows = [self._window(order) for order in self.orders]
         transfers = [transfer(w.fy[:, None], w.fx[None, :]) for w in self._windows]
-        self._transfers = torch.stack(transfers).float().to(self.device)
+        #: Transfer function in each band's window, H(f + k).
+        self.transfers = torch.stack(transfers).float().to(self.device)
         self._mix, self._offset = self._mixing()
         self._turns = [self._demodulation(order) for order in self.orders]
         #: Kept frequencies of the result: rows -y..y, columns 0..x.
@@ -86,7 +87,7 @@ class Reconstructor:
         shares = [order.weight * (1.0 if number else 0.5) for number, order in enumerate(self.orders)]
         self._weights = torch.tensor(shares, device=self.device)[:, None, None]
         summed = torch.tensor([order.summed for order in self.orders], device=self.device)[:, None, None]
-        self._power = self._transfers.square() * summed
+        self._power = self.transfers.square() * summed
         self._cached: tuple[Filters, Tensor] | None = None
 
     def __call__(self, frames: Tensor, filters: Filters) -> Tensor:
@@ -119,6 +120,15 @@ class Reconstructor:
         """Return the image (2 Y, 2 X), float32, of bands from `bands`."""
         return self._image(self.numerator(bands, filters) * self.response(filters))
 
+    def overlap(self, number: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+        """Return where band `number` and order 0 hold the same frequencies of the result: slices into either's array."""
+        own, zero = [], []
+        for centre, half in zip(self._windows[number].centre_yx, self._half, strict=True):
+            low, high = max(-half, centre - half), min(half, centre + half) + 1
+            own.append(slice(low - centre + half, high - centre + half))
+            zero.append(slice(low + half, high + half))
+        return (own[0], own[1]), (zero[0], zero[1])
+
     @property
     def noise_gain(self) -> float:
         """Power that noise of variance 1 per raw pixel has in one frequency of one separated order 0."""
@@ -141,7 +151,7 @@ class Reconstructor:
         (cy, cx), (hy, hx) = self._windows[number].centre_yx, self._half
         spectrum = torch.fft.fft(band, dim=1).index_select(1, self._indices(cx, hx, self.padded_yx[1]))
         spectrum = torch.fft.fft(spectrum, dim=0).index_select(0, self._indices(cy, hy, self.padded_yx[0]))
-        windowed: Tensor = spectrum * self._transfers[number]
+        windowed: Tensor = spectrum * self.transfers[number]
         return windowed
 
     def _sum(self, bands: Tensor, gains: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from napari_recon.core.errors import InputError
 from napari_recon.core.token import CancelToken
 from napari_recon.engines.sim.calibration import Calibration
 from napari_recon.engines.sim.classical.calibrate import calibrate, refine
+from napari_recon.engines.sim.classical.offset import with_offset
 from napari_recon.engines.sim.classical.otf import Transfer
 from napari_recon.engines.sim.layout import Layout
 from napari_recon.engines.sim.params import Optics
@@ -34,9 +35,9 @@ def calibrated_series(
     optics: Optics,
     layout: Layout,
     *,
+    transfer: Transfer,
     calibrate_on: CalibrateOn = "auto",
     camera_offset: float | Literal["auto"] = "auto",
-    transfer: Transfer | None = None,
     token: CancelToken | None = None,
 ) -> Found:
     """Find the pattern of a series.
@@ -55,7 +56,8 @@ def calibrated_series(
     """
 
     def on(frames: Tensor) -> Calibration:
-        return calibrate(frames, optics, layout, camera_offset=camera_offset, transfer=transfer, token=token)
+        found = calibrate(frames, optics, layout, camera_offset=camera_offset, transfer=transfer, token=token)
+        return with_offset(found, frames, transfer) if camera_offset == "auto" else found
 
     if len(sets) == 1 or calibrate_on == "first":
         return Found(on(sets[0]), calibrate_on == "each")
