@@ -16,17 +16,30 @@ from napari_recon.io import write_stack
 HERE = Path(__file__).parent
 SEED = 0
 SETTINGS: dict[str, Any] = {"frames": 5, "height": 45, "width": 45}
+SIM_SEED = 30
+SIM_SETTINGS: dict[str, Any] = {
+    "height": 160,
+    "width": 160,
+    "photons": 400,
+    "phase_error_deg": 5,
+    "intensity_jitter": 0.02,
+}
 
 
 def make(folder: Path) -> list[Path]:
-    """Simulate the light field and write raw data and truth (rounded to whole counts)."""
-    result = napari_recon.simulate("lightfield", seed=SEED, **SETTINGS)
+    """Simulate every sample and write raw data and truth (rounded to whole counts)."""
+    return [*written(folder, "lightfield", SEED, SETTINGS), *written(folder, "sim", SIM_SEED, SIM_SETTINGS)]
+
+
+def written(folder: Path, kind: str, seed: int, settings: dict[str, Any]) -> list[Path]:
+    """Simulate one sample and return its two files."""
+    result = napari_recon.simulate(kind, seed=seed, **settings)
     provenance = portable(result.provenance)
     raw, truth = result.outputs["raw"], result.outputs["truth"]
-    counts = np.round(np.asarray(truth.data)).astype(np.uint16)
+    counts = np.clip(np.round(np.asarray(truth.data)), 0, 65535).astype(np.uint16)
     return [
-        compressed(write_stack(folder / "lightfield.ome.tif", raw, provenance)),
-        compressed(write_stack(folder / "lightfield_truth.ome.tif", ImageStack(counts, truth.grid, "truth"), provenance)),
+        compressed(write_stack(folder / f"{kind}.ome.tif", raw, provenance)),
+        compressed(write_stack(folder / f"{kind}_truth.ome.tif", ImageStack(counts, truth.grid, "truth"), provenance)),
     ]
 
 
@@ -35,7 +48,9 @@ def portable(provenance: dict[str, Any]) -> dict[str, Any]:
     recipe = provenance["recipe"]
     for step in recipe["steps"]:
         step["resolved"] = {"device": "cpu", "threads": 1, "seed": step["resolved"]["seed"]}
-    return {"napari-recon": provenance["napari-recon"], "engine": provenance["engine"], "recipe": recipe, "partial": False}
+    known = {"optics": provenance["optics"]} if "optics" in provenance else {}
+    found = {"napari-recon": provenance["napari-recon"], "engine": provenance["engine"], "recipe": recipe, "partial": False}
+    return {**found, **known}
 
 
 def compressed(path: Path) -> Path:

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
-import numpy as np
-
-from napari_recon.core.grid import AXIS_NAMES, Grid
+from napari_recon.core.grid import Grid
 from napari_recon.core.stack import ImageStack
 from napari_recon.io import open_stack
 from napari_recon.samples.files import path
-
-LayerData = tuple[Any, dict[str, Any], str]
+from napari_recon.samples.layers import LayerData, layer
 
 
 def light_field() -> list[LayerData]:
@@ -25,8 +21,8 @@ def light_field() -> list[LayerData]:
     """
     views, truth = open_stack(path("lightfield")), open_stack(path("lightfield_truth"))
     return [
-        _layer(_spread(views, truth.grid), "light field", colormap="gray"),
-        _layer(truth, "light field, ground truth", colormap="magma", blending="additive", visible=False),
+        layer(_spread(views, truth.grid), "light field", colormap="gray"),
+        layer(truth, "light field, ground truth", colormap="magma", blending="additive", visible=False),
     ]
 
 
@@ -40,19 +36,3 @@ def _spread(views: ImageStack, volume: Grid) -> ImageStack:
     changed = {"scale": step, "translate": volume.origin("Z"), "units": volume.unit("Z")}
     fields = {name: (*getattr(grid, name)[:at], value, *getattr(grid, name)[at + 1 :]) for name, value in changed.items()}
     return replace(views, grid=grid.model_copy(update=fields))
-
-
-def _layer(stack: ImageStack, name: str, **look: Any) -> LayerData:
-    data = np.asarray(stack.data[:])
-    brightest = float(np.percentile(data[0][data[0] > 0], 99.8))
-    attributes = {
-        "name": name,
-        "scale": stack.grid.scale,
-        "translate": stack.grid.translate,
-        "units": stack.grid.units,
-        "axis_labels": tuple(AXIS_NAMES[axis] for axis in stack.grid.axes),
-        "contrast_limits": (0.0, brightest),
-        "metadata": {**stack.metadata, "path": stack.uri, "sample": stack.name},
-        **look,
-    }
-    return data, attributes, "image"

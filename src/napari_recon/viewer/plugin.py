@@ -111,6 +111,16 @@ def sample_light_field() -> list[LayerData]:
     return reconcile_units(light_field())
 
 
+def sample_sim() -> list[LayerData]:
+    """Open the SIM dock, then return the simulated raw frames and their hidden ground truth."""
+    from napari_recon.samples import sim
+
+    viewer = napari.current_viewer()
+    if viewer is not None and hasattr(viewer, "window"):
+        open_dock(viewer, "sim.wiener")
+    return reconcile_units(sim())
+
+
 def reconcile_units(layers: list[LayerData]) -> list[LayerData]:
     """Give equal axes (counted from the last) one kind of unit: views and planes share a slider, and napari insists."""
     reference = max((attributes["units"] for _, attributes, _ in layers), key=_said)
