@@ -44,6 +44,13 @@ def _simulate_sim(**params: object) -> Example:
     return Example(SimulateSim(), {}, {"frames": 2, "height": 33, "width": 24, "margin": 8, **params})
 
 
+def _flfm_psf() -> Example:
+    from napari_recon.engines.simulate.flfm_psf import FlfmPsf
+    from tests.engines.simulate.microscopes import SMALL
+
+    return Example(FlfmPsf(), {}, SMALL)
+
+
 def _lightfield_rl() -> Example:
     from napari_recon.engines.deconvolution.engine import LightFieldRL
     from tests.engines.deconvolution.scenes import beads, views_of
@@ -114,6 +121,7 @@ def _sim_train() -> Example:
 _MAKERS: dict[str, Callable[[], Example]] = {
     "toy.smooth": _toy,
     "simulate.lightfield": _simulate,
+    "simulate.flfm_psf": _flfm_psf,
     "simulate.sim": _simulate_sim,
     "simulate.sim/upstream": lambda: _simulate_sim(compat="upstream", frames=1),
     "deconvolution.lightfield_rl": _lightfield_rl,

@@ -13,6 +13,7 @@ registry = Registry(
         "sim.train": "napari_recon.engines.sim.train:Train",
         "sim.residual": "napari_recon.engines.sim.residual:SimResidual",
         "simulate.lightfield": "napari_recon.engines.simulate.engine:LightField",
+        "simulate.flfm_psf": "napari_recon.engines.simulate.flfm_psf:FlfmPsf",
         "simulate.sim": "napari_recon.engines.simulate.sim:SimulateSim",
         "sim.network": "napari_recon.engines.sim.network:SimNetwork",
     },

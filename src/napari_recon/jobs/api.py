@@ -258,11 +258,12 @@ def list_parameters(engine: str) -> list[ParameterInfo]:
 
 
 def simulator(kind: str) -> str:
-    """Return the engine's name for a kind of simulation (InputError listing the kinds)."""
-    kinds = [name.removeprefix("simulate.") for name in registry.names() if name.startswith("simulate.")]
-    if kind not in kinds:
+    """Return the engine's name for a kind of simulation, ``flfm-psf`` or so (InputError listing the kinds)."""
+    kinds = {n.removeprefix("simulate.").replace("_", "-"): n for n in registry.names() if n.startswith("simulate.")}
+    name = kinds.get(kind.replace("_", "-"))
+    if name is None:
         raise InputError(f"there is no simulation {kind!r}; choose one of {', '.join(kinds)}")
-    return f"simulate.{kind}"
+    return name
 
 
 def check_trains(engine: str) -> None:

@@ -1,0 +1,193 @@
+"""simulate.flfm_psf: the point spread function of a Fourier light-field microscope, cut into views. No torch at import."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_recon.core.compute import Compute
+from napari_recon.core.engine import Engine, EngineInfo, Inputs, OutputInfo
+from napari_recon.core.errors import InputError
+from napari_recon.core.events import ArtifactReady, BlockReady, Event, Progress, Warned
+from napari_recon.core.grid import Grid
+from napari_recon.core.params import EngineParams, param
+from napari_recon.core.plan import InputRef, ModelRef, OutputSpec, Plan, Resources
+from napari_recon.core.region import Selection
+from napari_recon.core.token import CancelToken
+from napari_recon.optics.flfm_microscope import FlfmMicroscope
+
+
+class FlfmPsfParams(EngineParams):
+    """The microscope, the depths and what is kept of the sensor."""
+
+    na: float = param(1.4, "Numerical aperture of the objective.", gt=0, lt=2)
+    magnification: float = param(100.0, "Magnification of objective and tube lens.", gt=0, le=1000)
+    wavelength_um: float = param(0.51, "Wavelength of the light in vacuum.", unit="micrometer", gt=0, le=5)
+    medium_index: float = param(1.518, "Refractive index at the sample (immersion).", ge=1, le=2)
+    tube_um: float = param(180000.0, "Focal length of the tube lens.", unit="micrometer", gt=0)
+    fourier_um: float = param(400000.0, "Focal length of the Fourier lens.", unit="micrometer", gt=0)
+    microlens_um: float = param(
+        120000.0, "Focal length of the microlenses, which is their distance from the sensor.", unit="micrometer", gt=0
+    )
+    pitch_um: float = param(3250.0, "Distance of neighbouring microlenses.", unit="micrometer", gt=0)
+    pixels_per_lens: int = param(499, "Sensor pixels on one pitch.", unit="pixel", ge=5, le=4001)
+    sensor_pixels: int = param(2901, "Sensor pixels per axis, odd.", unit="pixel", ge=15, le=8191)
+    depth_step_um: float = param(0.17, "Distance of neighbouring planes.", unit="micrometer", gt=0)
+    depth_from_um: float = param(-3.4, "First plane; 0 is the plane in focus.", unit="micrometer")
+    depth_to_um: float = param(3.4, "Last plane.", unit="micrometer")
+    radius: int = param(
+        0, "Half size of a view's PSF: 2 radius + 1 pixels are kept; 0 keeps what the light can reach.", unit="pixel", ge=0
+    )
+    sensor: bool = param(False, "Also write the images of the whole sensor (large).")
+    air_index: float = param(1.0, "Refractive index between microlenses and sensor.", ge=1, le=2, advanced=True)
+    samples: int = param(
+        8191, "Points per axis on which the wave from the sample is computed, odd.", ge=63, le=65535, advanced=True
+    )
+    field_um: float = param(200.0, "Side of that grid in the sample.", unit="micrometer", gt=0, advanced=True)
+    threshold: float = param(
+        0.001, "Values below this part of a depth's maximum become 0.", unit="fraction", ge=0, lt=1, advanced=True
+    )
+
+
+class FlfmPsf(Engine[FlfmPsfParams]):
+    """Computes what each view of a Fourier light-field microscope makes of a point, by wave optics."""
+
+    Params = FlfmPsfParams
+    info = EngineInfo(
+        name="simulate.flfm_psf",
+        kind="simulate",
+        title="Point spread function (Fourier light field)",
+        summary="Wave-optics PSF of a Fourier light-field microscope, one stack per view",
+        outputs=(
+            OutputInfo(name="psf", axes="VZYX", description="PSF of each view; a depth sums to 1 over the whole sensor"),
+            OutputInfo(name="psf_sensor", axes="ZYX", description="image of the point on the whole sensor (sensor=true)"),
+            OutputInfo(name="parameters", kind="report", description="microscope, view centres and sampling as numbers"),
+        ),
+        references=("10.1364/OE.27.025573",),
+    )
+
+    def plan(
+        self,
+        refs: Sequence[InputRef],
+        params: Mapping[str, Any],
+        selection: Selection = Selection(),
+        model: ModelRef | None = None,
+        compute: Compute = Compute(),
+    ) -> Plan:
+        """See `Engine.plan`; there are no inputs and nothing to select from."""
+        values, _ = self.checked(refs, params, model)
+        if selection != Selection():
+            raise InputError(f"{self.info.name} makes whole PSFs, found a region or time range; set the depths and radius")
+        microscope, depths = microscope_of(values), depths_of(values)
+        outputs = output_specs(values, microscope, depths)
+        size = microscope.sensor_pixels
+        half = microscope.samples // 2
+        different = len({round(abs(depth), 9) for depth in depths})
+        return self.planned(
+            params=values.model_dump(mode="json"),
+            inputs=(),
+            outputs=outputs,
+            whole={spec.name: spec.grid for spec in outputs},
+            compute=compute.resolved(),
+            resources=Resources(
+                tiles=len(depths),
+                memory_bytes=(6 + different // 2) * 16 * size**2 + 24 * half * microscope.crop + 2**27,
+                work=different * 4.0 * half**2 * microscope.crop + len(depths) * 200.0 * size**2,
+            ),
+        )
+
+    def process(self, plan: Plan, inputs: Inputs, token: CancelToken) -> Iterator[Event]:
+        """See `Engine.process`."""
+        from napari_recon.optics.flfm_psf import sensor_psf
+
+        params = self.params_of(plan)
+        microscope, depths = microscope_of(params), depths_of(params)
+        centres = microscope.lens_centres.tolist()
+        radius = (plan.output("psf").grid.size("Y") - 1) // 2
+        yield ArtifactReady("parameters", "report", _report(params, microscope, depths, radius))
+        device = "cpu" if plan.compute.device == "mps" else plan.compute.device  # double precision is needed
+        images = sensor_psf(microscope, depths.tolist(), threshold=params.threshold, device=device, check=token.check)
+        lost = 0.0
+        for number, image in images:
+            whole = image.cpu().numpy()
+            views = [whole[row - radius : row + radius + 1, col - radius : col + radius + 1] for row, col in centres]
+            block = np.stack(views)[:, None].astype(np.float32)
+            lost = max(lost, 1.0 - float(block.sum(dtype=np.float64)))
+            place = (slice(0, len(views)), slice(number, number + 1), slice(0, 2 * radius + 1), slice(0, 2 * radius + 1))
+            yield BlockReady("psf", place, block)
+            if params.sensor:
+                size = microscope.sensor_pixels
+                yield BlockReady(
+                    "psf_sensor",
+                    (slice(number, number + 1), slice(0, size), slice(0, size)),
+                    whole[None].astype(np.float32),
+                )
+            yield Progress(number + 1, len(depths), "plane", f"{depths[number]:+.3g} um")
+        if lost > 0.02:
+            yield Warned(
+                f"up to {100 * lost:.1f} % of a depth's light lies outside the views' {2 * radius + 1} pixels; "
+                "choose a larger radius, or fewer depths"
+            )
+
+
+def microscope_of(params: FlfmPsfParams) -> FlfmMicroscope:
+    """Return the microscope that `params` describe (InputError when its parts do not fit together)."""
+    names = FlfmMicroscope.__dataclass_fields__
+    return FlfmMicroscope(**{name: value for name, value in params.model_dump().items() if name in names})
+
+
+def depths_of(params: FlfmPsfParams) -> NDArray[np.float64]:
+    """Return the depths of the planes in micrometers."""
+    span = params.depth_to_um - params.depth_from_um
+    count = round(span / params.depth_step_um) + 1
+    if span < 0 or count > 2001:
+        raise InputError(
+            f"depth_to_um should lie above depth_from_um by at most 2000 steps, found {params.depth_from_um:g} to "
+            f"{params.depth_to_um:g} in steps of {params.depth_step_um:g}; choose other depths"
+        )
+    depths = params.depth_from_um + np.arange(count) * params.depth_step_um
+    return np.where(np.abs(depths) < 1e-6 * params.depth_step_um, 0.0, depths)
+
+
+def output_specs(params: FlfmPsfParams, microscope: FlfmMicroscope, depths: NDArray[np.float64]) -> tuple[OutputSpec, ...]:
+    """Return PSF and sensor images; the point is the origin, lengths are in the sample."""
+    centres, size = microscope.lens_centres, microscope.sensor_pixels
+    room = int(min(centres.min(), (size - 1 - centres).min()))
+    if params.radius > room:
+        raise InputError(
+            f"radius should be at most {room} so that every view's PSF lies on the sensor, found {params.radius}; choose a "
+            "smaller one or a larger sensor"
+        )
+    radius = params.radius or min(room, microscope.reach_pixels(depths), microscope.lens_pixels // 2)
+    known = {"na": (params.na,), "wavelength_um": (params.wavelength_um,), "refractive_index": (params.medium_index,)}
+    planes = Grid.of("Z", (len(depths),), {"Z": params.depth_step_um}, {"Z": float(depths[0])}, {"Z": "micrometer"})
+    lateral = [
+        Grid.of(
+            "YX",
+            (pixels, pixels),
+            dict.fromkeys("YX", microscope.voxel_um),
+            dict.fromkeys("YX", -(pixels // 2) * microscope.voxel_um),
+            dict.fromkeys("YX", "micrometer"),
+        )
+        for pixels in (2 * radius + 1, size)
+    ]
+    views = Grid.of("V", (len(centres),))
+    psf = OutputSpec(name="psf", grid=views.joined(planes).joined(lateral[0]), optics=known)
+    return (psf, OutputSpec(name="psf_sensor", grid=planes.joined(lateral[1]), optics=known)) if params.sensor else (psf,)
+
+
+def _report(params: FlfmPsfParams, microscope: FlfmMicroscope, depths: NDArray[np.float64], radius: int) -> dict[str, Any]:
+    return {
+        **params.model_dump(mode="json"),
+        "radius": radius,
+        "depths_um": [round(float(depth), 9) for depth in depths],
+        "voxel_um": microscope.voxel_um,
+        "sensor_pixel_um": microscope.pixel_um,
+        "total_magnification": microscope.total_magnification,
+        "field_radius_um": microscope.field_radius_um,
+        "view_centres_row_column": microscope.lens_centres.tolist(),
+        "view_shift_um": np.round(microscope.view_shift_um(depths), 6).tolist(),
+    }

@@ -1,0 +1,161 @@
+"""The point spread function of a Fourier light-field microscope by wave optics: one sensor image per depth.
+
+A spherical wave from a point on the axis is brought to the objective's pupil by a lens (one Fourier transform), relayed
+onto the microlenses, and propagated from there to the sensor (angular spectrum). Double precision throughout: the phases
+reach many thousand radians.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from napari_recon.optics.cubic_resize import cubic_matrix
+from napari_recon.optics.flfm_microscope import FlfmMicroscope
+
+#: Rows of the sampled wave handled together: bounds the memory and the time between two looks at the cancel token.
+ROWS = 256
+
+#: A point exactly in focus would divide by zero on the axis; this is what stands for it, in micrometers.
+IN_FOCUS = 1e-8
+
+
+def sensor_psf(
+    microscope: FlfmMicroscope,
+    depths_um: Sequence[float],
+    *,
+    threshold: float = 1e-3,
+    device: torch.device | str = "cpu",
+    check: Callable[[], None] = lambda: None,
+) -> Iterator[tuple[int, Tensor]]:
+    """Yield number and sensor image (S, S, float64) of each depth, deepest pairs first come first.
+
+    Parameters
+    ----------
+    microscope : FlfmMicroscope
+    depths_um : sequence of float
+        Positions of the point along the axis. Opposite depths share one pupil field (its complex conjugate).
+    threshold : float
+        Values below this part of an image's maximum become 0; every image then sums to 1.
+    device : torch.device or str
+        One with double precision.
+    check : callable
+        Called between pieces of work; may raise to stop.
+    """
+    lenses = microlens_array(microscope).to(device)
+    propagator = free_space(microscope).to(device)
+    fields: dict[float, Tensor] = {}
+    last = {round(abs(depth), 9): number for number, depth in enumerate(depths_um)}
+    for number, depth in enumerate(depths_um):
+        key = round(abs(depth), 9)
+        if key not in fields:
+            fields[key] = field_at_microlenses(microscope, -abs(depth), device=device, check=check)
+        field = fields[key] if depth <= 0 else fields[key].conj()
+        if last[key] == number:
+            del fields[key]
+        check()
+        spectrum = torch.fft.fft2(field * lenses)
+        check()
+        wave = torch.fft.ifft2(spectrum.mul_(propagator))
+        image = wave.real.square() + wave.imag.square()
+        image = torch.where(image < threshold * image.max(), 0.0, image)
+        check()
+        yield number, image / image.sum()
+
+
+def field_at_microlenses(
+    microscope: FlfmMicroscope,
+    depth_um: float,
+    *,
+    device: torch.device | str = "cpu",
+    check: Callable[[], None] = lambda: None,
+) -> Tensor:
+    """Return the complex wave (S, S) that a point at ``depth_um`` on the axis sends onto the microlens plane."""
+    quarter = pupil_quarter(microscope, depth_um, device=device, check=check)
+    inner = quarter.shape[0] - 1
+    half = torch.cat([quarter[1:].flip(0), quarter])
+    pupil = torch.cat([half[:, 1:].flip(1), half], dim=1)
+    crop = microscope.crop
+    matrix = torch.from_numpy(cubic_matrix(2 * crop + 1, microscope.sensor_pixels))[:, crop - inner : crop + inner + 1]
+    matrix = matrix.to(device)
+    return torch.complex(matrix @ pupil.real @ matrix.T, matrix @ pupil.imag @ matrix.T)
+
+
+def pupil_quarter(
+    microscope: FlfmMicroscope,
+    depth_um: float,
+    *,
+    device: torch.device | str = "cpu",
+    check: Callable[[], None] = lambda: None,
+) -> Tensor:
+    """Return the wave in the objective's pupil, x and y from the axis outward; the rest follows by symmetry.
+
+    The sum is the discrete Fourier transform of the whole sampled wave. Only what passes pupil and sensor is computed, as
+    sums of cosines over one octant of the wave: it is even in x and y and symmetric in both.
+    """
+    half = microscope.samples // 2
+    spacing = microscope.field_um / microscope.samples
+    axis = torch.arange(half + 1, dtype=torch.float64, device=device) * (microscope.field_um / (microscope.samples - 1))
+    step = microscope.pupil_side_um / (microscope.samples - 1)
+    count = min(microscope.crop, math.ceil(microscope.pupil_um / step)) + 1
+    number = torch.arange(count, dtype=torch.float64, device=device)
+    turns = torch.outer(torch.arange(half + 1, dtype=torch.float64, device=device), number) % microscope.samples
+    cosine = torch.cos(turns * (2 * math.pi / microscope.samples))
+    cosine[1:] *= 2
+    depth = depth_um if depth_um != 0 else IN_FOCUS
+    total_real, total_imaginary = (torch.zeros(count, count, dtype=torch.float64, device=device) for _ in range(2))
+    for first in range(0, half + 1, ROWS):
+        stop = min(first + ROWS, half + 1)
+        real, imaginary = _spherical_wave(microscope, axis[first:stop, None], axis[None, :stop], depth)
+        for part, total in ((real, total_real), (imaginary, total_imaginary)):
+            part[:, first:] *= 0.5  # the square on the diagonal is counted from both sides
+            total += cosine[first:stop].T @ (part @ cosine[:stop])
+        check()
+    field = torch.complex(total_real + total_real.T, total_imaginary + total_imaginary.T) * spacing**2
+    wave_number = 2 * math.pi * microscope.medium_index / microscope.wavelength_um
+    turned = -1j * complex(math.cos(wave_number * microscope.objective_um), math.sin(wave_number * microscope.objective_um))
+    field = field * (turned / (microscope.wavelength_um * microscope.objective_um))
+    inside = (number[:, None] * step) ** 2 + (number[None, :] * step) ** 2 < microscope.pupil_um**2
+    return torch.where(inside, field, 0.0)
+
+
+def _spherical_wave(microscope: FlfmMicroscope, y: Tensor, x: Tensor, depth: float) -> tuple[Tensor, Tensor]:
+    """Return real and imaginary part of -i k / (2 pi r) exp(i k r), r negative behind the focus."""
+    wave_number = 2 * math.pi * microscope.medium_index / microscope.wavelength_um
+    radius = torch.sqrt(x**2 + y**2 + depth**2)
+    radius = -radius if depth > 0 else radius
+    size = wave_number / (2 * math.pi * radius)
+    angle = wave_number * radius
+    return size * torch.sin(angle), -size * torch.cos(angle)
+
+
+def microlens_array(microscope: FlfmMicroscope) -> Tensor:
+    """Return the complex transmission (S, S) of the seven microlenses."""
+    lens = microlens(microscope)
+    size, reach = microscope.sensor_pixels, microscope.lens_pixels // 2
+    array = torch.zeros(size, size, dtype=torch.complex128)
+    for row, column in microscope.lens_centres.tolist():
+        array[row - reach : row + reach + 1, column - reach : column + reach + 1] += lens
+    return array
+
+
+def microlens(microscope: FlfmMicroscope) -> Tensor:
+    """Return the complex transmission of one microlens, zero from its rim on."""
+    reach = microscope.lens_pixels // 2
+    place = torch.arange(-reach, reach + 1, dtype=torch.float64) * microscope.pixel_um
+    square = place[:, None] ** 2 + place[None, :] ** 2
+    phase = -math.pi * microscope.air_index / microscope.wavelength_um / microscope.microlens_um * square
+    lens = torch.complex(torch.cos(phase), torch.sin(phase))
+    return torch.where(square < (microscope.pitch_um / 2) ** 2, lens, 0.0)
+
+
+def free_space(microscope: FlfmMicroscope) -> Tensor:
+    """Return the transfer (S, S) from the microlenses to the sensor, in the order of FFT frequencies."""
+    frequency = torch.fft.fftfreq(microscope.sensor_pixels, microscope.pixel_um, dtype=torch.float64)
+    sine = (microscope.wavelength_um**2) * (frequency[:, None] ** 2 + frequency[None, :] ** 2)
+    wave_number = 2 * math.pi * microscope.air_index / microscope.wavelength_um
+    along = torch.sqrt(torch.complex(1 - sine, torch.zeros_like(sine)))
+    return torch.exp(1j * microscope.microlens_um * wave_number * along)
