@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 CIRCLE = "#56b4e9"
 GOOD, DOUBTFUL = "#009e73", "#d98200"
-RING = 0.05
+RING = 0.045
 LINE = 0.004
 
 
@@ -47,8 +47,8 @@ class SpectrumLayers(QObject):
 
     def show(self, diagnosis: Diagnosis, layer: Layer) -> None:
         """Show (or move) everything over the field of the raw `layer`."""
-        geometry, per_um = _geometry(diagnosis, layer)
-        self._show_spectrum(diagnosis, layer.name, geometry, per_um)
+        geometry, per_um, scale = _geometry(diagnosis, layer)
+        self._show_spectrum(diagnosis, layer.name, geometry, scale)
         if diagnosis.optics is None:
             self._remove("circle", "carriers")
             return
@@ -66,10 +66,8 @@ class SpectrumLayers(QObject):
         self.hide()
         self._viewer.layers.events.removed.disconnect(self._on_removed)
 
-    def _show_spectrum(self, diagnosis: Diagnosis, name: str, geometry: dict[str, Any], per_um: Any) -> None:
+    def _show_spectrum(self, diagnosis: Diagnosis, name: str, geometry: dict[str, Any], scale: Any) -> None:
         data = diagnosis.spectrum
-        pixel = diagnosis.optics.pixel_um if diagnosis.optics is not None else (1.0, 1.0)
-        scale = per_um / (np.array(data.shape) * pixel)
         place = {**geometry, "scale": scale, "translate": geometry["translate"] - np.array(data.shape) // 2 * scale}
         if self.spectrum is None:
             limits = (float(np.percentile(data, 20)), 0.7 * float(np.percentile(data, 99.9)))
@@ -115,10 +113,11 @@ class SpectrumLayers(QObject):
             self.carriers = self._viewer.add_points(
                 np.array([row[:2] for row in rows]),
                 name="carriers",
-                symbol="ring",
+                symbol="disc",
                 size=RING * width,
-                face_color=[row[3] for row in rows],
+                face_color="transparent",
                 border_color=[row[3] for row in rows],
+                border_width=0.12,
                 features={"angle": [row[2] for row in rows]},
                 text={"string": "{angle}", "color": "white", "anchor": "upper_left", "size": 10},
                 **overlay,
@@ -142,14 +141,16 @@ def _width(diagnosis: Diagnosis) -> float:
     return 1 / min(diagnosis.optics.pixel_um) if diagnosis.optics is not None else 1.0
 
 
-def _geometry(diagnosis: Diagnosis, layer: Layer) -> tuple[dict[str, Any], Any]:
-    """Return the place of frequency zero (the middle of the field) and world units per frequency along y and x.
+def _geometry(diagnosis: Diagnosis, layer: Layer) -> tuple[dict[str, Any], Any, Any]:
+    """Return the place of frequency zero, and world units per frequency and per pixel of the spectrum along y and x.
 
-    The spectrum covers the largest square in the field, whatever the shape of its pixels.
+    The spectrum covers the largest square in the middle of the field, whatever the shape of its pixels.
     """
     low, high = (np.asarray(edge)[-2:] for edge in layer.extent.world)
     side = float((high - low).min())
-    return (
-        {"translate": (low + high) / 2, "units": layer.units[-2:], "axis_labels": ("y", "x")},
-        np.full(2, side / _width(diagnosis)),
-    )
+    shape = np.array(diagnosis.spectrum.shape)
+    pixel = diagnosis.optics.pixel_um if diagnosis.optics is not None else (1.0, 1.0)
+    per_um = np.full(2, side / _width(diagnosis))
+    scale = per_um / (shape * pixel)
+    zero = (low + high) / 2 + (shape // 2 - (shape - 1) / 2) * scale
+    return {"translate": zero, "units": layer.units[-2:], "axis_labels": ("y", "x")}, per_um, scale

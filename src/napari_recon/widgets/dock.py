@@ -122,6 +122,10 @@ class EngineDock(QWidget):
             section("Settings", self.settings),
         ]
 
+    def footer(self) -> list[QWidget]:
+        """Return what stays in sight above the estimate."""
+        return []
+
     def choose_method(self, engine: str) -> None:
         """Choose an engine of the method menu."""
         self.method_combo.setCurrentIndex(self.method_combo.findData(engine))
@@ -426,6 +430,8 @@ class EngineDock(QWidget):
         outer = QVBoxLayout(self)
         outer.setContentsMargins(8, 8, 8, 8)
         outer.addWidget(scroll, 1)
+        for part in self.footer():
+            outer.addWidget(part)
         outer.addWidget(self.curves)
         outer.addWidget(self.estimate)
         outer.addWidget(self.run_bar)

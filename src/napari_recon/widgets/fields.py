@@ -24,7 +24,7 @@ from qtpy.QtWidgets import (
 from superqt import QElidingLabel
 
 from napari_recon.widgets.drop import FileDrop
-from napari_recon.widgets.look import COLOURS, describe, guard_wheel
+from napari_recon.widgets.look import COLOURS, describe, guard_wheel, restyle
 
 
 class Field(QWidget):
@@ -58,7 +58,7 @@ class Field(QWidget):
             if isinstance(widget, NumberBox):
                 widget.mark(bool(problem))
             else:
-                widget.setStyleSheet(f"border: 1px solid {COLOURS['error']};" if problem else "")
+                restyle(widget, f"border: 1px solid {COLOURS['error']};" if problem else "")
 
 
 class NumberBox(QAbstractSpinBox):
@@ -77,7 +77,7 @@ class NumberBox(QAbstractSpinBox):
     def mark(self, wrong: bool) -> None:
         """Colour a wrong value; the width stays small in narrow docks whatever the theme asks."""
         border = f"border: 1px solid {COLOURS['error']};" if wrong else ""
-        self.setStyleSheet(f"NumberBox {{min-width: 40px; {border}}}")
+        restyle(self, f"NumberBox {{min-width: 40px; {border}}}")
 
     def value(self) -> int | float | str:
         """Return the number, or the text when it is none."""

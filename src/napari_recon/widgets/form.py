@@ -28,7 +28,7 @@ from napari_recon.widgets.fields import (
 from napari_recon.widgets.fold import Fold
 from napari_recon.widgets.look import small_button
 
-SHORT = {"psf", "otf", "na", "snr", "roi", "sim"}
+SHORT = {"psf", "otf", "na", "snr", "roi", "sim", "fwhm", "mcnr"}
 """Words of parameter names that are abbreviations."""
 
 
@@ -123,14 +123,14 @@ class ParamsForm(QWidget):
             self.advanced = self.advanced or fold
 
     def _group(self, model: type[BaseModel], name: str, info: FieldInfo) -> QGroupBox:
-        box = QGroupBox(info.title or _readable(name))
+        box = QGroupBox(info.title or readable(name))
         box.setToolTip(info.description or "")
         self._build(model, f"{name}.", QVBoxLayout(box))
         return box
 
     def _add(self, layout: QFormLayout, name: str, info: FieldInfo) -> None:
         field = make_field(info)
-        title = info.title or _readable(name)
+        title = info.title or readable(name)
         field.set_value(self.default(name))
         field.changed.connect(self._edited)
         reset = small_button("↺", f"Reset {title}", "")
@@ -165,7 +165,7 @@ class ParamsForm(QWidget):
     def _judge(self) -> None:
         wrong = self.problems()
         for name, field in self.fields.items():
-            field.describe(_readable(name), self._tooltip(name), wrong.get(name, ""))
+            field.describe(readable(name), self._tooltip(name), wrong.get(name, ""))
             value, default = field.value(), self.default(name)
             self._resets[name].setToolTip(f"Back to the default, {keyword_text(default)}")
             self._resets[name].setVisible(value != default or type(value) is not type(default))
@@ -245,6 +245,8 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def _readable(name: str) -> str:
-    words = " ".join(w.upper() if w in SHORT else w for w in name.rpartition(".")[2].split("_"))
+def readable(name: str) -> str:
+    """Return a parameter's name as people read it; the unit stands beside the field."""
+    plain = name.rpartition(".")[2].removesuffix("_um")
+    words = " ".join(w.upper() if w in SHORT else w for w in plain.split("_"))
     return words[:1].upper() + words[1:]

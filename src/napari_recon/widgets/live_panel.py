@@ -11,6 +11,7 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QCheckBox, QGridLayout, QLabel, QSlider, QVBoxLayout, QWidget
 
 from napari_recon.core.params import bounds, describe_parameters
+from napari_recon.widgets.form import readable
 from napari_recon.widgets.look import Line, describe, guard_wheel
 
 STEPS = 500
@@ -85,7 +86,7 @@ class SliderRow(QWidget):
         super().__init__()
         self._name, self._span, self._whole = name, span, whole
         self._log = span[0] > 0 and span[1] / span[0] > LOGARITHMIC
-        title = name.replace("_", " ").capitalize()
+        title = readable(name)
         self.label, self.value_label = QLabel(title), QLabel()
         self.value_label.setMinimumWidth(44)
         self.slider = QSlider(Qt.Orientation.Horizontal)

@@ -53,6 +53,12 @@ def describe(widget: QWidget, name: str, text: str = "") -> None:
         widget.setAccessibleDescription(text)
 
 
+def restyle(widget: QWidget, sheet: str) -> None:
+    """Set a style sheet if it is another one; Qt polishes and lays out anew each time."""
+    if widget.styleSheet() != sheet:
+        widget.setStyleSheet(sheet)
+
+
 def allow(button: QAbstractButton | QWidget, reason: str, tooltip: str) -> None:
     """Enable `button` when `reason` is empty; else disable it and say why in its tooltip."""
     button.setEnabled(not reason)

@@ -29,6 +29,7 @@ class PixelRow(QWidget):
         self._layer: Any = None
         self._axes = ""
         self.box = NumberBox(False, low=0)
+        self.box.lineEdit().setPlaceholderText("e.g. 0.065")
         describe(self.box, "Pixel size", "Size of a camera pixel in the sample: camera pixel / magnification")
         self.button = QPushButton("Set pixel size")
         label = QLabel("Pixel")

@@ -79,6 +79,10 @@ class SettingsPanel(QWidget):
         """Return the values of the form."""
         return self.form.values()
 
+    def values_of(self, name: str) -> dict[str, Any]:
+        """Return the settings of another engine as they were left; what is not in them has its default."""
+        return self._forms[name].values() if name in self._forms else dict(self.store.last(name).get("params") or {})
+
     def set_values(self, values: Mapping[str, Any]) -> list[str]:
         """Show `values` over the defaults; return the names of those that do not fit and kept their default."""
         self.form.reset()

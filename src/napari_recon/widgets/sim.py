@@ -11,8 +11,11 @@ from typing import Any, ClassVar
 
 from qtpy.QtWidgets import QStackedWidget, QVBoxLayout, QWidget
 
+from napari_recon import hub
 from napari_recon.core.errors import InputError
 from napari_recon.core.plan import Plan
+from napari_recon.core.provenance import KEY
+from napari_recon.core.region import Box, TimeRange
 from napari_recon.core.stack import ImageStack
 from napari_recon.engines import registry
 from napari_recon.engines.sim.layout import Layout
@@ -22,15 +25,18 @@ from napari_recon.viewer.sim_frames import Pages
 from napari_recon.viewer.sim_spectrum import SpectrumLayers
 from napari_recon.widgets.adjuster import Adjuster
 from napari_recon.widgets.dock import EngineDock, section
+from napari_recon.widgets.fold import Fold
 from napari_recon.widgets.live_panel import LivePanel
 from napari_recon.widgets.look import Line
 from napari_recon.widgets.planner import Planner
+from napari_recon.widgets.request import Request
+from napari_recon.widgets.sim_compare import RESIDUAL, ComparePanel, Comparison
 from napari_recon.widgets.sim_frames import FramesPanel, swapped
 from napari_recon.widgets.sim_pattern import PatternPanel, calibration_in
 
 METHODS = {
-    "sim.wiener": "Wiener (needs no model)",
-    "sim.network": "Network (ML-SIM)",
+    "sim.wiener": "Wiener SIM",
+    "sim.network": "Network SIM",
 }
 FRAME_ROWS = ("angles", "phases", "frame_order")
 OPTICS_ROWS = ("na", "wavelength_um")
@@ -55,12 +61,14 @@ class SimWidget(EngineDock):
         self.spectrum = SpectrumLayers(self.viewer, self)
         self.looker = Planner(40, self)
         self.adjuster = Adjuster(self.viewer, self.live, self._known, self)
+        self.compare = ComparePanel()
+        self.comparison = Comparison(self.viewer, self.controller, self.compare, self._calibration_path, self)
         self._diagnoser = Diagnoser()
         self._calibration_file: Path | None = None
         self._seen: Any = None
         self._asked_inputs: Mapping[str, Any] = {}
-        self._adjust_section = section("Adjust the result", self.live)
-        self._adjust_section.hide()
+        self.adjust_fold = Fold("Adjust the result", self.live, folded=False)
+        self.adjust_fold.hide()
         return [
             data,
             section("Raw frames", _column(self.frames, self.frame_rows)),
@@ -69,8 +77,12 @@ class SimWidget(EngineDock):
             model,
             region,
             settings,
-            self._adjust_section,
+            section("Can it be believed?", self.compare),
         ]
+
+    def footer(self) -> list[QWidget]:
+        """See `EngineDock.footer`."""
+        return [self.adjust_fold]
 
     def let_go(self) -> None:
         """See `EngineDock.let_go`."""
@@ -79,6 +91,8 @@ class SimWidget(EngineDock):
             self.looker.close()
             self.adjuster.close()
             self.spectrum.close()
+            self.viewer.layers.selection.events.active.disconnect(self._allow_compare)
+            self.viewer.dims.events.current_step.disconnect(self._look)
             if self._calibration_file is not None:
                 self._calibration_file.unlink(missing_ok=True)
         super().let_go()
@@ -106,8 +120,11 @@ class SimWidget(EngineDock):
         self.looker.ready.connect(self._looked)
         self.looker.failed.connect(lambda error: self.pattern.show_problem(str(error)))
         self.live.moved.connect(self.settings.change)
-        self.adjuster.available.connect(self._adjust_section.setVisible)
+        self.adjuster.available.connect(self.adjust_fold.setVisible)
         self.controller.artifact.connect(self._take_artifact)
+        self.compare.compare_button.clicked.connect(self.compare_methods)
+        self.compare.check_button.clicked.connect(self.check_result)
+        self.viewer.layers.selection.events.active.connect(self._allow_compare)
         self.viewer.dims.events.current_step.connect(self._look)
 
     def _set_method(self, _: int = 0) -> None:
@@ -141,6 +158,7 @@ class SimWidget(EngineDock):
             self.pattern.set_angles(pages.layout.angles)
         self._show_optics(pages.stack if pages is not None else None)
         self.live.show_values(values)
+        self._allow_compare()
         self.adjuster.change(self.engine, values)
         self._look()
 
@@ -148,7 +166,7 @@ class SimWidget(EngineDock):
         """Show what the file says of the microscope, and what is missing."""
         form, values = self.settings.form, self.settings.values()
         said = {name: v[0] for name, v in (stack.metadata.get("optics", {}) if stack is not None else {}).items() if v}
-        form.show_automatic(said)
+        form.show_automatic({**dict.fromkeys(OPTICS_ROWS), **said})
         words = {"na": "numerical aperture", "wavelength_um": "emission wavelength"}
         missing = [word for name, word in words.items() if values.get(name) == "auto" and name not in said]
         verb = f"does not say the {' and the '.join(missing)}: untick auto and type"
@@ -178,7 +196,7 @@ class SimWidget(EngineDock):
         if diagnosis.calibration is not None:
             self.pattern.show_calibration(diagnosis.calibration, "measured on the middle of the field")
         else:
-            self.pattern.show_problem(diagnosis.problem)
+            self.pattern.show_problem(self._in_place(diagnosis.problem))
             self._offer_fix(diagnosis.problem)
 
     def _frame_on_show(self) -> dict[str, int]:
@@ -190,9 +208,66 @@ class SimWidget(EngineDock):
         return {a: min(max(i, 0), sizes[axes.index(a)] - 1) for a, i in found.items()}
 
     def _offer_fix(self, sentence: str) -> None:
-        """See `EngineDock._offer_fix`; the other page order depends on the present one."""
+        """See `EngineDock._offer_fix`."""
+        super()._offer_fix(self._in_place(sentence))
+
+    def _in_place(self, sentence: str) -> str:
+        """Return a sentence that asks for the other page order with the name of the one that is other now."""
         order = self.settings.values().get("frame_order", "ap")
-        super()._offer_fix(sentence.replace("frame_order=pa", f"frame_order={swapped(order)}"))
+        return sentence.replace("frame_order=pa", f"frame_order={swapped(order)}")
+
+    def compare_methods(self) -> None:
+        """Reconstruct the image on show with every method that can run, then check each against the raw frames."""
+        request = self.request()
+        if request is None or self.controller.state != "idle":
+            return
+        requests = {}
+        for name, title in self.methods.items():
+            model = self._model_for(name)
+            if registry.get(name).info.kind == "reconstruct" and (model or registry.get(name).info.needs_model == "none"):
+                requests[title] = self._alone(request, name, model)
+        self.comparison.compare(requests, self._alone(request, RESIDUAL, None), self.data.layer)
+
+    def check_result(self) -> None:
+        """Show where the raw frames disagree with the selected result."""
+        request, layer = self.request(), self.viewer.layers.selection.active
+        if request is None or self._not_checkable():
+            return
+        title = self.methods.get(layer.metadata[KEY]["engine"], layer.name)
+        self.comparison.check(layer, title, self._alone(request, RESIDUAL, None), self.data.layer)
+
+    def _alone(self, request: Request, engine: str, model: Any) -> Request:
+        """Return the request for another engine, limited to the image on show."""
+        values = self.settings.values()
+        params = {**self.settings.values_of(engine), **{name: values[name] for name in SHARED if name in values}}
+        params = {name: value for name, value in params.items() if name in registry.get(engine).Params.model_fields}
+        index, axes = self._frame_on_show(), self.data.axes
+        time = TimeRange(start=index["T"], stop=index["T"] + 1) if "T" in axes else None
+        box = Box(z=(index["Z"], index["Z"] + 1)) if "Z" in axes else Box()
+        return Request(engine, {"raw": request.inputs["raw"]}, params, (box,), time, model, request.compute)
+
+    def _model_for(self, engine: str) -> Any:
+        """Return the model that an engine would use: the one chosen, or the first of the menu that is there."""
+        if registry.get(engine).info.needs_model == "none":
+            return None
+        if engine == self.engine:
+            return self.model.ref()
+        last = self.settings.store.last(engine).get("model")
+        cards = sorted((c for c in hub.catalogue(engine) if c.available), key=lambda card: card.id != last)
+        return cards[0].ref() if cards else None
+
+    def _allow_compare(self, _: Any = None) -> None:
+        missing = self._reason() or ("" if RESIDUAL in registry.names() else "There is no residual")
+        self.compare.set_reasons(missing, missing or self._not_checkable())
+
+    def _not_checkable(self) -> str:
+        layer = self.viewer.layers.selection.active
+        record = getattr(layer, "metadata", {}).get(KEY, {})
+        made = record.get("output", "sr") == "sr" and record.get("engine") in self.methods and "grid" in record
+        return "" if made else "Select a reconstructed layer first; it is made of the raw stack above"
+
+    def _calibration_path(self) -> str | None:
+        return str(self._calibration_file) if self._calibration_file is not None else None
 
     def _start(self, request: Any, preview: bool) -> None:
         self._asked_inputs = request.inputs
@@ -210,6 +285,8 @@ class SimWidget(EngineDock):
         self._calibration_file.write_text(json.dumps(found.model_dump(mode="json")), encoding="utf-8")
 
     def _finished(self, result: Any) -> None:
+        if self.comparison.owns(result.job):
+            return
         super()._finished(result)
         if result.error is None:
             self.adjuster.take(result, self._asked_inputs)
@@ -217,8 +294,9 @@ class SimWidget(EngineDock):
     def _known(self, plan: Plan) -> dict[str, Any]:
         """Return what spares a live session the search: frames come in order, and the calibration is there."""
         known: dict[str, Any] = {"frame_order": "ap"}
-        if self._calibration_file is not None and plan.params.get("calibration") == "auto":
-            known["calibration"] = str(self._calibration_file)
+        path = self._calibration_path()
+        if path is not None and plan.params.get("calibration") == "auto":
+            known["calibration"] = path
         return known
 
 

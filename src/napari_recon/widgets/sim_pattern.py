@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QComboBox, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QGridLayout, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_recon.engines.sim.calibration import Calibration, Carrier
-from napari_recon.widgets.look import Level, Line, describe, guard_wheel
+from napari_recon.widgets.look import COLOURS, SIGNS, Level, Line, describe, guard_wheel
 
 
 class PatternPanel(QWidget):
@@ -35,9 +35,11 @@ class PatternPanel(QWidget):
         describe(self.angle_combo, "Angle of the spectrum", "Whose frames the spectrum shows")
         guard_wheel(self.angle_combo)
         self.summary = Line()
-        self.lines: list[Line] = []
-        self._lines_column = QVBoxLayout()
-        self._lines_column.setSpacing(2)
+        self.rows: list[list[QWidget]] = []
+        self._shown: list[Row] = []
+        self._table = QGridLayout()
+        self._table.setHorizontalSpacing(10)
+        self._table.setVerticalSpacing(2)
         row = QHBoxLayout()
         row.addWidget(self.button, 1)
         row.addWidget(self.angle_combo)
@@ -46,7 +48,7 @@ class PatternPanel(QWidget):
         column.setSpacing(4)
         column.addLayout(row)
         column.addWidget(self.summary)
-        column.addLayout(self._lines_column)
+        column.addLayout(self._table)
         self.set_angles(3)
         self.angle_combo.setVisible(False)
         self.button.toggled.connect(self._toggled)
@@ -88,36 +90,77 @@ class PatternPanel(QWidget):
         where : str
             What it was measured on, e.g. ``"middle of the field"``.
         """
-        many = len(found.groups) > 1
-        rows: list[tuple[str, Level]] = []
-        for number, group in enumerate(found.groups):
-            name = f"Angle {number + 1}" if many else "Pattern"
-            if not group.carriers:
-                rows.append((f"{name}: no pattern; its frames can't add resolution", "error"))
-            rows += [(f"{name}: {carrier_text(carrier, found)}", carrier_level(carrier)) for carrier in group.carriers]
-        self._fill(rows)
-        worst = worst_of([level for _, level in rows])
+        self._fill(table_of(found))
+        worst = worst_of([row.level for row in self._shown])
         word = {"good": "Pattern found at every angle", "warning": "Pattern found, with remarks"}
         text = word.get(worst, "Pattern not found at every angle")
-        more = [part for part in (where, gain_text(found), found.verdict) if part]
-        self.summary.say(f"{text} ({'; '.join(more)})", worst)
+        more = [part for part in (gain_text(found), found.verdict, where) if part]
+        self.summary.say(f"{text}: {'; '.join(more)}" if more else text, worst)
 
     def _toggled(self, shown: bool) -> None:
         self.button.setText("Hide spectrum" if shown else "Show spectrum")
         self.angle_combo.setVisible(shown)
         self.wanted.emit(shown)
 
-    def _fill(self, rows: list[tuple[str, Level]]) -> None:
-        for line in self.lines[len(rows) :]:
-            line.hide()
-            self._lines_column.removeWidget(line)
-            line.deleteLater()
-        del self.lines[len(rows) :]
-        while len(self.lines) < len(rows):
-            self.lines.append(Line())
-            self._lines_column.addWidget(self.lines[-1])
-        for line, (text, level) in zip(self.lines, rows, strict=True):
-            line.say(text, level)
+    def _fill(self, rows: list[Row]) -> None:
+        for widgets in self.rows:
+            for widget in widgets:
+                self._table.removeWidget(widget)
+                widget.hide()
+                widget.deleteLater()
+        self.rows.clear()
+        self._shown = rows
+        for row in [HEAD, *rows] if rows else []:
+            at = self._table.rowCount()
+            labels: list[QWidget] = []
+            for column, cell in enumerate(row.cells):
+                label = QLabel(SIGNS[row.level] + cell if column == 0 else cell)
+                label.setStyleSheet(f"color: {COLOURS[row.level]};" if COLOURS[row.level] else "")
+                label.setToolTip(row.tip)
+                label.setAccessibleDescription(row.tip)
+                self._table.addWidget(label, at, column)
+                labels.append(label)
+            if row.remark:
+                remark = Line(row.remark, row.level)
+                self._table.addWidget(remark, at + 1, 0, 1, len(HEAD.cells))
+                labels.append(remark)
+            self.rows.append(labels)
+
+
+TIP = "Pattern frequency; its share of the cut-off fc; depth of the pattern; height of its peak over the noise"
+
+
+class Row(NamedTuple):
+    """One carrier in the table."""
+
+    cells: tuple[str, ...]
+    level: Level
+    remark: str = ""
+    tip: str = ""
+
+
+HEAD = Row(("", "|k| /µm", "of fc", "modul.", "peak"), "info", tip=TIP)
+
+
+def table_of(found: Calibration) -> list[Row]:
+    """Return one row per carrier; an angle without one has a row that says so."""
+    rows = []
+    for number, group in enumerate(found.groups):
+        name = f"angle {number + 1}" if len(found.groups) > 1 else "pattern"
+        if not group.carriers:
+            rows.append(Row((name, "-", "-", "-", "-"), "error", "no pattern: its frames can't add resolution"))
+        for carrier in group.carriers:
+            level = carrier_level(carrier)
+            k = carrier.k_magnitude_per_um
+            numbers = (
+                f"{k:.3f}",
+                f"{k / found.cutoff_per_um:.2f}",
+                f"{carrier.modulation:.2f}",
+                f"{carrier.peak_to_noise:.0f}",
+            )
+            remark = carrier.verdict if level != "good" else ""
+            rows.append(Row((name, *numbers), level, remark, carrier_text(carrier, found)))
+    return rows
 
 
 def carrier_text(carrier: Carrier, found: Calibration) -> str:
