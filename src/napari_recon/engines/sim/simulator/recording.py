@@ -101,15 +101,16 @@ def picture_of(thing: ImageStack | Path) -> NDArray[np.generic]:
         array = check_content(thing.read("CYX") if "C" in grid.axes else thing.read("YX")[None], thing.name, False).mean(0)
         eight_bit = thing.dtype == np.uint8
     else:
-        from skimage.io import imread
+        from PIL import Image as Pictures
 
         try:
-            read = np.asarray(imread(thing))
+            with Pictures.open(thing) as opened:
+                read = np.asarray(opened if opened.mode in ("L", "I;16", "I", "F") else opened.convert("RGB"))
         except (OSError, ValueError, SyntaxError):
             raise InputError(
                 f"the object should be an image, {Path(thing).name} can't be read; choose another file"
             ) from None
-        array, eight_bit = (read if read.ndim == 2 else read[..., :3].mean(axis=-1)), read.dtype == np.uint8
+        array, eight_bit = (read if read.ndim == 2 else read.mean(axis=-1)), read.dtype == np.uint8
     array = np.maximum(np.asarray(array, np.float64), 0)
     if not array.any():
         raise InputError("the object should send light, found an image without any value above 0; choose another image")
