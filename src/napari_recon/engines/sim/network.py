@@ -146,17 +146,19 @@ class SimNetwork(FrameEngine[SimNetworkParams]):
         height, width = (outputs[0].grid.size(a) // scale for a in "YX")
         frames = raw.size("N") * raw.size("Y") * raw.size("X") * 4
         features, maps = (options["n_feats"], 4) if "n_feats" in options else (64, 6)
-        rows = params.tile_size or max(16, 2**21 // (width * features) // 4 * 4)
+        rows = params.tile_size or max(16, 2**19 // (width * features) // 4 * 4)
         rows = height if compute.device != "cpu" and not params.tile_size else min(rows, height)
         strips = 4 * width * features * rows * (4 + 4 * scale**2)
-        memory = 6 * frames + 4 * features * height * width * maps + strips + 4 * height * width * scale**2
+        weights = sum(int(np.prod(s)) for s in expected_shapes(model.architecture, options).values() if len(s) == 4)
+        # weights: as loaded, and as the convolutions hold them (four times as many where Winograd's transform is used)
+        held = 4 * weights * (6 if features >= 64 else 2) + 2**24
+        memory = 6 * frames + 4 * features * height * width * maps + strips + 4 * height * width * scale**2 + held
         warnings: tuple[str, ...] = ()
         if memory > compute.memory_bytes:
             warnings = (
                 f"the network needs about {memory / 1e9:.1f} GB for {height} x {width} pixels, found "
                 f"{compute.memory_bytes / 1e9:.1f} GB to use; crop the data, or choose a network with fewer features",
             )
-        weights = sum(int(np.prod(s)) for s in expected_shapes(model.architecture, options).values() if len(s) == 4)
         return Resources(
             tile={"y": rows},
             tiles=-(-height // rows),

@@ -11,6 +11,7 @@ References
 
 from __future__ import annotations
 
+import math
 from typing import Protocol
 
 import torch
@@ -34,11 +35,25 @@ class Strip(Protocol):
         """Write the result for (R + 2, W' + 2, C) into `out`, (R, W, K); W' is W rounded up, with zeros beyond W."""
 
 
-def strip(layer: nn.Conv2d, dtype: torch.dtype) -> Strip:
+class Scratch:
+    """Memory that all convolutions of a network use in turn, so that it stays in the cache."""
+
+    def __init__(self) -> None:
+        self._kept: dict[int, Tensor] = {}
+
+    def take(self, number: int, shape: tuple[int, ...]) -> Tensor:
+        """Return piece `number` of the memory in a shape; it holds anything."""
+        size = math.prod(shape)
+        if number not in self._kept or self._kept[number].numel() < size:
+            self._kept[number] = torch.empty(size)
+        return self._kept[number][:size].view(shape)
+
+
+def strip(layer: nn.Conv2d, dtype: torch.dtype, scratch: Scratch) -> Strip:
     """Return the faster convolution with a layer's weights on its device."""
     channels = min(layer.in_channels, layer.out_channels)
     winograd = dtype == torch.float32 and layer.weight.device.type == "cpu" and channels >= WORTH_WINOGRAD
-    return Winograd(layer) if winograd else Direct(layer, dtype)
+    return Winograd(layer, scratch) if winograd else Direct(layer, dtype)
 
 
 class Direct:
@@ -62,7 +77,7 @@ class Winograd:
 
     multiple = TILE
 
-    def __init__(self, layer: nn.Conv2d) -> None:
+    def __init__(self, layer: nn.Conv2d, scratch: Scratch) -> None:
         # rows: the points 0, a, -a, b, -b, infinity of Lagrange's polynomials; sqrt(2) is moved here from `_outputs`
         a, b = 1 / _ROOT, _ROOT
         near, far = 1 / (2 * a * a * (a * a - b * b)), 1 / (2 * b * b * (b * b - a * a))
@@ -72,7 +87,7 @@ class Winograd:
         moved = torch.einsum("ia,kcab,jb->ijck", g, layer.weight.double(), g)
         self._weight = moved.reshape(36, layer.in_channels, layer.out_channels).float().contiguous()
         self._bias = layer.bias
-        self._scratch: dict[tuple[int, ...], Tensor] = {}
+        self._buffer = scratch.take
 
     def __call__(self, source: Tensor, out: Tensor, relu: bool = False) -> None:
         """See `Strip`."""
@@ -113,14 +128,6 @@ class Winograd:
         whole = self._buffer(8, (down, TILE, across, TILE, outputs))
         _outputs(half.transpose(0, 1), whole.permute(3, 1, 0, 2, 4), scratch)
         out.copy_(whole.view(TILE * down, TILE * across, outputs)[:height, :width])
-
-    def _buffer(self, number: int, shape: tuple[int, ...]) -> Tensor:
-        """Return memory that is used again for every strip of the same shape."""
-        key = (number, *shape)
-        if key not in self._scratch:
-            self._scratch = {k: v for k, v in self._scratch.items() if k[0] != number}
-            self._scratch[key] = torch.empty(shape)
-        return self._scratch[key]
 
 
 def _inputs(x: Tensor, out: Tensor, scratch: Tensor) -> None:

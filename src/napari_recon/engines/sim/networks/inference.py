@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from napari_recon.engines.sim.networks.convolution import Strip, strip
+from napari_recon.engines.sim.networks.convolution import Scratch, Strip, strip
 from napari_recon.engines.sim.networks.edsr import EDSR, ResidualBlock
 from napari_recon.engines.sim.networks.rcan import RCAN, AttentionBlock
 
@@ -50,13 +50,14 @@ class Residual:
 
     def __init__(self, network: RCAN | EDSR, rows: int, dtype: torch.dtype, check: Callable[[], None]) -> None:
         self._network, self._rows, self._check = network, rows, check
+        scratch = Scratch()
         self._groups: list[tuple[list[_Block], Strip | None]] = []
         for blocks, closing in network.groups():
-            prepared = [_prepared(block, dtype) for block in blocks]
-            self._groups.append((prepared, None if closing is None else strip(closing, dtype)))
+            prepared = [_prepared(block, dtype, scratch) for block in blocks]
+            self._groups.append((prepared, None if closing is None else strip(closing, dtype, scratch)))
         last = network.body[-1]
         assert isinstance(last, nn.Conv2d)
-        self._last, self._features = strip(last, dtype), last.out_channels
+        self._last, self._features = strip(last, dtype, scratch), last.out_channels
 
     @torch.inference_mode()
     def __call__(self, frames: Tensor, rows: Rows) -> Iterator[Part]:
@@ -176,6 +177,6 @@ class _Maps:
             self.skip[start:stop] = source[start:stop]
 
 
-def _prepared(block: AttentionBlock | ResidualBlock, dtype: torch.dtype) -> _Block:
+def _prepared(block: AttentionBlock | ResidualBlock, dtype: torch.dtype, scratch: Scratch) -> _Block:
     one, two = block.convolutions()
-    return _Block(strip(one, dtype), strip(two, dtype), block.gates)
+    return _Block(strip(one, dtype, scratch), strip(two, dtype, scratch), block.gates)
