@@ -36,11 +36,11 @@ def with_offset(calibration: Calibration, frames: Tensor, transfer: Transfer) ->
     """
     reconstructor = Reconstructor(calibration, (frames.shape[-2], frames.shape[-1]), transfer)
     bands = reconstructor.bands(frames)
-    constant = reconstructor.bands(torch.full_like(frames, calibration.camera_offset + 1.0))
+    light = max(float(frames.mean()) - calibration.camera_offset, 1.0)
+    constant = reconstructor.bands(torch.full_like(frames, calibration.camera_offset + light))
     noise = [float(order.coefficients.abs().square().sum()) for order in reconstructor.orders]
     scale = max(calibration.noise_power, 1e-6) * reconstructor.padded_yx[0] * reconstructor.padded_yx[1]
-    light = max(float(frames.mean()) - calibration.camera_offset, 1.0)
-    found, certainty = 0.0, 1.0 / light**2  # an offset is hardly off by more than there is light
+    found, certainty = 0.0, 1.0  # in units of the light; an offset is hardly off by more than that
     for number in range(1, len(reconstructor.orders)):
         own, zero = reconstructor.overlap(number)
         h, h0 = reconstructor.transfers[number][own], reconstructor.transfers[0][zero]
@@ -52,5 +52,5 @@ def with_offset(calibration: Calibration, frames: Tensor, transfer: Transfer) ->
         left, excess = constant[number][own], bands[number][own] - ratio * bands[0][zero]
         found += float((weight * (left.conj() * excess).real).sum())
         certainty += float((weight * left.abs().square()).sum())
-    offset = calibration.camera_offset + found / certainty
+    offset = calibration.camera_offset + light * found / certainty
     return calibration.model_copy(update={"camera_offset": min(max(offset, 0.0), calibration.camera_offset)})

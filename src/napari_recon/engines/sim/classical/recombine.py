@@ -3,9 +3,10 @@
 With C_s the separated band of order s (0 once per group, +k and -k per carrier), H the transfer function, g the
 attenuation and v_s the band's weight, the result is
 
-    R(f) = A(f) sum_s v_s g(f + s k) H(f + s k) C_s(f + s k) / (w^2 + sum_s v_s g(f + s k) H(f + s k)^2)
+    R(f) = A(f) (1 + w^2 / S(0)) sum_s v_s g(f + s k) H(f + s k) C_s(f + s k) / (w^2 + S(f)),
+    S(f) = sum_s v_s g(f + s k) H(f + s k)^2
 
-on a grid twice as fine. Bands are demodulated on the raw grid, exp(-2 pi i k r) C_s(r), so that each one's transform is
+on a grid twice as fine; the factor with S(0), without attenuation, keeps brightness whatever w is. Bands are demodulated on the raw grid, exp(-2 pi i k r) C_s(r), so that each one's transform is
 in place already: a sampled band wraps around the spectrum of the raw grid, but its support never meets itself. No band
 is ever transformed on the fine grid, and since raw frames are real, +k and -k share one complex transform.
 """
@@ -88,6 +89,7 @@ class Reconstructor:
         self._weights = torch.tensor(shares, device=self.device)[:, None, None]
         summed = torch.tensor([order.summed for order in self.orders], device=self.device)[:, None, None]
         self._power = self.transfers.square() * summed
+        self._centre = float(self._sum(self._power, self._weights)[self._reach[0], 0])
         self._cached: tuple[Filters, Tensor] | None = None
 
     def __call__(self, frames: Tensor, filters: Filters) -> Tensor:
@@ -188,10 +190,15 @@ class Reconstructor:
         """Return the apodisation A on the half plane."""
         return apodisation(self._frequency, self.calibration.result_cutoff_per_um, filters.apodisation)
 
+    def level(self, wiener: float) -> float:
+        """Return 1 + w^2 / S(0), which keeps the brightness of an image whatever w is."""
+        return 1.0 + wiener**2 / self._centre
+
     def response(self, filters: Filters) -> Tensor:
-        """Return A / (w^2 + support)."""
+        """Return A (1 + w^2 / S(0)) / (w^2 + S)."""
         if self._cached is None or self._cached[0] != filters:
-            self._cached = filters, self.wanted(filters) / (self.support(filters) + filters.wiener**2).clamp_min(1e-12)
+            below = (self.support(filters) + filters.wiener**2).clamp_min(1e-12)
+            self._cached = filters, self.wanted(filters) * self.level(filters.wiener) / below
         return self._cached[1]
 
     def _image(self, half: Tensor) -> Tensor:

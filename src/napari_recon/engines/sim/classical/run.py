@@ -177,7 +177,7 @@ class WienerRun:
             choices = []
             for frames in channel.sets:
                 noise = self._noise(frames, channel.calibration, channel.transfer)
-                choices.append(choose_wiener(channel.reconstructor, channel.reconstructor.bands(frames), noise, filters))
+                choices.append(choose_wiener(channel.reconstructor, frames, noise, filters))
             channel.chosen[filters] = median(choices)
         return filters._replace(wiener=channel.chosen[filters])
 
