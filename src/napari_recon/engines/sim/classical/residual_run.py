@@ -19,6 +19,7 @@ from napari_recon.core.token import CancelToken
 from napari_recon.engines.sim.calibration import Calibration
 from napari_recon.engines.sim.classical.calibrate import refine
 from napari_recon.engines.sim.classical.noise import checked
+from napari_recon.engines.sim.classical.otf import CircularOtf
 from napari_recon.engines.sim.classical.reprojection import BORDER, Comparison, Reprojection
 from napari_recon.engines.sim.classical.series import Found, calibrated_series
 from napari_recon.engines.sim.residual import SimResidualParams, optics_of
@@ -94,7 +95,9 @@ class ResidualRun:
         optics = optics_of(params, self._plan.inputs[0], number)
         if params.calibration == "auto":
             sets = [torch.as_tensor(a) for a in self.samples(number)] if self.samples else [raw]
-            found = calibrated_series(sets, optics, params.layout, camera_offset=params.camera_offset, token=token)
+            transfer = CircularOtf(optics.cutoff_per_um)
+            offset = params.camera_offset
+            found = calibrated_series(sets, optics, params.layout, transfer=transfer, camera_offset=offset, token=token)
         else:
             known: dict[str, Any] = {"na": optics.na, "wavelength_um": optics.wavelength_um}
             if params.camera_offset != "auto":
