@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -81,7 +82,7 @@ def simulate(
     phases: int = 3,
     rel: float = 0.8,
     photons: float = 500,
-    modulation: float | None = 0.8,
+    modulation: float | Sequence[float] | None = 0.8,
     phase_jitter: float = 0.0,
     intensity_jitter: float = 0.0,
     pad: int = 16,
@@ -94,7 +95,7 @@ def simulate(
     drift_px: float = 0.0,
     thetas: list[float] | None = None,
 ) -> Stack:
-    """Return a stack; ``modulation=0`` makes a wide-field stack, ``modulation=None`` draws one per angle.
+    """Return a stack; ``modulation=0`` makes a wide-field stack, None draws one per angle, a sequence gives them.
 
     Parameters
     ----------
@@ -132,7 +133,9 @@ def simulate(
         for c in range(carriers):
             factor = c + 1 if pattern != "stripes" else 1
             phi[a, c] = (factor * first[0] if pattern == "three-beam" else first[c]) + factor * (steps + jitter)
-    mod = np.full((angles, carriers), modulation) if modulation is not None else rng.uniform(0.3, 1.0, (angles, carriers))
+    mod = rng.uniform(0.3, 1.0, (angles, carriers))
+    if modulation is not None:
+        mod = np.broadcast_to(np.reshape(modulation, (-1, 1)), mod.shape).astype(float)
     if pattern == "hexagonal":
         mod = mod * 2 / 3
     if pattern == "three-beam":

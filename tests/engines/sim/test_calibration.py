@@ -87,6 +87,31 @@ def test_swapped_order_is_named() -> None:
         calibrate(torch.from_numpy(frames.copy()), optics(stack), Layout(3, 3))
 
 
+def test_an_angle_without_pattern_is_said_and_one_alone_refused() -> None:
+    stack = simulate(4, modulation=[0.8, 0.8, 0.0])
+    found = calibrated(stack)
+    assert [len(g.carriers) for g in found.groups] == [1, 1, 0]
+    assert "angle 3" in found.groups[2].verdict and "2 of 3" in found.verdict
+    with pytest.raises(InputError, match="pattern not found"):
+        calibrated(simulate(4, modulation=[0.8, 0.0, 0.0]))
+
+
+def test_a_weak_angle_is_found_where_the_others_point() -> None:
+    found = calibrated(simulate(4, modulation=[0.8, 0.8, 0.12], photons=300))
+    assert found.groups[2].carriers[0].modulation == pytest.approx(0.12, abs=0.03)
+
+
+def test_hexagonal_pattern() -> None:
+    stack = simulate(6, pattern="hexagonal", phases=7, photons=1500, n=160)
+    (group,) = calibrated(stack, Layout(1, 7, "hexagonal")).groups
+    assert len(group.carriers) == 3
+    for carrier in group.carriers:
+        errors = [k_and_phase_error(carrier, k, stack.phases_acp[0, c]) for c, k in enumerate(stack.k_ac[0])]
+        off, phase = min(errors)
+        assert off < 0.003 and phase < 0.05
+        assert carrier.modulation == pytest.approx(0.8 * 2 / 3, abs=0.03)
+
+
 def test_refinement_follows_another_time_point() -> None:
     first, second = simulate(7, kind="filaments"), simulate(7, kind="filaments", phase_jitter=0.3)
     known = calibrated(first)

@@ -56,10 +56,14 @@ class Group(Frozen):
     frames : tuple of int
         Indices into the angle-major raw stack.
     carriers : tuple of Carrier
+        Empty where none was found; the frames then serve order 0 alone.
+    verdict : str
+        About the group as a whole; empty when its carriers say everything.
     """
 
     frames: tuple[int, ...]
     carriers: tuple[Carrier, ...]
+    verdict: str = ""
 
 
 class Calibration(Frozen):
@@ -99,7 +103,7 @@ class Calibration(Frozen):
     @property
     def result_cutoff_per_um(self) -> float:
         """Largest frequency of a result: the objective's plus the pattern's, averaged over the groups."""
-        longest = [max(carrier.k_magnitude_per_um for carrier in group.carriers) for group in self.groups]
+        longest = [max((c.k_magnitude_per_um for c in group.carriers), default=0.0) for group in self.groups]
         return self.cutoff_per_um + sum(longest) / len(longest)
 
     @property

@@ -13,7 +13,7 @@ from torch import Tensor
 from napari_recon.core.token import CancelToken
 from napari_recon.engines.sim.calibration import Calibration, Carrier, Group
 from napari_recon.engines.sim.classical import quality
-from napari_recon.engines.sim.classical.carriers import correlations, object_of, peaks, zoomed
+from napari_recon.engines.sim.classical.carriers import correlations, object_of, zoomed
 from napari_recon.engines.sim.classical.noise import camera_offset as estimated_offset
 from napari_recon.engines.sim.classical.noise import checked
 from napari_recon.engines.sim.classical.otf import CircularOtf, Transfer
@@ -26,6 +26,8 @@ from napari_recon.engines.sim.params import Optics
 PHASE_FLOOR, GAIN_FLOOR = 0.01, 0.004
 #: Deviations are believed when their mean square is this many times what their errors explain.
 BELIEVED = 4.0
+#: Gauss-Newton steps of the carriers at most; most stacks need two.
+STEPS = 6
 
 
 class Start(NamedTuple):
@@ -67,12 +69,8 @@ def calibrate(
     _check(token)
     corr = correlations(spectra)
     groups, number = _groups(layout)
-    found = [peaks(corr, group, number + 1) for group in groups]
-    _check(token)
-    quality.refuse_what_is_no_pattern(corr, found, groups, layout, number)
     starts = []
-    for group, candidates in zip(groups, found, strict=True):
-        good = [p for p in candidates[:number] if quality.is_found(p)]
+    for group, good in zip(groups, quality.accepted(corr, groups, layout, number), strict=True):
         k = np.array([zoomed(corr, group, p) for p in good]).reshape(-1, 2)
         starts.append(Start(group, k, [p.height for p in good]))
         _check(token)
@@ -84,7 +82,7 @@ def refine(
     frames: Tensor,
     *,
     transfer: Transfer | None = None,
-    steps: int = 2,
+    steps: int = STEPS,
     token: CancelToken | None = None,
 ) -> Calibration:
     """Fit a known pattern again to other frames of the same series: phases, intensities, and a little drift of k.
@@ -94,7 +92,7 @@ def refine(
     frames : Tensor
         (N, Y, X) float32, angle-major, counts.
     steps : int
-        Gauss-Newton steps of k; 0 keeps k.
+        Gauss-Newton steps of k at most; 0 keeps k.
     """
     layout = Layout(calibration.angles, calibration.phases, calibration.pattern)
     remark = checked(frames, layout)
@@ -119,14 +117,14 @@ def _settled(
     shape_yx: tuple[int, ...],
     remark: str,
     token: CancelToken | None,
-    steps: int = 2,
+    steps: int = STEPS,
 ) -> Calibration:
     """Fit all groups twice, the second time with order 0 freed of what pattern and intensities left in the mean."""
     order0, inner = spectra.d.mean(dim=0), spectra.inner.mean(dim=0)
     share = 1.0 / spectra.d.shape[0]
     ks = [s.k for s in starts]
     fits: list[Fit] = []
-    for moving in (min(steps, 1), max(steps - 1, 0)):
+    for moving in (min(steps, 1), steps):
         object_spectrum = object_of(spectra, order0, spectra.noise * share, 0.0)
         fits = []
         for start, k in zip(starts, ks, strict=True):
@@ -141,7 +139,7 @@ def _settled(
     error = np.hypot(np.concatenate([f.gain_error for f in fits]), GAIN_FLOOR)
     if float(np.mean(((gains - 1) / error) ** 2)) < BELIEVED:
         gains = np.ones_like(gains)
-    groups = tuple(_group(start, f) for start, f in zip(starts, fits, strict=True))
+    groups = tuple(_group(number, start, f) for number, (start, f) in enumerate(zip(starts, fits, strict=True)))
     found = Calibration(
         na=optics.na,
         wavelength_um=optics.wavelength_um,
@@ -167,7 +165,7 @@ def _order0_weights(starts: Sequence[Start], fits: Sequence[Fit]) -> NDArray[np.
     return weights
 
 
-def _group(start: Start, f: Fit) -> Group:
+def _group(number: int, start: Start, f: Fit) -> Group:
     """Return the group with phases as measured, or with even steps where the measurement does not contradict them."""
     carriers = []
     for c, k in enumerate(f.k):
@@ -192,7 +190,7 @@ def _group(start: Start, f: Fit) -> Group:
             peak_to_noise=start.heights[c],
         )
         carriers.append(carrier.model_copy(update={"verdict": quality.words(carrier)}))
-    return Group(frames=tuple(start.frames), carriers=tuple(carriers))
+    return Group(frames=tuple(start.frames), carriers=tuple(carriers), verdict="" if carriers else quality.missing(number))
 
 
 def _groups(layout: Layout) -> tuple[list[list[int]], int]:

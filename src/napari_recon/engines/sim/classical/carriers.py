@@ -16,11 +16,12 @@ from torch import Tensor
 
 from napari_recon.engines.sim.classical.spectra import Spectra
 
-#: Annulus of the search, and the centre of the object's spectrum that is left out (out-of-focus light), in units of fc.
+#: Annulus of the search, and the centre of the object's spectrum that regression distrusts (out-of-focus light), in fc.
 NEAREST, FARTHEST, CENTRE = 0.18, 1.2, 0.08
 #: The object's spectrum is used up to here, in units of fc.
 USED = 0.95
-SEARCH_CENTRE, WHITEN = 0.0, 1.0
+#: Power of the object's mean spectrum that the search divides by: 0 is best against noise, 1 against its own structure.
+WHITEN = 0.5
 
 
 class Peak(NamedTuple):
@@ -31,7 +32,7 @@ class Peak(NamedTuple):
     k_per_um : tuple of float
         (kx, ky).
     height : float
-        Over the median of the annulus.
+        Of the round part, over the median of the whole in the annulus.
     roundness : float
         1 when the frames' phases are spread evenly, 0 when all lie on one line as with equal phases, with movement, or
         when the frames belong to different angles.
@@ -95,7 +96,7 @@ def correlations(spectra: Spectra) -> Correlations:
     power = torch.where(band, spectra.count * (mean.real**2 + mean.imag**2), mean.real.new_zeros(()))
     shared = torch.where(band, spectra.count * mean, mean.new_zeros(()))
     gains = (torch.einsum("nyx,yx->n", spectra.d, shared.conj()).real / power.sum().clamp(min=1e-30)).double()
-    object_spectrum = object_of(spectra, mean, spectra.noise / spectra.d.shape[0], SEARCH_CENTRE, WHITEN)
+    object_spectrum = object_of(spectra, mean, spectra.noise / spectra.d.shape[0], 0.0, WHITEN)
     o = torch.fft.irfft2(object_spectrum, s=spectra.shape_yx, norm="forward")
     products = torch.fft.irfft2(spectra.d * spectra.otf, s=spectra.shape_yx, norm="forward").mul_(o)
     g = torch.fft.rfft2(products, norm="forward")
@@ -125,16 +126,20 @@ def object_of(spectra: Spectra, order0: Tensor, noise: float, centre: float = CE
     return torch.where(used, order0 * (shrink / spectra.otf.clamp(min=1e-4)), order0.new_zeros(()))
 
 
-def peaks(corr: Correlations, frames: list[int], number: int, apart: float = 0.12) -> list[Peak]:
-    """Return the ``number`` highest peaks of a group, at least ``apart`` fc from each other."""
+def peaks(
+    corr: Correlations, frames: list[int], number: int, apart: float = 0.12, allowed: Tensor | None = None
+) -> list[Peak]:
+    """Return the ``number`` highest peaks of a group, at least ``apart`` fc from each other, where it is allowed."""
     spectra = corr.spectra
     scores = corr.group(frames)
-    power = (scores.real**2 + scores.imag**2).sum(dim=0)
+    whole = (scores.real**2 + scores.imag**2).sum(dim=0)
+    # collinear phases (movement, bleaching, frames of different angles) do not count
+    power = whole - (scores * scores).sum(dim=0).abs()
     annulus = (spectra.radius > NEAREST) & (spectra.radius < FARTHEST)
     # column 0 holds both +k and -k
     annulus[power.shape[0] // 2 :, 0] = False
-    power = torch.where(annulus, power, power.new_zeros(()))
-    middle = math.sqrt(max(float(power[annulus].median()), 1e-30))
+    power = torch.where(annulus if allowed is None else annulus & allowed, power, power.new_zeros(()))
+    middle = math.sqrt(max(float(whole[annulus].median()), 1e-30))
     found: list[Peak] = []
     for _ in range(number):
         at = divmod(int(power.argmax()), power.shape[1])

@@ -2,61 +2,120 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+
+import torch
 
 from napari_recon.core.errors import InputError
 from napari_recon.engines.sim.calibration import Calibration, Carrier
 from napari_recon.engines.sim.classical.carriers import Correlations, Peak, peaks
 from napari_recon.engines.sim.layout import Layout
 
-#: Height of a peak over the median of the search area from which on it is a carrier, and from which on it is a clear one.
-FOUND, CLEAR = 4.0, 8.0
-#: Least roundness (see `Peak`) of a carrier whose phases are those of one angle.
-ROUND = 0.25
-#: A modulation below is too weak for a gain in resolution that noise would leave.
-WEAK_MODULATION = 0.1
+#: Height of a peak from which on it is a carrier. Stacks without a pattern reach 2.1 on average, 2.8 at most.
+FOUND = 3.5
+#: The same where the other angles say how long k is, within `ALIKE`, and that it is not theirs, by `APART_DEG`.
+GUIDED, ALIKE, APART_DEG = 2.8, 0.1, 12.0
+#: Height from which on there is no doubt about phases either.
+CLEAR = 6.0
+#: A modulation below leaves more noise than resolution; one above can't be, with the optics given.
+WEAK_MODULATION, IMPOSSIBLE_MODULATION = 0.1, 1.3
+#: Phase steps that far from even ones deserve a word, degrees.
+UNEVEN_DEG = 10.0
 
 
-def is_found(peak: Peak) -> bool:
-    """Return whether a peak is a carrier."""
-    return peak.height >= FOUND and peak.roundness >= ROUND
+def accepted(corr: Correlations, groups: Sequence[list[int]], layout: Layout, number: int) -> list[list[Peak]]:
+    """Return the carriers of each group; a group may have none as long as most have theirs.
 
+    Parameters
+    ----------
+    number : int
+        Carriers of a group.
 
-def refuse_what_is_no_pattern(
-    corr: Correlations, found: Sequence[Sequence[Peak]], groups: Sequence[Sequence[int]], layout: Layout, number: int
-) -> None:
-    """Raise an InputError when no group has a carrier, or when the other order of angles and phases fits better."""
-    good = sum(all(is_found(p) for p in candidates[:number]) for candidates in found)
-    if good == len(groups):
-        return
-    if layout.pattern == "stripes" and layout.angles > 1:
-        swapped = [list(range(a, layout.frames, layout.angles)) for a in range(layout.angles)]
-        better = sum(is_found(peaks(corr, group, 1)[0]) for group in swapped)
-        if better == layout.angles:
-            raise InputError(
-                f"frames should be ordered angle by angle, found a pattern only when they are taken phase by phase "
-                f"(all {layout.angles} angles clear, against {good} as set); set frame_order=pa"
-            )
-    if not good:
-        best = max((c[0] for c in found), key=lambda p: p.height)
+    Raises
+    ------
+    InputError
+        No pattern, or one that fits only the other order of angles and phases.
+    """
+    candidates = [peaks(corr, group, number) for group in groups]
+    found = [c if all(p.height >= FOUND for p in c) else [] for c in candidates]
+    if all(found):
+        return found
+    if layout.angles > 1:
+        _refuse_other_order(corr, layout, sum(map(bool, found)))
+    if any(found) and number == 1:
+        found = [own or _guided(corr, group, found) for own, group in zip(found, groups, strict=True)]
+    if 2 * sum(map(bool, found)) < len(groups):
+        heights = ", ".join(f"{min(p.height for p in c):.1f}" for c in candidates)
         raise InputError(
-            f"pattern not found: expected a carrier at least {FOUND:g} times above the noise at each angle, found at most "
-            f"{best.height:.1f} times; check na, wavelength_um, pixel size, angles, phases and frame_order, or whether "
-            "this is a wide-field stack"
+            f"pattern not found: expected carriers at least {FOUND:g} times above the noise, found {heights}; this looks "
+            "like a wide-field stack; otherwise check na, wavelength_um, pixel size, angles, phases and frame_order"
+        )
+    return found
+
+
+def _guided(corr: Correlations, group: list[int], found: Sequence[list[Peak]]) -> list[Peak]:
+    """Return the carrier of a group whose peak alone would not do, where the other angles leave room for one."""
+    spectra = corr.spectra
+    others = [p.k_per_um for peaks_ in found for p in peaks_]
+    length = sum(math.hypot(*k) for k in others) / len(others)
+    allowed = (spectra.radius * spectra.cutoff / length - 1).abs() < ALIKE
+    for kx, ky in others:
+        cosine = (spectra.fx * kx + spectra.fy * ky).abs() / (spectra.radius * spectra.cutoff * math.hypot(kx, ky)).clamp(
+            min=1e-9
+        )
+        allowed &= cosine < math.cos(math.radians(APART_DEG))
+    best = peaks(corr, group, 1, allowed=allowed)
+    return best if best[0].height >= GUIDED else []
+
+
+def _refuse_other_order(corr: Correlations, layout: Layout, as_set: int) -> None:
+    swapped = [list(range(a, layout.frames, layout.angles)) for a in range(layout.angles)]
+    if all(peaks(corr, group, 1)[0].height >= FOUND for group in swapped):
+        raise InputError(
+            f"raw frames should be ordered angle by angle (or as frame_order says), found carriers at {as_set} of "
+            f"{layout.angles} angles so, but at all of them with angles and phases swapped; "
+            "set frame_order=pa (or ap, if it is pa)"
         )
 
 
 def words(carrier: Carrier) -> str:
-    """Return a carrier's verdict."""
+    """Return a carrier's verdict, starting with "clear" when there is nothing to do about it."""
+    if carrier.modulation > IMPOSSIBLE_MODULATION:
+        return f"modulation of {carrier.modulation:.2f} can't be; check wavelength_um, na and the pixel size"
     if carrier.modulation < WEAK_MODULATION:
-        return "modulation too weak to gain resolution; check focus, polarisation and the coherence of the illumination"
+        return "modulation too weak to gain resolution; check focus, polarisation and coherence of the illumination"
     if carrier.peak_to_noise < CLEAR:
-        return "found, weak; more light or an average of frames would make it sure"
-    if carrier.modulation > 1.2:
-        return "found, modulation above 1; check the wavelength, na and pixel size"
-    return "clear"
+        return "found but weak, phases are uncertain; more light or the average of several images would help"
+    uneven = _unevenness_deg(carrier)
+    return f"clear, though the phase steps are up to {uneven:.0f} degrees off even ones" if uneven > UNEVEN_DEG else "clear"
+
+
+def missing(angle: int) -> str:
+    """Return the verdict on an angle without carrier."""
+    return f"no pattern at angle {angle + 1}; it adds to the noise of the result but not to its resolution"
 
 
 def verdict(calibration: Calibration, remark: str = "") -> str:
     """Return the whole calibration's verdict."""
-    return remark
+    carriers = [c for g in calibration.groups for c in g.carriers]
+    expected = 3 if calibration.pattern == "hexagonal" else len(calibration.groups)
+    clear = sum(c.verdict.startswith("clear") for c in carriers)
+    parts = [f"pattern found: {len(carriers)} of {expected} carriers, {clear} clear"]
+    lengths = [c.k_magnitude_per_um for c in carriers]
+    if lengths and max(lengths) > 1.15 * min(lengths):
+        parts.append("their periods differ by more than 15 %, which one grating does not do")
+    parts += [g.verdict for g in calibration.groups if g.verdict]
+    return "; ".join([*parts, remark] if remark else parts)
+
+
+def _unevenness_deg(carrier: Carrier) -> float:
+    """Return how far phases are from even steps, in degrees, whatever multiple of the smallest step they advance by."""
+    count = len(carrier.phases_rad)
+    phases = torch.tensor(carrier.phases_rad, dtype=torch.float64)
+    steps = 2 * math.pi / count * torch.arange(count, dtype=torch.float64)
+    off = []
+    for multiple in range(1, count):
+        turned = torch.polar(torch.ones_like(phases), phases - multiple * steps)
+        off.append(float((turned * turned.mean().conj()).angle().abs().max()))
+    return math.degrees(min(off))

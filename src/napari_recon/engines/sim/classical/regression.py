@@ -30,6 +30,10 @@ ROUNDS = 4
 KNOWN = 0.85
 
 
+#: Carriers have settled when they move by less than this share of their standard deviation.
+SETTLED = 0.3
+
+
 class Fit(NamedTuple):
     """What regression says about one group.
 
@@ -80,20 +84,25 @@ def fit(
     k : ndarray
         (C, 2) start.
     steps : int
-        Gauss-Newton steps; 0 keeps k.
+        Gauss-Newton steps at most; 0 keeps k.
     rounds : int
         Rounds of estimating the hidden parts, each for fixed k.
     """
     problem = _Problem(spectra, frames, order0, torch.fft.irfft2(object_spectrum, s=spectra.shape_yx, norm="forward"))
+    if not len(k):
+        return _without_carriers(problem)
     problem.displace(k)
     weights = problem.solve()
     for step in range(steps + 1):
         if step:
-            k = k + problem.step_of_k(weights)[0]
+            change, spread = problem.step_of_k(weights)
+            k = k + change
             problem.displace(k)
         for _ in range(rounds):
             problem.uncover(weights)
             weights = problem.solve()
+        if step and bool((change**2 < SETTLED**2 * spread * problem.errors(weights)[0]).all()):
+            break
     variance, error = problem.errors(weights)
     gains = weights[0]
     safe = np.where(np.abs(gains) > 1e-6, gains, 1e-6)
@@ -101,7 +110,21 @@ def fit(
     k_error = np.sqrt(variance * problem.step_of_k(weights)[1])
     gain_error = np.full(len(frames), error[0])
     amplitude_error = np.hypot(error[1::2], error[2::2])[:, None] / math.sqrt(2) / np.abs(safe)
-    return Fit(k, gains, amplitudes, gain_error, amplitude_error, k_error, 2 * variance / max(spectra.noise, 1e-30))
+    return Fit(
+        k, gains, amplitudes, gain_error, amplitude_error, k_error, variance / max(spectra.noise * problem.share, 1e-30)
+    )
+
+
+def _without_carriers(problem: _Problem) -> Fit:
+    """Return the intensities of frames that show order 0 alone."""
+    count = len(problem.data)
+    problem.hidden, problem.t = torch.zeros(0, 2, 1, dtype=torch.bool), torch.zeros(0, 2, 1)
+    weights = problem.solve()
+    variance, error = problem.errors(weights)
+    nothing = np.zeros((0, 2))
+    residual = variance / max(problem.spectra.noise * problem.share, 1e-30)
+    none = np.zeros((0, count))
+    return Fit(nothing, weights[0], none.astype(np.complex128), np.full(count, error[0]), none, nothing, residual)
 
 
 class _Problem:
@@ -113,6 +136,7 @@ class _Problem:
         self.root = spectra.count.expand(self.keep.shape)[self.keep].sqrt()
         self.data = spectra.inner[frames][:, self.keep] * self.root
         self.order0 = order0[self.keep] * self.root
+        self.share = float(spectra.window.square().mean())
         self.samples = float(self.root.square().sum())
 
     def displace(self, k: Array) -> None:
@@ -125,6 +149,11 @@ class _Problem:
             moved.append(torch.stack([self._both(pair * at.to(self.o)) for at in (spectra.x_um, spectra.y_um)]))
             away = [torch.hypot(spectra.fx - s * kx, spectra.fy - s * ky)[self.keep] / spectra.cutoff for s in (1, -1)]
             hidden.append(torch.stack([(r < CENTRE) | (r > KNOWN) for r in away]))
+        if not len(k):  # an angle whose pattern was not found
+            self.hidden = torch.zeros((0, 2, self.data.shape[1]), dtype=torch.bool, device=self.data.device)
+            self.t = self.data.new_zeros((0, 2, self.data.shape[1]))
+            self.slopes = self.data.new_zeros((0, 2, 2, self.data.shape[1]))
+            return
         self.hidden = torch.stack(hidden)
         self.t = torch.stack(displaced) * ~self.hidden
         self.slopes = torch.stack(moved)
@@ -165,7 +194,7 @@ class _Problem:
         rest = max(total - float(np.einsum("ip,ip->", self.projections, weights)), 0.0)
         count = self.real_data.shape[0]
         share = self.samples / max(self.real_data.shape[1], 1)
-        free = 2 * float((self.hidden * self.root.square()).sum())
+        free = 2 * float((self.hidden * self.root.square()).sum()) if len(self.hidden) else 0.0
         variance = rest / max(self.samples * count - free * share, 1.0)
         return variance, np.sqrt(np.maximum(np.diag(self.inverse), 0) * variance)
 

@@ -101,7 +101,8 @@ def spectra_of(frames: Tensor, optics: Optics, transfer: Transfer) -> Spectra:
         for n, s, raw, p in zip((rows, columns), size, (height, width), optics.pixel_um, strict=True)
     ]
     return Spectra(
-        d=d, inner=inner, window=window, otf=otf, radius=radius, count=count, fy=fy, fx=fx, y_um=places[0][:, None], x_um=places[1][None],
+        d=d, inner=inner, window=window, otf=otf,
+        radius=radius, count=count, fy=fy, fx=fx, y_um=places[0][:, None], x_um=places[1][None],
         shape_yx=(rows, columns), noise=power, noise_power=power * height * width / float((fade * fade).mean()),
         cutoff=cutoff,
     )  # fmt: skip
