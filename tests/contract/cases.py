@@ -79,6 +79,12 @@ def _refocus() -> Example:
     return refocus()
 
 
+def _query(kind: str, **params: object) -> Example:
+    from tests.engines.lightfield_inr.fields import example
+
+    return example(kind, **params)
+
+
 def _sim_wiener(**params: object) -> Example:
     from napari_recon.engines.sim.wiener import SimWiener
     from tests.engines.sim.sim_data import simulate
@@ -133,6 +139,9 @@ _MAKERS: dict[str, Callable[[], Example]] = {
     "sim.residual/frames": lambda: _sim_residual(frames=True, background_um=0.0),
     "sim.network": lambda: _sim_network("rcan"),
     "sim.network/2x": lambda: _sim_network("rcan 2x"),
+    "lightfield_inr.query": lambda: _query("sequence"),
+    "lightfield_inr.query/scene": lambda: _query("scene", scale=1.5),
+    "lightfield_inr.query/fpm": lambda: _query("dense"),
     "serenet.refocus": _refocus,
     "serenet.reconstruct": lambda: _serenet("serenet"),
     "serenet.reconstruct/fserenet": lambda: _serenet("fserenet"),

@@ -40,6 +40,9 @@ class FrameEngine(Engine[P]):
     axes T and C (`InputSpec.loops`) are looped over, outermost, when the declaration lacks them. Other inputs are
     indexed along when they have the same axis, and are static otherwise. An engine that declares T sees the whole
     series; a time range then crops its outputs, and `plan.selection.time` says which frames are asked for.
+
+    An engine without inputs, such as the query of a field that a model holds, says with `main_grid` what there is to ask
+    for; its frames are then empty mappings.
     """
 
     @abstractmethod
@@ -65,6 +68,11 @@ class FrameEngine(Engine[P]):
         Called again when live parameters change, so what is costly and does not depend on them is worth a cache.
         """
         return self
+
+    def main_grid(self, refs: Refs, params: P, model: ModelRef | None) -> Grid:
+        """Return the grid whose T and C are looped over, and in whose voxels a region of input space is given."""
+        main = self.info.inputs[0]
+        return self.checked_grid(main, refs[main.name][0])
 
     def arranged(self, spec: InputSpec, grid: Grid, params: P) -> Arrangement | None:
         """Return how an input's pages become its declared axes, for engines whose files pack several axes into one."""
@@ -98,8 +106,8 @@ class FrameEngine(Engine[P]):
         values, by_name = self.checked(refs, params, model)
         given = tuple(ref for group in by_name.values() for ref in group)
         by_name = {n: [self._arranged_ref(self.info.input(n), r, values) for r in group] for n, group in by_name.items()}
-        main_spec = self.info.inputs[0]
-        main = self.checked_grid(main_spec, by_name[main_spec.name][0])
+        main = self.main_grid(by_name, values, model)
+        main_spec = self.info.inputs[0] if self.info.inputs else InputSpec(name="field")
         looped = "".join(a for a in main.axes if a in main_spec.loops and a not in main_spec.axes)
         for spec in self.info.inputs:
             for ref in by_name[spec.name] if spec.axes else ():

@@ -29,6 +29,8 @@ BUILT_IN = Path(__file__).parent / "models"
 """Cards shipped with the package: with their weights (built in), or with a url only (downloadable)."""
 
 SUFFIXES = (".pt", ".pth", ".tar", ".safetensors", ".ckpt", ".bin")
+COMPANIONS = ("config.cfg",)
+"""Settings that a training run leaves beside its checkpoint; they come along when it is imported."""
 _log = logging.getLogger(__name__)
 
 
@@ -171,7 +173,11 @@ def import_model(path: str | Path, id: str | None = None) -> ModelCard:
         return taken
     if taken is not None:
         raise InputError(f"the id {card.id} belongs to another model ({taken.name}); choose another with --id")
-    return store(card, path, path.suffix)
+    stored = store(card, path, path.suffix)
+    for name in COMPANIONS:
+        if (beside := path.with_name(name)).is_file():
+            shutil.copyfile(beside, Path(stored.path).with_name(name))
+    return stored
 
 
 def remove(id: str) -> None:

@@ -13,6 +13,7 @@ from napari_recon.core.grid import Frozen
 RECOGNISERS = [
     "napari_recon.engines.serenet.checkpoint:recognise",
     "napari_recon.engines.sim.networks.checkpoint:recognise",
+    "napari_recon.engines.lightfield_inr.checkpoint:recognise",
 ]
 """Import strings of functions ``recognise(state) -> Recognised | None``, asked in turn; engines add theirs here."""
 

@@ -17,7 +17,10 @@ from napari_recon.hub.recognise import HasShape
 if TYPE_CHECKING:
     from torch import Tensor
 
-WRAPPERS = ("state_dict", "model_state_dict", "model", "sd", "params", "params_ema", "net", "network", "weights")
+WRAPPERS = (
+    *("state_dict", "model_state_dict", "network_fn_state_dict", "model", "sd", "params", "params_ema", "net", "network"),
+    "weights",
+)
 PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.")
 REFUSED = re.compile(r"(?:GLOBAL|Unsupported class|unrecognized function) ([\w.]+)")
 """How torch names an object it will not build; its wording differs between versions."""
@@ -188,7 +191,10 @@ def _finite(state: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
 
 
 def _tensors(content: Any, kind: type) -> dict[str, Any]:
-    """Return the state dict inside `content`, looking through the usual wrappers."""
+    """Return the state dict inside `content`, looking through the usual wrappers; a list's names are ``NUMBER.name``."""
+    if isinstance(content, list | tuple):
+        parts = [unprefixed(_tensors(part, kind)) for part in content]
+        return {f"{number}.{name}": tensor for number, part in enumerate(parts) for name, tensor in part.items()}
     if not isinstance(content, Mapping):
         return {}
     for name in WRAPPERS:

@@ -220,6 +220,6 @@ def _absolute_files(engine: Engine[Any], params: Mapping[str, Any]) -> dict[str,
     """Return the parameters with existing files named by absolute paths."""
     files = {row.name for row in describe_parameters(engine.Params) if row.file}
     return {
-        name: _uri(value) if name in files and isinstance(value, str | Path) and Path(value).exists() else value
+        name: _uri(value) if name in files and isinstance(value, str | Path) and value and Path(value).exists() else value
         for name, value in params.items()
     }

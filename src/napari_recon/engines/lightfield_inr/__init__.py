@@ -1,0 +1,1 @@
+"""Neural fields of light-field scenes (LFMNR): the published networks, their checkpoints, fitting and querying."""
