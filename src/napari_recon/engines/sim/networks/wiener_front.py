@@ -75,7 +75,7 @@ def wiener_input(
     transfer = transfer or CircularOtf(calibration.cutoff_per_um)
     operator = Reconstructor(calibration, shape, transfer, device=frames.device)
     bands = operator.bands(frames)
-    w = wiener or choose_wiener(operator, bands, _noise_power(frames, calibration, transfer), Filters())
+    w = wiener or choose_wiener(operator, frames, _noise_power(frames, calibration, transfer), Filters())
     images = [operator.combine(bands, Filters(wiener=w * factor)) for factor in FACTORS]
     gains = torch.tensor(calibration.gains or (1.0,) * len(frames), device=frames.device)[:, None, None]
     widefield = ((frames - calibration.camera_offset) / gains).mean(0)
