@@ -8,12 +8,16 @@ from typing import Any
 from napari_recon.core.compute import Compute
 from napari_recon.core.engine import Engine, EngineInfo, Inputs, OutputInfo
 from napari_recon.core.errors import InputError
-from napari_recon.core.events import Event
+from napari_recon.core.events import Event, Warned
 from napari_recon.core.grid import Grid
 from napari_recon.core.plan import InputRef, ModelRef, OutputSpec, Plan, Resources
 from napari_recon.core.region import Selection
 from napari_recon.core.token import CancelToken
+from napari_recon.engines.sim.training.inputs import OBJECTS, RAW, TRUTH, check_inputs, read_objects, read_pairs
 from napari_recon.engines.sim.training.params import SimTrainParams
+
+#: Of so many recordings with truth one is held out for validation, at least one of two.
+HELD_OUT = 8
 
 
 class Train(Engine[SimTrainParams]):
@@ -25,6 +29,7 @@ class Train(Engine[SimTrainParams]):
         kind="train",
         title="Train a SIM network",
         summary="A network for sim.network, trained on simulated recordings of your microscope or on your own pairs",
+        inputs=(RAW, TRUTH, OBJECTS),
         outputs=(
             OutputInfo(name="preview", axes="YX", description="a held-out recording: before, network, truth"),
             OutputInfo(name="model", kind="model", description="the network with the best validation, for sim.network"),
@@ -41,19 +46,19 @@ class Train(Engine[SimTrainParams]):
         compute: Compute = Compute(),
     ) -> Plan:
         """See `Engine.plan`."""
-        values, _ = self.checked(refs, params, model)
+        values, by_name = self.checked(refs, params, model)
         values.check()
         if selection != Selection():
             raise InputError(
                 f"{self.info.name} uses whole recordings, found a region or time range; crop the recordings first"
             )
-        edge = 2 * values.field
+        edge = 2 * check_inputs(by_name, values)
         preview = OutputSpec(name="preview", grid=Grid.of("YX", (edge, 3 * edge)))
         patch = values.crop**2 * values.features
         layers = 2 * values.groups * values.blocks + values.groups + 7
         return self.planned(
             params=values.model_dump(mode="json"),
-            inputs=tuple(refs),
+            inputs=tuple(ref for group in by_name.values() for ref in group),
             outputs=(preview,),
             whole={"preview": preview.grid},
             compute=compute.resolved(),
@@ -71,6 +76,11 @@ class Train(Engine[SimTrainParams]):
         from napari_recon.training.loop import train
 
         token.check()
-        params = self.params_of(plan)
-        task = SimTask(params, plan.compute.seed)
+        params, edge = self.params_of(plan), plan.outputs[0].grid.size("Y")
+        pairs = list(read_pairs(plan, inputs, params, token))
+        kept = max(1, len(pairs) // HELD_OUT) if len(pairs) > 1 else 0
+        learned, held = (pairs[:-kept], pairs[-kept:]) if kept else (pairs, pairs)
+        if pairs and not kept:
+            yield Warned("there is one recording only, so the validation is on what the network learns from; give several")
+        task = SimTask(params, plan.compute.seed, learned, held, read_objects(inputs), edge)
         yield from train(task, params, plan.compute, checkpoint_folder(plan), token)

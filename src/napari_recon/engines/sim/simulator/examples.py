@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,7 +74,13 @@ class TrainingExample:
     calibration: Calibration
 
 
-def make_example(seed: int, index: int, size: tuple[int, int] = (96, 96), ranges: Ranges = Ranges()) -> TrainingExample:
+def make_example(
+    seed: int,
+    index: int,
+    size: tuple[int, int] = (96, 96),
+    ranges: Ranges = Ranges(),
+    pictures: Sequence[Image] = (),
+) -> TrainingExample:
     """Return example `index` of the endless series that `seed` names.
 
     Parameters
@@ -83,6 +90,8 @@ def make_example(seed: int, index: int, size: tuple[int, int] = (96, 96), ranges
     size : tuple of int
         Camera pixels (y, x) of the raw frames.
     ranges : Ranges
+    pictures : sequence of numpy.ndarray
+        Images (Y, X), not negative, that are looked at instead of phantoms, pixel for fine pixel; a random piece of one.
 
     Examples
     --------
@@ -95,7 +104,7 @@ def make_example(seed: int, index: int, size: tuple[int, int] = (96, 96), ranges
     field = Field(size, ranges.margin, rng.uniform(*ranges.sampling) / (2 * cutoff))
     imaging = Imaging(field, cutoff, _aberrations(rng, ranges))
     illumination = _illumination(rng, ranges, cutoff)
-    light = _object(rng, field, ranges)
+    light = _piece(rng, field, pictures) if len(pictures) else _object(rng, field, ranges)
     frames = illumination.frames(light, imaging)
     frames += _haze(rng, field, imaging, float(frames.mean()) * rng.uniform(*ranges.background), illumination)
     fewest, most = ranges.photons
@@ -127,6 +136,19 @@ def _object(rng: np.random.Generator, field: Field, ranges: Ranges) -> Image:
         density = math.exp(rng.uniform(math.log(0.3), math.log(3)))
         light += np.float32(math.exp(rng.uniform(-1.5, 0))) * random_scene(rng, field.fine_yx, (kind,), density).draw()
     return light
+
+
+def _piece(rng: np.random.Generator, field: Field, pictures: Sequence[Image]) -> Image:
+    """Return a random piece of a random picture, turned or mirrored; a small picture is continued by its mirror images."""
+    picture = pictures[int(rng.integers(len(pictures)))]
+    if rng.random() < 0.5:
+        picture = picture.T
+    height, width = field.fine_yx
+    missing = [max(0, n - m) for n, m in zip((height, width), picture.shape, strict=True)]
+    padded = np.pad(picture, [(0, n) for n in missing], mode="symmetric")
+    y, x = (int(rng.integers(m - n + 1)) for m, n in zip(padded.shape, (height, width), strict=True))
+    piece = padded[y : y + height, x : x + width][:: int(rng.choice((1, -1))), :: int(rng.choice((1, -1)))]
+    return np.ascontiguousarray(piece, np.float32) / max(float(piece.max()), 1e-9)
 
 
 def _haze(

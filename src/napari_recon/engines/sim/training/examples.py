@@ -74,15 +74,16 @@ def shown(frames: Tensor, truth: Tensor, calibration: Calibration | None) -> Sho
 
 def ranges_of(params: SimTrainParams, progress: float = 1.0) -> Ranges:
     """Return what recordings are drawn from when `progress` (0..1) of the run is done."""
-    largest = params.wavelength_um / (4 * params.na)
+    na, wavelength = params.simulated_na, params.simulated_wavelength_um
+    largest = wavelength / (4 * na)
     sampling = (0.5, 1.0) if not params.pixel_um else tuple(min(1.0, params.pixel_um / largest * f) for f in (0.9, 1.1))
     ease = max(0.0, 1 - progress / params.curriculum) if params.curriculum else 0.0
     dimmest = params.photons_from * (params.photons_to / params.photons_from) ** ease
     return Ranges(
         angles=params.angles,
         phases=params.phases,
-        na=params.na,
-        wavelength_um=params.wavelength_um,
+        na=na,
+        wavelength_um=wavelength,
         sampling=(sampling[0], sampling[1]),
         period=(params.period_from, params.period_to),
         modulation=(params.modulation_from, params.modulation_to),
@@ -91,17 +92,24 @@ def ranges_of(params: SimTrainParams, progress: float = 1.0) -> Ranges:
     )
 
 
-def simulated(params: SimTrainParams, seed: int, index: int, ranges: Ranges) -> Shown:
+def simulated(
+    params: SimTrainParams, seed: int, index: int, ranges: Ranges, objects: Sequence[NDArray[np.float32]] = ()
+) -> Shown:
     """Return recording `index` of the series `seed`; one without a pattern that can be found is replaced.
+
+    Parameters
+    ----------
+    objects : sequence of ndarray
+        Images (Y, X) that are looked at instead of phantoms.
 
     Raises
     ------
     InputError
         When no pattern can be found in any of many recordings.
     """
-    optics = Optics(params.na, params.wavelength_um, (0.0, 0.0))
+    optics = Optics(params.simulated_na, params.simulated_wavelength_um, (0.0, 0.0))
     for attempt in range(ATTEMPTS):
-        made = make_example(seed, index * ATTEMPTS + attempt, (params.field, params.field), ranges)
+        made = make_example(seed, index * ATTEMPTS + attempt, (params.field, params.field), ranges, objects)
         frames, truth = torch.from_numpy(made.raw), torch.from_numpy(np.ascontiguousarray(made.truth))
         if params.front == "frames":
             return shown(frames, truth, None)
@@ -129,10 +137,18 @@ class Pool:
     seed : int
     pairs : sequence of Shown
         The user's recordings; with any of them nothing is simulated.
+    objects : sequence of ndarray
+        See `simulated`.
     """
 
-    def __init__(self, params: SimTrainParams, seed: int, pairs: Sequence[Shown] = ()) -> None:
-        self._params, self._seed, self._pairs = params, seed, pairs
+    def __init__(
+        self,
+        params: SimTrainParams,
+        seed: int,
+        pairs: Sequence[Shown] = (),
+        objects: Sequence[NDArray[np.float32]] = (),
+    ) -> None:
+        self._params, self._seed, self._pairs, self._objects = params, seed, pairs, objects
         self._kept: OrderedDict[int, Shown] = OrderedDict()
 
     def patches(self, step: int, numbers: Sequence[int]) -> tuple[Tensor, Tensor]:
@@ -153,13 +169,14 @@ class Pool:
     def _recording(self, index: int) -> Shown:
         if index not in self._kept:
             progress = max(0, index - self._params.pool) / self._params.steps
-            self._kept[index] = simulated(self._params, self._seed, index, ranges_of(self._params, progress))
+            ranges = ranges_of(self._params, progress)
+            self._kept[index] = simulated(self._params, self._seed, index, ranges, self._objects)
             while len(self._kept) > 2 * self._params.pool:
                 del self._kept[min(self._kept)]
         return self._kept[index]
 
 
-def held_out(params: SimTrainParams, seed: int) -> list[Shown]:
+def held_out(params: SimTrainParams, seed: int, objects: Sequence[NDArray[np.float32]] = ()) -> list[Shown]:
     """Return recordings that no training sees, with photons spread evenly over their (logarithmic) range."""
     made = []
     low, high = math.log(params.photons_from), math.log(params.photons_to)
@@ -167,16 +184,17 @@ def held_out(params: SimTrainParams, seed: int) -> list[Shown]:
         photons = math.exp(low + (high - low) * (index + 0.5) / params.held_out)
         ranges = ranges_of(params)
         fixed = Ranges(**{**vars(ranges), "photons": (photons, photons)})
-        made.append(simulated(params, seed + HELD_OUT_SEED, index, fixed))
+        made.append(simulated(params, seed + HELD_OUT_SEED, index, fixed, objects))
     return made
 
 
 def _same_pattern(found: Calibration, true: Calibration) -> bool:
     """Return whether every carrier was found where it is, up to its sign (a wrong one can't be mended by any network)."""
-    pairs = zip(found.groups, true.groups, strict=True)
+    if any(len(one.carriers) != len(other.carriers) for one, other in zip(found.groups, true.groups, strict=True)):
+        return False
     apart = [
         min(math.hypot(a.k_per_um[0] - sign * b.k_per_um[0], a.k_per_um[1] - sign * b.k_per_um[1]) for sign in (1, -1))
-        for one, other in pairs
+        for one, other in zip(found.groups, true.groups, strict=True)
         for a, b in zip(one.carriers, other.carriers, strict=True)
     ]
     return max(apart) < FOUND_WITHIN / (found.shape_yx[0] * found.pixel_um[0])
@@ -187,8 +205,3 @@ def _matched(truth: Tensor, image: Tensor) -> Tensor:
     centred = truth - truth.mean()
     factor = (centred * (image - image.mean())).sum() / centred.square().sum().clamp_min(1e-12)
     return factor * centred + image.mean()
-
-
-def as_tensor(image: NDArray[np.generic]) -> Tensor:
-    """Return an image as a float32 tensor of its own."""
-    return torch.from_numpy(np.array(image, np.float32))

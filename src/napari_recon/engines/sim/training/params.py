@@ -6,11 +6,14 @@ from typing import Literal
 
 from napari_recon.core.errors import InputError
 from napari_recon.core.params import param
-from napari_recon.engines.sim.params import LayoutParams
+from napari_recon.engines.sim.params import OpticsParams
 from napari_recon.training.params import TrainingParams
 
+#: The microscope that is simulated when nothing is said.
+NA, WAVELENGTH_UM = 1.2, 0.525
 
-class SimTrainParams(TrainingParams, LayoutParams):
+
+class SimTrainParams(TrainingParams, OpticsParams):
     """Network, examples and loss of a SIM network, besides what every training has."""
 
     front: Literal["wiener", "frames"] = param(
@@ -35,8 +38,6 @@ class SimTrainParams(TrainingParams, LayoutParams):
     pool: int = param(
         64, "Recordings that patches are drawn from; each step replaces the oldest.", ge=1, le=100_000, advanced=True
     )
-    na: float = param(1.2, "Numerical aperture of the simulated objective.", gt=0, le=1.7)
-    wavelength_um: float = param(0.525, "Emission wavelength.", unit="um", ge=0.2, le=2)
     pixel_um: float = param(
         0.0, "Pixel size in the sample, which then varies by 10 %; 0 takes any size that suits the OTF.", unit="um", ge=0
     )
@@ -57,6 +58,16 @@ class SimTrainParams(TrainingParams, LayoutParams):
     )
     held_out: int = param(12, "Held-out recordings for validation.", ge=1, le=1000, advanced=True)
 
+    @property
+    def simulated_na(self) -> float:
+        """NA of simulated objectives."""
+        return NA if self.na == "auto" else float(self.na)
+
+    @property
+    def simulated_wavelength_um(self) -> float:
+        """Emission wavelength of simulated recordings."""
+        return WAVELENGTH_UM if self.wavelength_um == "auto" else float(self.wavelength_um)
+
     def check(self) -> None:
         """Check what only several parameters together can say (InputError)."""
         self.check_training()
@@ -66,9 +77,19 @@ class SimTrainParams(TrainingParams, LayoutParams):
             low, high = getattr(self, f"{name}_from"), getattr(self, f"{name}_to")
             if low > high:
                 raise InputError(f"{name}_from should be at most {name}_to, found {low:g} and {high:g}; exchange them")
-        largest = self.wavelength_um / (4 * self.na)
+
+    def check_simulation(self) -> None:
+        """Check what matters when recordings are simulated (InputError)."""
+        if self.pattern != "stripes":
+            raise InputError(
+                f"only pattern=stripes is simulated here, found {self.pattern}; give recordings with their truth"
+            )
+        na, wavelength = self.simulated_na, self.simulated_wavelength_um
+        if not 0.2 <= wavelength <= 2:
+            raise InputError(f"wavelength_um should be between 0.2 and 2 um, found {wavelength:g}; check the unit")
+        largest = wavelength / (4 * na)
         if self.pixel_um > largest * 1.001:
             raise InputError(
-                f"pixel_um should be at most {largest:.4g} to sample the OTF of NA {self.na:g} at {self.wavelength_um:g} "
-                f"um, found {self.pixel_um:g}; check na, wavelength_um and pixel_um"
+                f"pixel_um should be at most {largest:.4g} to sample the OTF of NA {na:g} at {wavelength:g} um, found "
+                f"{self.pixel_um:g}; check na, wavelength_um and pixel_um"
             )

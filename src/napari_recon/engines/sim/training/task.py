@@ -29,20 +29,33 @@ class SimTask(Task):
     seed : int
     pairs, held : sequence of Shown
         The user's recordings, and those of them that are kept for validation; without any, all are simulated.
+    objects : sequence of ndarray
+        Images (Y, X) that simulated recordings show instead of phantoms.
+    edge : int
+        Rows of the preview.
     """
 
     preview_output = "preview"
 
-    def __init__(self, params: SimTrainParams, seed: int, pairs: Sequence[Shown] = (), held: Sequence[Shown] = ()) -> None:
+    def __init__(
+        self,
+        params: SimTrainParams,
+        seed: int,
+        pairs: Sequence[Shown] = (),
+        held: Sequence[Shown] = (),
+        objects: Sequence[NDArray[np.float32]] = (),
+        edge: int = 0,
+    ) -> None:
         self.params, self.seed, self._pairs, self._given = params, seed, tuple(pairs), tuple(held)
+        self._objects, self._edge = tuple(objects), edge or 2 * params.field
 
     @cached_property
     def _pool(self) -> Pool:
-        return Pool(self.params, self.seed, self._pairs)
+        return Pool(self.params, self.seed, self._pairs, self._objects)
 
     @cached_property
     def _held(self) -> Sequence[Shown]:
-        return self._given or held_out(self.params, self.seed)
+        return self._given or held_out(self.params, self.seed, self._objects)
 
     def network(self) -> nn.Module:
         """See `Task.network`; with the front `wiener` it first answers with zero: its image is the Wiener image."""
@@ -78,7 +91,7 @@ class SimTask(Task):
             gains = [each[1] for each in found]
             metrics |= {"gain over Wiener (dB)": float(np.mean(gains)), "least gain (dB)": float(np.min(gains))}
         middle = len(self._held) // 3
-        return Validation(psnr, metrics, side_by_side(self._held[middle], found[middle][2]))
+        return Validation(psnr, metrics, side_by_side(self._held[middle], found[middle][2], self._edge))
 
     @property
     def options(self) -> dict[str, Any]:
@@ -113,15 +126,14 @@ class SimTask(Task):
         }
 
 
-def preview_shape(params: SimTrainParams) -> tuple[int, int]:
-    """Return the shape of the preview of simulated recordings."""
-    return 2 * params.field, 6 * params.field
-
-
-def side_by_side(recording: Shown, image: Tensor) -> NDArray[np.float32]:
-    """Return wide field or Wiener image, network and truth, left to right."""
+def side_by_side(recording: Shown, image: Tensor, edge: int) -> NDArray[np.float32]:
+    """Return the middle (edge, edge) of the Wiener image (or wide field), the network's and the truth, left to right."""
     first = recording.base
     if not bool(first.any()):
         first = interpolate(recording.channels.mean(0)[None, None], scale_factor=2.0, mode="bilinear")[0, 0]
-    joined: NDArray[np.float32] = torch.cat([first, image, recording.base + recording.target], dim=1).numpy()
+    places = [(n - edge) // 2 for n in image.shape]
+    middle = tuple(slice(start, start + edge) for start in places)
+    joined: NDArray[np.float32] = torch.cat(
+        [each[middle] for each in (first, image, recording.base + recording.target)], dim=1
+    ).numpy()
     return joined
