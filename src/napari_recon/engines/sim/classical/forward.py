@@ -17,7 +17,7 @@ LEAST_LEFT = 1e-3
 
 
 class ForwardModel:
-    """What an image R on the twice finer grid is recorded as: gain_n sample[h * (R (1 + sum m cos(2 pi k r + phi_n)))] + offset.
+    """What an image R on the twice finer grid is recorded as: gain_n h * (R (1 + sum m cos(2 pi k r + phi_n))) + offset.
 
     Parameters
     ----------

@@ -6,9 +6,11 @@ attenuation and v_s the band's weight, the result is
     R(f) = A(f) (1 + w^2 / S(0)) sum_s v_s g(f + s k) H(f + s k) C_s(f + s k) / (w^2 + S(f)),
     S(f) = sum_s v_s g(f + s k) H(f + s k)^2
 
-on a grid twice as fine; the factor with S(0), without attenuation, keeps brightness whatever w is. Bands are demodulated on the raw grid, exp(-2 pi i k r) C_s(r), so that each one's transform is
-in place already: a sampled band wraps around the spectrum of the raw grid, but its support never meets itself. No band
-is ever transformed on the fine grid, and since raw frames are real, +k and -k share one complex transform.
+on a grid twice as fine; the factor with S(0), taken without attenuation, keeps the brightness whatever w is.
+
+Bands are demodulated on the raw grid, exp(-2 pi i k r) C_s(r), so that each one's transform is in place already: a sampled
+band wraps around the spectrum of the raw grid, but its support never meets itself. No band is ever transformed on the fine
+grid, and since raw frames are real, +k and -k share one complex transform.
 """
 
 from __future__ import annotations

@@ -93,7 +93,7 @@ class WienerRun:
             first = channel is None
             if channel is None:
                 channel = self._channels[number] = self._found(number, frame, token)
-            if channel.each and len(channel.sets) and not _is(channel.sets[0], raw):
+            if channel.each and not (first and len(channel.sets) == 1):  # a single set was calibrated on itself
                 self._follow(channel, torch.as_tensor(raw), token)
             yield Progress(1, 3, "step", "separating the bands")
             token.check()
@@ -239,8 +239,3 @@ class WienerRun:
         sizes = [self._plan.outputs[0].grid.size(axis) for axis in looped]
         place = np.unravel_index(index % int(np.prod(sizes)), sizes)
         return int(place[looped.index("C")])
-
-
-def _is(frames: Tensor, raw: Array) -> bool:
-    """Return whether a tensor is this very array."""
-    return bool(frames.data_ptr() == raw.ctypes.data)
