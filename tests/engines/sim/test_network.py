@@ -11,13 +11,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_recon.core.errors import CheckpointError, InputError
+from napari_recon.core.errors import InputError
 from napari_recon.core.events import BlockReady, Decided, Warned
 from napari_recon.core.plan import ModelRef
 from napari_recon.core.region import Box, Selection
 from napari_recon.core.stack import ImageStack
+from napari_recon.engines.sim.network import FRONT_NAMES
 from napari_recon.engines.sim.networks.bands import Banded
 from napari_recon.engines.sim.networks.checkpoint import build, load_network
+from napari_recon.engines.sim.networks.front import FRONTS
 from napari_recon.engines.sim.networks.inference import Residual
 from napari_recon.engines.sim.networks.normalise import normalised, preview, stretched
 from tests.contract.examples import Example, collect
@@ -192,7 +194,7 @@ def test_blocks_arrive_from_top_to_bottom_while_the_last_layer_runs() -> None:
     ("change", "params", "said"),
     [
         ({"model": lambda: ModelRef(id="s", path="s.pth", architecture="serenet")}, {}, "architecture rcan"),
-        ({"model": lambda: drawn_model("rcan", front="magic")}, {}, "na is needed"),
+        ({"model": lambda: drawn_model("rcan", front="magic")}, {}, "front should be frames or wiener"),
         ({}, {"norm": "maxmin"}, "norm should be auto, minmax"),
         ({}, {"phases": 4}, "multiple of 3 angles x 4 phases"),
         ({}, {"angles": 1, "phases": 3}, "needs 9 raw frames per image, found 3"),
@@ -209,10 +211,7 @@ def test_what_does_not_fit_is_one_sentence(change: Any, params: Any, said: str) 
     assert "\n" not in str(caught.value)
 
 
-def test_a_front_nobody_knows_and_frames_without_light_are_refused() -> None:
-    case = replace(one_frame(), model=lambda: drawn_model("rcan", front="magic"))
-    with pytest.raises(CheckpointError, match="front should be frames or wiener"):
-        case.events(case.plan(na=1.2, wavelength_um=0.6))
+def test_frames_without_light_are_refused() -> None:
     dark = ImageStack.of(-np.random.default_rng(0).random((9, 12, 12)).astype(np.float32), "NYX", "raw")
     case = replace(one_frame(), stacks={"raw": dark})
     with pytest.raises(InputError, match="positive values"):
@@ -226,3 +225,7 @@ def test_memory_beyond_what_is_free_is_said_before_the_run() -> None:
     ref = case.plan().inputs[0].model_copy(update={"grid": grid})
     plan = case.engine.plan([ref], {}, model=drawn_model("rcan"))
     assert plan.resources.memory_bytes > 1e12 and "crop the data" in plan.resources.warnings[0]
+
+
+def test_every_front_that_a_model_may_name_is_there() -> None:
+    assert set(FRONTS) == set(FRONT_NAMES)

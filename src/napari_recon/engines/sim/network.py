@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field
 
 from napari_recon.core.arrange import Arrangement
 from napari_recon.core.compute import Compute
-from napari_recon.core.engine import EngineInfo, InputSpec, OutputInfo
+from napari_recon.core.engine import EngineInfo, Inputs, InputSpec, OutputInfo
 from napari_recon.core.errors import CheckpointError
 from napari_recon.core.events import Event
 from napari_recon.core.frames import Frame, FrameEngine, Refs
@@ -25,6 +26,15 @@ from napari_recon.engines.sim.networks.checkpoint import ARCHITECTURES, ENGINE
 from napari_recon.engines.sim.networks.normalise import CROP, check_norm, picked
 from napari_recon.engines.sim.networks.shapes import expected_shapes
 from napari_recon.engines.sim.params import OpticsParams, resolved_optics
+from napari_recon.engines.sim.residual import check_calibration
+from napari_recon.engines.sim.wiener import samples
+
+if TYPE_CHECKING:
+    from napari_recon.engines.sim.networks.pattern import Pattern
+
+
+FRONT_NAMES = ("frames", "wiener")
+"""What networks can see; how each is made is in `networks.front`."""
 
 
 class SimNetworkParams(OpticsParams):
@@ -47,7 +57,7 @@ class SimNetworkParams(OpticsParams):
     )
     calibration: str = param(
         "auto",
-        "A calibration file of sim.wiener, for models that see Wiener images; auto finds the pattern in every image.",
+        "A calibration file of sim.wiener, for models that see Wiener images; auto finds the pattern in the series.",
         file=(".json",),
         advanced=True,
     )
@@ -88,6 +98,7 @@ class SimNetwork(FrameEngine[SimNetworkParams]):
             ),
             OutputInfo(name="widefield", axes="YX", description="mean of the raw frames, on request"),
             OutputInfo(name="preview", axes="YX", description="the authors' 8-bit preview, with compat=upstream"),
+            OutputInfo(name="calibration", kind="transform", description="the pattern, for models that see Wiener images"),
         ),
         needs_model="required",
         halo="the whole field: channel attention averages over all of it, and a part is cut out of the result",
@@ -95,6 +106,8 @@ class SimNetwork(FrameEngine[SimNetworkParams]):
         live=True,
         references=("10.1364/BOE.414680", "10.1007/978-3-030-01234-2_18"),
     )
+
+    _pattern: Pattern | None = None
 
     def arranged(self, spec: InputSpec, grid: Grid, params: SimNetworkParams) -> Arrangement | None:
         """See `FrameEngine.arranged`; the authors read the first pages of a file only."""
@@ -112,6 +125,8 @@ class SimNetwork(FrameEngine[SimNetworkParams]):
             check_norm(params.norm)
         if needs_optics(options):
             given = given_calibration(params)
+            if given is not None:
+                check_calibration(given, params, raw.grid)
             for channel in range(raw.grid.size("C")) if given is None else ():
                 resolved_optics(params, raw, channel)
         else:
@@ -168,11 +183,30 @@ class SimNetwork(FrameEngine[SimNetworkParams]):
             details={"rows": rows},
         )
 
+    def prepared(self, plan: Plan) -> SimNetwork:
+        """Return a copy that keeps the pattern from frame to frame, for models that need it."""
+        if self._pattern is not None or not needs_optics(options_of(plan.model)):
+            return self
+        from napari_recon.engines.sim.networks.pattern import Pattern
+
+        worker = copy.copy(self)
+        worker._pattern = Pattern(plan, self.params_of(plan))
+        return worker
+
+    def process(self, plan: Plan, inputs: Inputs, token: CancelToken) -> Iterator[Event]:
+        """Find the pattern in the whole series, whichever part of it is asked for."""
+        worker = self.prepared(plan)
+        if worker._pattern is not None:
+            series = self._arranged_inputs(plan, inputs)["raw"][0]
+            worker._pattern.samples = lambda channel: samples(series, self.info.inputs[0], channel)
+        yield from FrameEngine.process(worker, plan, inputs, token)
+
     def process_frame(self, plan: Plan, frame: Frame, index: int, token: CancelToken) -> Iterator[Event]:
         """See `FrameEngine.process_frame`."""
         from napari_recon.engines.sim.networks.pipeline import reconstruct
 
-        yield from reconstruct(plan, self.params_of(plan), frame["raw"], index, token)
+        worker = self.prepared(plan)
+        yield from reconstruct(plan, self.params_of(plan), frame["raw"], index, worker._pattern, token)
 
     def sample(self, plan: Plan) -> Plan | None:
         """See `Engine.sample`: a part costs as much as the whole field, so there is no short sample."""
@@ -192,7 +226,12 @@ def options_of(model: ModelRef | None) -> dict[str, Any]:
         raise CheckpointError(
             f"{ENGINE} needs a model of architecture {', '.join(ARCHITECTURES)}, found {found}; choose another model"
         )
-    return {"nch_in": 9, "nch_out": 1, "scale": 1, "front": "frames", **contract_of(model), **model.options}
+    options = {"nch_in": 9, "nch_out": 1, "scale": 1, "front": "frames", **contract_of(model), **model.options}
+    if options["front"] not in FRONT_NAMES:
+        raise CheckpointError(
+            f"a model's front should be {' or '.join(FRONT_NAMES)}, found {options['front']!r}; choose another model"
+        )
+    return options
 
 
 def contract_of(model: ModelRef) -> dict[str, Any]:

@@ -162,7 +162,7 @@ def optics_of(params: SimResidualParams, raw: InputRef, channel: int) -> Optics:
     return resolved_optics(params, raw, channel)
 
 
-def check_calibration(given: Calibration, params: SimResidualParams, raw: Grid) -> None:
+def check_calibration(given: Calibration, params: OpticsParams, raw: Grid) -> None:
     """Raise an InputError where a calibration is of other frames."""
     shape, pixel = (raw.size("Y"), raw.size("X")), pixel_um(raw, "raw")
     same = given.shape_yx == shape and np.allclose(given.pixel_um, pixel, rtol=1e-3)

@@ -1,24 +1,20 @@
 """What stands before a network: raw frames as ML-SIM scales them, or physics that lines the frames up first (torch).
 
-A new way is a function here and a line in `FRONTS`; a model's option ``front`` names it.
+A new way is a function here, a line in `FRONTS` and a word in `network.FRONT_NAMES`; a model's option ``front`` names it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from napari_recon.core.errors import CheckpointError
-from napari_recon.core.token import CancelToken
 from napari_recon.engines.sim.calibration import Calibration
-from napari_recon.engines.sim.layout import Layout
 from napari_recon.engines.sim.networks.normalise import normalised, picked
-from napari_recon.engines.sim.params import Optics
 
 Array = NDArray[np.float32]
 
@@ -36,23 +32,15 @@ class Scene(NamedTuple):
         See `normalise.normalised`.
     integers : bool
         Whether the file holds whole numbers.
-    optics : Optics or None
-        None for fronts that need none.
     calibration : Calibration or None
-        None finds the pattern in the frames.
-    camera_offset : float or "auto"
-        Counts; auto estimates it.
+        None for fronts that need none.
     """
 
     frames: Array
     nch_in: int
     norm: str
     integers: bool
-    layout: Layout
-    optics: Optics | None
     calibration: Calibration | None
-    camera_offset: float | Literal["auto"]
-    token: CancelToken
 
 
 class Shown(NamedTuple):
@@ -90,28 +78,11 @@ def frames_front(scene: Scene) -> Shown:
 
 def wiener_front(scene: Scene) -> Shown:
     """Show the network Wiener reconstructions, which it improves; see `wiener_front`."""
-    from napari_recon.engines.sim.classical.calibrate import calibrate
     from napari_recon.engines.sim.networks.wiener_front import wiener_input
 
-    frames, calibration = torch.from_numpy(scene.frames), scene.calibration
-    if calibration is None:
-        assert scene.optics is not None  # the engine resolves it for this front
-        calibration = calibrate(frames, scene.optics, scene.layout, camera_offset=scene.camera_offset, token=scene.token)
-    found = wiener_input(frames, calibration)
+    assert scene.calibration is not None  # the engine finds it for this front
+    found = wiener_input(torch.from_numpy(scene.frames), scene.calibration)
     return Shown(found.channels, found.base, found.scale, scene.frames.mean(0))
 
 
 FRONTS: dict[str, Callable[[Scene], Shown]] = {"frames": frames_front, "wiener": wiener_front}
-
-
-def front(name: str) -> Callable[[Scene], Shown]:
-    """Return a front by name.
-
-    Raises
-    ------
-    CheckpointError
-        No such front.
-    """
-    if name not in FRONTS:
-        raise CheckpointError(f"a model's front should be {' or '.join(FRONTS)}, found {name!r}; choose another model")
-    return FRONTS[name]

@@ -12,21 +12,23 @@ from numpy.typing import NDArray
 from napari_recon.core.events import BlockReady, Decided, Event, Progress, Warned
 from napari_recon.core.plan import Plan
 from napari_recon.core.token import CancelToken
-from napari_recon.engines.sim.network import SimNetworkParams, given_calibration, needs_optics, options_of
+from napari_recon.engines.sim.network import SimNetworkParams, needs_optics, options_of
 from napari_recon.engines.sim.networks.bands import Banded
 from napari_recon.engines.sim.networks.checkpoint import load_network
 from napari_recon.engines.sim.networks.edsr import EDSR
-from napari_recon.engines.sim.networks.front import Scene, Shown, front
+from napari_recon.engines.sim.networks.front import FRONTS, Scene, Shown
 from napari_recon.engines.sim.networks.inference import Residual
 from napari_recon.engines.sim.networks.normalise import CROP, preview, turned_back
+from napari_recon.engines.sim.networks.pattern import Pattern
 from napari_recon.engines.sim.networks.rcan import RCAN
-from napari_recon.engines.sim.params import resolved_optics
 
 Array = NDArray[np.float32]
 Bounds = tuple[int, int]
 
 
-def reconstruct(plan: Plan, params: SimNetworkParams, raw: Array, index: int, token: CancelToken) -> Iterator[Event]:
+def reconstruct(
+    plan: Plan, params: SimNetworkParams, raw: Array, index: int, pattern: Pattern | None, token: CancelToken
+) -> Iterator[Event]:
     """Yield the strips of one image from top to bottom, then what else was asked for.
 
     Parameters
@@ -35,6 +37,8 @@ def reconstruct(plan: Plan, params: SimNetworkParams, raw: Array, index: int, to
         (N, Y, X) float32, angle-major: the whole field.
     index : int
         Number of the image in the run; what is said aloud is said with the first.
+    pattern : Pattern or None
+        For models that see Wiener images.
     """
     assert plan.model is not None  # the engine requires one
     options, upstream = options_of(plan.model), params.compat == "upstream"
@@ -44,7 +48,11 @@ def reconstruct(plan: Plan, params: SimNetworkParams, raw: Array, index: int, to
     if index == 0 and params.norm == "auto" and not needs_optics(options):
         yield Decided({"norm": norm})
     yield Progress(0, 1, "image", "preparing the frames")
-    shown = front(options["front"])(_scene(plan, params, raw, norm, index, token))
+    raw = np.ascontiguousarray(raw)
+    if pattern is not None:
+        yield from pattern.of(raw, index, token)
+    calibration, integers = None if pattern is None else pattern.calibration, "int" in plan.inputs[0].dtype
+    shown = FRONTS[options["front"]](Scene(raw, int(options["nch_in"]), norm, integers, calibration))
     for remark in shown.remarks:
         yield Warned(remark)
     dtype, complaint = _arithmetic(params.precision, plan.compute.device)
@@ -91,34 +99,6 @@ def _runner(plan: Plan, dtype: torch.dtype, token: CancelToken) -> Residual | Ba
     rows = int(plan.resources.details["rows"])
     kind = Residual if isinstance(network, RCAN | EDSR) else Banded
     return kind(network, rows, dtype, token.check)  # type: ignore[arg-type]
-
-
-def _scene(plan: Plan, params: SimNetworkParams, raw: Array, norm: str, index: int, token: CancelToken) -> Scene:
-    """Return what a front may look at; the optics are those of the image's channel."""
-    assert plan.model is not None  # the engine requires one
-    options, ref = options_of(plan.model), plan.inputs[0]
-    calibration, optics = None, None
-    if needs_optics(options):
-        calibration = given_calibration(params)
-        optics = None if calibration is not None else resolved_optics(params, ref, _channel(plan, index))
-    return Scene(
-        frames=np.ascontiguousarray(raw),
-        nch_in=int(options["nch_in"]),
-        norm=norm,
-        integers="int" in ref.dtype,
-        layout=params.layout,
-        optics=optics,
-        calibration=calibration,
-        camera_offset=params.camera_offset,
-        token=token,
-    )
-
-
-def _channel(plan: Plan, index: int) -> int:
-    """Return which channel the `index`-th image of a run belongs to."""
-    extents = [plan.outputs[0].grid.size(axis) for axis in plan.looped]
-    place = dict(zip(plan.looped, np.unravel_index(index, extents), strict=True)) if plan.looped else {}
-    return int(place.get("C", 0)) + plan.starts.get("C", 0)
 
 
 def _arithmetic(precision: str, device: str) -> tuple[torch.dtype, str]:
