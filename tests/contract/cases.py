@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -116,6 +117,12 @@ def _sim_network(network: str) -> Example:
     return example(network)
 
 
+def _sim_network_wiener() -> Example:
+    from tests.engines.sim.test_network_wiener_front import case
+
+    return replace(case(), tilings=({"tile_size": 6},))
+
+
 def _sim_train() -> Example:
     from napari_recon.engines.sim.train import Train
 
@@ -139,6 +146,7 @@ _MAKERS: dict[str, Callable[[], Example]] = {
     "sim.residual/frames": lambda: _sim_residual(frames=True, background_um=0.0),
     "sim.network": lambda: _sim_network("rcan"),
     "sim.network/2x": lambda: _sim_network("rcan 2x"),
+    "sim.network/wiener": _sim_network_wiener,
     "lightfield_inr.query": lambda: _query("sequence"),
     "lightfield_inr.query/scene": lambda: _query("scene", scale=1.5),
     "lightfield_inr.query/fpm": lambda: _query("dense"),
