@@ -23,7 +23,7 @@ from napari_recon.engines.sim.classical.forward import ForwardModel
 from napari_recon.engines.sim.classical.otf import CircularOtf, Transfer
 
 RINGS = 7
-BORDER = 8  # raw pixels at the border, lit by what lies outside, that are neither fitted nor counted
+BORDER = 12  # raw pixels at the border, lit by what lies outside, that are neither fitted nor counted
 STEPS = 4  # of fitting transfer and background in turns
 SAMPLES = 150_000  # pixels of the raw frames that are enough for the fit
 
