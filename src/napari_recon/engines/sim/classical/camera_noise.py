@@ -11,6 +11,7 @@ from napari_recon.engines.sim.classical.edges import continued, padded_size
 
 BEYOND = 1.03  # of the cut-off; from here on a spectrum is noise
 LEVELS = 16
+SAMPLES = 300_000  # pixels are enough to tell how noise grows with brightness
 MARGIN = 8  # pixels at the border whose continuation is no measurement
 
 
@@ -54,6 +55,8 @@ def camera_noise(frames: Tensor, cutoff_per_um: float, pixel_um: tuple[float, fl
     smooth = torch.exp(-((frequency / (0.5 * cutoff_per_um)) ** 2))
     mean = torch.fft.irfft2(spectrum * smooth, s=padded)[inner].flatten()
     overall = max(float(noise.mean()), 1e-6)
+    step = max(1, mean.numel() // SAMPLES)
+    mean, noise = mean[::step], noise[::step]
     order = mean.argsort()
     levels = torch.stack([part.mean() for part in mean[order].tensor_split(LEVELS)]).double()
     powers = torch.stack([part.mean() for part in noise[order].tensor_split(LEVELS)]).double().clamp(min=0.01 * overall)
