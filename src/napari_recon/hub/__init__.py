@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from napari_recon.hub.card import ModelCard, cache_folder, checkpoint_folder
 from napari_recon.hub.download import fetch
-from napari_recon.hub.menu import CheckReport, catalogue, check, find, fits_engine, import_model, remove, resolve
+from napari_recon.hub.menu import CheckReport, built_in, catalogue, check, find, fits_engine, import_model, remove, resolve
 from napari_recon.hub.recognise import Recognised, differences
 from napari_recon.hub.state import load_state, sha256
 
@@ -12,6 +12,7 @@ __all__ = [
     "CheckReport",
     "ModelCard",
     "Recognised",
+    "built_in",
     "cache_folder",
     "catalogue",
     "check",

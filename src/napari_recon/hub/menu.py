@@ -71,6 +71,11 @@ def catalogue(engine: str | None = None) -> list[ModelCard]:
     return [card for card in found if engine is None or fits_engine(card, engine)]
 
 
+def built_in(engine: str) -> ModelRef | None:
+    """Return the first built-in model that was made for this very engine, None when there is none."""
+    return next((card.ref() for card in catalogue(engine) if (card.origin, card.engine) == ("built in", engine)), None)
+
+
 def fits_engine(card: ModelCard, engine: str) -> bool:
     """Return whether a model may be offered for `engine`: same engine or same family."""
     return card.engine.partition(".")[0] == engine.partition(".")[0]

@@ -159,7 +159,14 @@ def input_ref(name: str, thing: Any, uri: str = "") -> InputRef:
 
 
 def resolve_model(model: str | Path | Mapping[str, Any] | ModelRef | None, engine: Engine[Any]) -> ModelRef | None:
-    """Return the reference of a model given by id or file, or as the artifact of a run that made it."""
+    """Return the reference of a model given by id or file, or as the artifact of a run that made it.
+
+    An engine that needs a model and gets none takes the built-in one, where there is one.
+    """
+    if model is None and engine.info.needs_model == "required":
+        from napari_recon.hub import built_in
+
+        return built_in(engine.info.name)
     if model is None or isinstance(model, ModelRef):
         return model
     from napari_recon.hub import resolve

@@ -161,14 +161,15 @@ class Pool:
         if self._pairs:
             recording = self._pairs[int(rng.integers(len(self._pairs)))]
         else:
-            recording = self._recording(step + int(rng.integers(self._params.pool)))
+            oldest = step // self._params.renewal
+            recording = self._recording(oldest + int(rng.integers(self._params.pool)))
         size = min(self._params.crop, *recording.channels.shape[1:])
         y, x = (int(rng.integers(n - size + 1)) for n in recording.channels.shape[1:])
         return recording.patch(y, x, size)
 
     def _recording(self, index: int) -> Shown:
         if index not in self._kept:
-            progress = max(0, index - self._params.pool) / self._params.steps
+            progress = max(0, index - self._params.pool) * self._params.renewal / self._params.steps
             ranges = ranges_of(self._params, progress)
             self._kept[index] = simulated(self._params, self._seed, index, ranges, self._objects)
             while len(self._kept) > 2 * self._params.pool:

@@ -35,8 +35,9 @@ class SimTrainParams(TrainingParams, OpticsParams):
     field: int = param(
         128, "Edge of a simulated recording, from which patches are cut.", unit="raw pixel", ge=48, le=2048, multiple_of=2
     )
-    pool: int = param(
-        64, "Recordings that patches are drawn from; each step replaces the oldest.", ge=1, le=100_000, advanced=True
+    pool: int = param(64, "Simulated recordings that patches are drawn from.", ge=1, le=100_000, advanced=True)
+    renewal: int = param(
+        1, "Steps after which a new recording takes the place of the oldest of the pool.", ge=1, le=10_000, advanced=True
     )
     pixel_um: float = param(
         0.0, "Pixel size in the sample, which then varies by 10 %; 0 takes any size that suits the OTF.", unit="um", ge=0

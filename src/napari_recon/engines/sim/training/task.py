@@ -110,18 +110,14 @@ class SimTask(Task):
     def card(self) -> dict[str, Any]:
         """See `Task.card`."""
         params = self.params
+        layout = params.layout
+        # Wiener images look alike whatever pattern they come from; raw frames must be as many, in the same order
+        seen = {} if params.front == "wiener" else {"norm": "minmax", "frames": layout.frames, **layout._asdict()}
         return {
             "engine": "sim.network",
             "architecture": "rcan",
             "options": {**self.options, "front": params.front},
-            "contract": {
-                "frames": params.layout.frames,
-                "angles": params.angles,
-                "phases": params.phases,
-                "front": params.front,
-                "norm": "minmax",
-                "grid": "samples",
-            },
+            "contract": {"front": params.front, "grid": "samples", **seen},
             "training": {"parameters": params.model_dump(mode="json", exclude={"init", "resume", "checkpoint_folder"})},
         }
 
