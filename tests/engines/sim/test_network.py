@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,12 +17,13 @@ from napari_recon.core.events import BlockReady, Decided, Warned
 from napari_recon.core.plan import ModelRef
 from napari_recon.core.region import Box, Selection
 from napari_recon.core.stack import ImageStack
-from napari_recon.engines.sim.network import FRONT_NAMES
+from napari_recon.engines.sim.network import FRONT_NAMES, norm_of
 from napari_recon.engines.sim.networks.bands import Banded
 from napari_recon.engines.sim.networks.checkpoint import build, load_network
 from napari_recon.engines.sim.networks.front import FRONTS
 from napari_recon.engines.sim.networks.inference import Residual
 from napari_recon.engines.sim.networks.normalise import normalised, preview, stretched
+from napari_recon.hub import resolve
 from tests.contract.examples import Example, collect
 
 from .network_examples import SMALL, drawn_model, drawn_state, example, raw
@@ -103,6 +105,28 @@ def test_a_model_says_how_its_frames_are_scaled() -> None:
     asked = one_frame()
     np.testing.assert_array_equal(told.result(told.plan()), asked.result(asked.plan(norm="minmax0.5")))
     assert np.abs(asked.result(asked.plan(norm="none")) - asked.result(asked.plan())).max() > 0.01
+
+
+def test_the_log_of_a_training_says_how_frames_were_scaled(tmp_path: Path) -> None:
+    path = tmp_path / "final.pth"
+    torch.save(drawn_state("rcan", SMALL["rcan"]), path)
+    model = resolve(path)
+    assert norm_of(model) == "minmax"
+    (tmp_path / "log.txt").write_text("Namespace(model='rcan', nch_in=9, norm='adapthist', nch_out=1)")
+    assert norm_of(model) == "adapthist"
+    case = replace(one_frame(), model=lambda: model)
+    assert {"norm": "adapthist"} in [dict(e.params) for e in case.events(case.plan()) if isinstance(e, Decided)]
+    (tmp_path / "log.txt").write_text("Namespace(norm='somehow')")
+    assert norm_of(model) == "none"
+
+
+def test_frames_that_the_network_does_not_take_are_said() -> None:
+    stack = ImageStack.of(np.random.default_rng(0).poisson(90, (15, 12, 14)), "NYX", "raw")
+    case = replace(one_frame(), stacks={"raw": stack})
+    said = [e.message for e in case.events(case.plan(phases=5)) if isinstance(e, Warned)]
+    assert len(said) == 1 and "takes 9 raw frames, found 15" in said[0]
+    fewer = replace(one_frame(), model=lambda: drawn_model("rcan wide"))
+    assert not [e for e in fewer.events(fewer.plan()) if isinstance(e, Warned)]
 
 
 @pytest.mark.parametrize("compat", ["none", "upstream"])

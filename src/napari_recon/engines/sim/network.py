@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
@@ -23,7 +25,7 @@ from napari_recon.core.token import CancelToken
 from napari_recon.engines.sim.calibration import Calibration
 from napari_recon.engines.sim.layout import arranged
 from napari_recon.engines.sim.networks.checkpoint import ARCHITECTURES, ENGINE
-from napari_recon.engines.sim.networks.normalise import CROP, check_norm, picked
+from napari_recon.engines.sim.networks.normalise import CROP, NORM, check_norm, picked
 from napari_recon.engines.sim.networks.shapes import expected_shapes
 from napari_recon.engines.sim.params import OpticsParams, resolved_optics
 from napari_recon.engines.sim.residual import check_calibration
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from napari_recon.engines.sim.networks.pattern import Pattern
 
 
+_LONGEST_LOG = 100_000
 FRONT_NAMES = ("frames", "wiener")
 """What networks can see; how each is made is in `networks.front`."""
 
@@ -46,7 +49,7 @@ class SimNetworkParams(OpticsParams):
         "(by the common maximum), convert; auto takes what the model says, else minmax.",
     )
     precision: Literal["float32", "fast"] = param(
-        "float32", "Arithmetic: float32, or fast (half precision where the device has it; about 0.3 % off the exact result)."
+        "float32", "Arithmetic: float32, or fast (half precision where the device has it; up to 1 % off the exact result)."
     )
     widefield: bool = param(False, "Also give the wide field, the mean of the raw frames.")
     camera_offset: Annotated[float, Field(ge=0)] | Literal["auto"] = param(
@@ -238,6 +241,18 @@ def contract_of(model: ModelRef) -> dict[str, Any]:
     """Return of a model's card what tells how to use it: ``norm`` and ``grid``."""
     contract = model.card.get("contract") or {}
     return {name: contract[name] for name in ("norm", "grid") if name in contract}
+
+
+def norm_of(model: ModelRef) -> str:
+    """Return how a model's frames are scaled: as its card says, or the log that ML-SIM leaves beside a checkpoint."""
+    said = options_of(model).get("norm")
+    log = Path(model.path).with_name("log.txt")
+    if said is None and log.is_file():
+        with log.open(encoding="utf-8", errors="replace") as file:
+            found = re.search(r"\bnorm='([^']*)'", file.read(_LONGEST_LOG))
+        if found:  # training takes any other word for no norm
+            said = found[1] if NORM.fullmatch(found[1]) else "none"
+    return check_norm(str(said or "minmax"))
 
 
 def needs_optics(options: Mapping[str, Any]) -> bool:

@@ -43,9 +43,9 @@ def recognise(state: State) -> Recognised | None:
         engine=ENGINE,
         architecture=architecture,
         options=options,
-        inferred=(*inferred, f"takes {frames}, divided into 0..1 by frame (norm minmax) unless norm says otherwise"),
+        inferred=(*inferred, f"takes {frames}, each scaled to 0..1 (norm minmax) unless norm or a log.txt says otherwise"),
         problems=tuple(problems),
-        contract={"frames": options["nch_in"], "norm": "minmax", "grid": "edges"},
+        contract={"frames": options["nch_in"], "grid": "edges"},
     )
 
 

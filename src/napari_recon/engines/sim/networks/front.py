@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_recon.engines.sim.calibration import Calibration
-from napari_recon.engines.sim.networks.normalise import normalised, picked
+from napari_recon.engines.sim.networks.normalise import PICKED, normalised, picked
 
 Array = NDArray[np.float32]
+USUAL = {(9, wanted) for wanted in PICKED}
+"""Frames there are and frames taken, where a network was made to take fewer."""
 
 
 class Scene(NamedTuple):
@@ -69,11 +71,16 @@ def frames_front(scene: Scene) -> Shown:
     """Show the network raw frames, scaled as `norm` says."""
     chosen = picked(len(scene.frames), scene.nch_in)
     channels, widefield, constant = normalised(scene.frames[list(chosen)], scene.norm, scene.integers)
-    remarks: tuple[str, ...] = ()
+    remarks = []
     if constant:
         named = ", ".join(str(chosen[i] + 1) for i in constant)
-        remarks = (f"raw frame {named} of {len(scene.frames)} is constant and tells nothing; check the recording",)
-    return Shown(torch.from_numpy(channels), None, 1.0, widefield, remarks)
+        remarks.append(f"raw frame {named} of {len(scene.frames)} is constant and tells nothing; check the recording")
+    if len(chosen) < len(scene.frames) and (len(scene.frames), len(chosen)) not in USUAL:
+        remarks.append(
+            f"the network takes {len(chosen)} raw frames, found {len(scene.frames)}: only the first {len(chosen)} are used; "
+            "a model for as many frames as there are would use all"
+        )
+    return Shown(torch.from_numpy(channels), None, 1.0, widefield, tuple(remarks))
 
 
 def wiener_front(scene: Scene) -> Shown:

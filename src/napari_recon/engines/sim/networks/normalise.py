@@ -21,7 +21,7 @@ PICKED = {6: (0, 1, 3, 4, 6, 7), 3: (0, 4, 8)}
 """Number of input channels -> which of nine frames these networks were trained on."""
 _TURNED = (6, 7, 8, 3, 4, 5, 0, 1, 2)
 _CLIP, _CLIP_PREVIEW = 0.001, 0.01
-_NORM = re.compile(r"(minmax|convert)(\d*\.?\d*)|adapthist|none")
+NORM = re.compile(r"(minmax|convert)(\d*\.?\d*)|adapthist|none")
 
 
 def check_norm(norm: str) -> str:
@@ -32,7 +32,7 @@ def check_norm(norm: str) -> str:
     InputError
         Another word; the message lists the words.
     """
-    if not _NORM.fullmatch(norm):
+    if not NORM.fullmatch(norm):
         raise InputError(
             "norm should be auto, minmax, minmax<factor> (minmax0.5), adapthist, none, convert or convert<factor>, found "
             f"{norm!r}; choose one of them"

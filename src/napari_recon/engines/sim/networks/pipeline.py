@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from napari_recon.core.events import BlockReady, Decided, Event, Progress, Warned
 from napari_recon.core.plan import Plan
 from napari_recon.core.token import CancelToken
-from napari_recon.engines.sim.network import SimNetworkParams, needs_optics, options_of
+from napari_recon.engines.sim.network import SimNetworkParams, needs_optics, norm_of, options_of
 from napari_recon.engines.sim.networks.bands import Banded
 from napari_recon.engines.sim.networks.checkpoint import load_network
 from napari_recon.engines.sim.networks.edsr import EDSR
@@ -42,7 +43,7 @@ def reconstruct(
     """
     assert plan.model is not None  # the engine requires one
     options, upstream = options_of(plan.model), params.compat == "upstream"
-    norm = params.norm if params.norm != "auto" else str(options.get("norm", "minmax"))
+    norm = params.norm if params.norm != "auto" else norm_of(plan.model)
     if upstream:
         raw = raw[:, :CROP, :CROP]
     if index == 0 and params.norm == "auto" and not needs_optics(options):
@@ -65,7 +66,7 @@ def reconstruct(
     at_once = turned or upstream  # turned pictures and previews need the whole
     rows = (0, shown.channels.shape[1]) if at_once else (y[0] // scale, -(-y[1] // scale))
     strips = []
-    with torch.backends.cudnn.flags(allow_tf32=False):
+    with _full_float32():
         for part in runner(shown.channels.to(plan.compute.device), rows):
             if isinstance(part, float):
                 yield Progress(part, 1, "image", "network")
@@ -89,6 +90,17 @@ def reconstruct(
         y, x = _bounds(plan, "preview")
         yield _block("preview", preview(image[0])[None, slice(*y), slice(*x)])
     yield Progress(1, 1, "image")
+
+
+@contextmanager
+def _full_float32() -> Iterator[None]:
+    """Keep a GPU's float32 convolutions from dropping to 10 bits of mantissa."""
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
 
 
 def _runner(plan: Plan, dtype: torch.dtype, token: CancelToken) -> Residual | Banded:
