@@ -59,11 +59,15 @@ class Group(Frozen):
         Empty where none was found; the frames then serve order 0 alone.
     verdict : str
         About the group as a whole; empty when its carriers say everything.
+    misfit : float
+        Power that the fitted pattern leaves unexplained in the frames, over that of noise: 1 is perfect, and much more
+        means an object that moves, another transfer function, or a pattern that is no cosine. 0 when not known.
     """
 
     frames: tuple[int, ...]
     carriers: tuple[Carrier, ...]
     verdict: str = ""
+    misfit: float = 0.0
 
 
 class Calibration(Frozen):

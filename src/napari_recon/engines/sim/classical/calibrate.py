@@ -31,11 +31,23 @@ STEPS = 6
 
 
 class Start(NamedTuple):
-    """Where the regression of one group begins."""
+    """Where the regression of one group begins.
+
+    Attributes
+    ----------
+    frames : list of int
+    k : ndarray
+        (C, 2).
+    heights : list of float
+        Of each carrier's peak.
+    rivals : list of tuple
+        Other places (2,) that carrier c may be at.
+    """
 
     frames: list[int]
     k: NDArray[np.float64]
     heights: list[float]
+    rivals: list[tuple[int, NDArray[np.float64]]] = []
 
 
 def calibrate(
@@ -71,8 +83,11 @@ def calibrate(
     groups, number = _groups(layout)
     starts = []
     for group, good in zip(groups, quality.accepted(corr, groups, layout, number), strict=True):
-        k = np.array([zoomed(corr, group, p) for p in good]).reshape(-1, 2)
-        starts.append(Start(group, k, [p.height for p in good]))
+        places = [zoomed(corr, group, p) for p in good]
+        rivals = [(c, np.array(k)) for c, (_, *others) in enumerate(places) for k in others]
+        starts.append(
+            Start(group, np.array([first for first, *_ in places]).reshape(-1, 2), [p.height for p in good], rivals)
+        )
         _check(token)
     return _settled(spectra, starts, optics, layout, offset, tuple(frames.shape[-2:]), remark, token)
 
@@ -124,11 +139,15 @@ def _settled(
     share = 1.0 / spectra.d.shape[0]
     ks = [s.k for s in starts]
     fits: list[Fit] = []
-    for moving in (min(steps, 1), steps):
+    for settled, moving in enumerate((min(steps, 1), steps)):
         object_spectrum = object_of(spectra, order0, spectra.noise * share, 0.0)
         fits = []
         for start, k in zip(starts, ks, strict=True):
             fits.append(fit(spectra, start.frames, inner, object_spectrum, k, steps=moving))
+            for carrier, place in start.rivals if not settled else ():
+                other = np.where(np.arange(len(k))[:, None] == carrier, place, fits[-1].k)
+                tried = fit(spectra, start.frames, inner, object_spectrum, other, steps=moving)
+                fits[-1] = min(fits[-1], tried, key=lambda f: f.residual)
             _check(token)
         ks = [f.k for f in fits]
         weights = _order0_weights(starts, fits)
@@ -190,7 +209,12 @@ def _group(number: int, start: Start, f: Fit) -> Group:
             peak_to_noise=start.heights[c],
         )
         carriers.append(carrier.model_copy(update={"verdict": quality.words(carrier)}))
-    return Group(frames=tuple(start.frames), carriers=tuple(carriers), verdict="" if carriers else quality.missing(number))
+    return Group(
+        frames=tuple(start.frames),
+        carriers=tuple(carriers),
+        verdict="" if carriers else quality.missing(number),
+        misfit=f.residual,
+    )
 
 
 def _groups(layout: Layout) -> tuple[list[list[int]], int]:

@@ -22,6 +22,8 @@ NEAREST, FARTHEST, CENTRE = 0.18, 1.2, 0.08
 USED = 0.95
 #: Power of the object's mean spectrum that the search divides by: 0 is best against noise, 1 against its own structure.
 WHITEN = 0.5
+#: Maxima around a carrier that may be the true one, over the highest.
+RIVAL = 0.75
 
 
 class Peak(NamedTuple):
@@ -32,17 +34,13 @@ class Peak(NamedTuple):
     k_per_um : tuple of float
         (kx, ky).
     height : float
-        Of the round part, over the median of the whole in the annulus.
-    roundness : float
-        1 when the frames' phases are spread evenly, 0 when all lie on one line as with equal phases, with movement, or
-        when the frames belong to different angles.
+        Over the median of the annulus.
     phases : Tensor
-        (P,) complex128, correlation of each frame.
+        (P,) complex128 of magnitude 1, phases of the frames' correlations, advancing evenly.
     """
 
     k_per_um: tuple[float, float]
     height: float
-    roundness: float
     phases: Tensor
 
 
@@ -132,45 +130,57 @@ def peaks(
     """Return the ``number`` highest peaks of a group, at least ``apart`` fc from each other, where it is allowed."""
     spectra = corr.spectra
     scores = corr.group(frames)
-    whole = (scores.real**2 + scores.imag**2).sum(dim=0)
-    # collinear phases (movement, bleaching, frames of different angles) do not count
-    power = whole - (scores * scores).sum(dim=0).abs()
+    count = len(frames)
+    harmonics = torch.fft.fft(scores, dim=0, norm="ortho")
+    # even phases fill one harmonic of each conjugate pair; collinear ones (movement, bleaching, mixed angles) both alike
+    round_part = (harmonics[1:].abs() - harmonics[1:].flip(0).abs()).clamp_(min=0)
+    power, which = round_part.square_().max(dim=0)
     annulus = (spectra.radius > NEAREST) & (spectra.radius < FARTHEST)
     # column 0 holds both +k and -k
     annulus[power.shape[0] // 2 :, 0] = False
+    whole = (harmonics[1:].real ** 2 + harmonics[1:].imag ** 2).sum(dim=0)[annulus]
+    middle = math.sqrt(max(float(whole.median()) * 2 / (count - 1), 1e-30))
     power = torch.where(annulus if allowed is None else annulus & allowed, power, power.new_zeros(()))
-    middle = math.sqrt(max(float(whole[annulus].median()), 1e-30))
+    steps = torch.arange(count, dtype=torch.float64) * (2 * math.pi / count)
+
     found: list[Peak] = []
     for _ in range(number):
-        at = divmod(int(power.argmax()), power.shape[1])
-        k = (float(spectra.fx[0, at[1]]), float(spectra.fy[at[0], 0]))
-        vector = scores[:, at[0], at[1]].to(torch.complex128)
-        found.append(Peak(k, math.sqrt(float(power[at])) / middle, roundness(vector), vector))
+        y, x = divmod(int(power.argmax()), power.shape[1])
+        harmonic = int(which[y, x]) + 1
+        phases = torch.polar(torch.ones_like(steps), harmonic * steps + float(harmonics[harmonic, y, x].angle()))
+        kx, ky = float(spectra.fx[0, x]), float(spectra.fy[y, 0])
+        found.append(Peak((kx, ky), math.sqrt(float(power[y, x])) / middle, phases))
         for sign in (1, -1):
-            near = torch.hypot(spectra.fy - sign * k[1], spectra.fx - sign * k[0]) < apart * spectra.cutoff
-            power = power.masked_fill(near, 0.0)
+            power[torch.hypot(spectra.fy - sign * ky, spectra.fx - sign * kx) < apart * spectra.cutoff] = 0
     return found
 
 
-def roundness(vector: Tensor) -> float:
-    """Return 1 - |sum x^2| / sum |x|^2 of the frames' correlations x: 1 for even phases, 0 for collinear ones."""
-    total = float((vector.abs() ** 2).sum())
-    return 1.0 - float((vector * vector).sum().abs()) / total if total > 0 else 0.0
+def zoomed(corr: Correlations, frames: list[int], peak: Peak) -> list[tuple[float, float]]:
+    """Return (kx, ky) of all high maxima around a peak, the highest first, to a thousandth of a Fourier pixel.
 
-
-def zoomed(corr: Correlations, frames: list[int], peak: Peak) -> tuple[float, float]:
-    """Return (kx, ky) of the peak to a thousandth of a Fourier pixel, by matrix transforms around it in three levels."""
+    The object's own structure can raise a side maximum above the true one; which is which only the regression tells.
+    """
     spectra = corr.spectra
     product = corr.product(frames, peak.phases)
-    kx, ky = peak.k_per_um
-    step = (float(spectra.fy[1, 0]), float(spectra.fx[0, 1]))
-    offsets = torch.linspace(-1, 1, 9, dtype=torch.float64, device=product.device)
-    for _ in range(4):
-        ys, xs = ky + offsets * step[0], kx + offsets * step[1]
+    pixel = (float(spectra.fy[1, 0]), float(spectra.fx[0, 1]))
+
+    def power(k: tuple[float, float], offsets: Tensor) -> Tensor:
+        ys, xs = k[1] + offsets * pixel[0], k[0] + offsets * pixel[1]
         left = torch.polar(torch.ones_like(spectra.y_um), -2 * math.pi * ys[None] * spectra.y_um).T.to(product.dtype)
         right = torch.polar(torch.ones_like(spectra.x_um), -2 * math.pi * xs[:, None] * spectra.x_um).T.to(product.dtype)
-        power = ((left @ product) @ right).abs()
-        at = divmod(int(power.argmax()), power.shape[1])
-        ky, kx = float(ys[at[0]]), float(xs[at[1]])
-        step = (step[0] / 5, step[1] / 5)
-    return kx, ky
+        return ((left @ product) @ right).abs()
+
+    around = torch.linspace(-2.5, 2.5, 16, dtype=torch.float64, device=product.device)
+    wide = power(peak.k_per_um, around)
+    crest = (wide == torch.nn.functional.max_pool2d(wide[None], 3, 1, 1)[0]) & (wide > RIVAL * wide.max())
+    found = []
+    for y, x in crest.nonzero().tolist():
+        k, height = (peak.k_per_um[0] + float(around[x]) * pixel[1], peak.k_per_um[1] + float(around[y]) * pixel[0]), 0.0
+        for half_width in (0.35, 0.07, 0.015):
+            offsets = torch.linspace(-half_width, half_width, 11, dtype=torch.float64, device=product.device)
+            fine = power(k, offsets)
+            height = float(fine.max())
+            at = divmod(int(fine.argmax()), len(offsets))
+            k = (k[0] + float(offsets[at[1]]) * pixel[1], k[1] + float(offsets[at[0]]) * pixel[0])
+        found.append((height, k))
+    return [k for _, k in sorted(found, reverse=True)]

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from napari_recon.core.errors import InputError
+from napari_recon.core.grid import Grid
+from napari_recon.engines.sim.params import Optics
 
 Transfer = Callable[[Tensor, Tensor], Tensor]
 """Transfer function at (fy, fx) in cycles/um, broadcast against each other: real, 1 at zero, 0 beyond the cut-off."""
@@ -98,6 +101,29 @@ class MeasuredOtf:
         image = self._image.to(flat.device)
         values = torch.nn.functional.grid_sample(image, flat, mode="bilinear", align_corners=True).reshape(fy.shape)
         return torch.where(fy * fy + fx * fx < self._cutoff**2, values.clamp(min=0), values.new_zeros(()))
+
+
+def transfer_of(frame: Mapping[str, Any], psf_grid: Grid | None, optics: Optics) -> Transfer:
+    """Return the measured transfer function of a frame's inputs ``psf`` or ``otf``, else that of a circular aperture.
+
+    Parameters
+    ----------
+    frame : mapping
+        Input name -> array (Y, X) or None.
+    psf_grid : Grid or None
+        Of the PSF; where it says no micrometers its pixels are the raw frames'.
+    optics : Optics
+    """
+    if frame.get("psf") is not None:
+        known = psf_grid is not None and psf_grid.unit("Y") == psf_grid.unit("X") == "micrometer"
+        pixel = (psf_grid.step("Y"), psf_grid.step("X")) if psf_grid is not None and known else optics.pixel_um
+        return MeasuredOtf.from_psf(torch.as_tensor(frame["psf"]), pixel, optics.cutoff_per_um)
+    if frame.get("otf") is not None:
+        otf = torch.as_tensor(frame["otf"])
+        height, width = otf.shape
+        step = (1 / (height * optics.pixel_um[0]), 1 / (width * optics.pixel_um[1]))
+        return MeasuredOtf(otf, step, optics.cutoff_per_um)
+    return CircularOtf(optics.cutoff_per_um)
 
 
 def _ring_mean(centred_yx: Tensor, step_per_um: tuple[float, float]) -> Tensor:

@@ -193,9 +193,8 @@ class _Problem:
         total = float(self.real_data.double().pow(2).sum())
         rest = max(total - float(np.einsum("ip,ip->", self.projections, weights)), 0.0)
         count = self.real_data.shape[0]
-        share = self.samples / max(self.real_data.shape[1], 1)
-        free = 2 * float((self.hidden * self.root.square()).sum()) if len(self.hidden) else 0.0
-        variance = rest / max(self.samples * count - free * share, 1.0)
+        free = float((self.hidden * self.root.square()).sum()) if len(self.hidden) else 0.0
+        variance = rest / max(self.samples * count - free, 1.0)
         return variance, np.sqrt(np.maximum(np.diag(self.inverse), 0) * variance)
 
     def step_of_k(self, weights: Array) -> tuple[Array, Array]:
