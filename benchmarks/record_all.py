@@ -10,6 +10,7 @@ are read from $NAPARI_RECON_PARITY or ../shared/parity.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -64,6 +65,12 @@ def _plain(found: list[dict[str, Any]], row: dict[str, Any]) -> float:
     return next(r["megabytes"] for r in found if r["network"] == row["network"] and r["variant"] == "plain graph")
 
 
+def peer() -> list[str]:
+    """Return the option that names an interpreter with napari-sim-processor, where $NAPARI_RECON_PEER does."""
+    python = os.environ.get("NAPARI_RECON_PEER")
+    return ["--peer", python] if python else []
+
+
 def responsiveness() -> None:
     """The viewer during runs, also of a network."""
     run("responsiveness.py", "--model", str(parity_folder() / "upstream_weights" / "serenet_pth" / "epoch-800.pth"))
@@ -76,6 +83,7 @@ BENCHMARKS: dict[str, Callable[[], Any]] = {
     "network_memory": lambda: run("serenet_memory.py"),
     "lightfield_rl": lambda: run("lightfield_rl_quality.py", "--stretch", "--save"),
     "sim_residual": lambda: run("sim_residual.py"),
+    "sim_classical": lambda: run("sim_classical.py", *peer()),
     "startup": lambda: run("startup.py"),
     "responsiveness": responsiveness,
 }
