@@ -68,6 +68,17 @@ def _lightfield_rl_automatic() -> Example:
     return Example(fixed.engine, fixed.stacks, {"planes": 5, "voxel": "half", "refine_views": True})
 
 
+def _lightfield_rl_psf() -> Example:
+    from napari_recon.engines.deconvolution.engine import LightFieldRL
+    from tests.engines.deconvolution.flfm import stacks
+
+    movie = [stacks(seed=seed)["views"] for seed in (0, 1)]
+    grid = movie[0].grid
+    geometry = {"scale": {"Y": grid.step("Y"), "X": grid.step("X")}, "units": dict.fromkeys("YX", "micrometer")}
+    views = ImageStack.of(np.stack([np.asarray(frame.data) for frame in movie]), "TVYX", "views", **geometry)
+    return Example(LightFieldRL(), {"views": views, "psf": stacks()["psf"]}, {"iterations": 4})
+
+
 def _serenet(architecture: str) -> Example:
     from tests.engines.serenet.examples import reconstruct
 
@@ -139,6 +150,7 @@ _MAKERS: dict[str, Callable[[], Example]] = {
     "simulate.sim/upstream": lambda: _simulate_sim(compat="upstream", frames=1),
     "deconvolution.lightfield_rl": _lightfield_rl,
     "deconvolution.lightfield_rl/automatic": _lightfield_rl_automatic,
+    "deconvolution.lightfield_rl/psf": _lightfield_rl_psf,
     "sim.train": _sim_train,
     "sim.wiener": _sim_wiener,
     "sim.wiener/each": lambda: _sim_wiener(calibrate_on="each", mcnr=True, widefield=True),

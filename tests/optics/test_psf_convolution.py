@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_recon.core.errors import InputError
-from napari_recon.optics.psf_convolution import BlockProjector, PsfProjector, block_window
+from napari_recon.optics.psf_blocks import BlockProjector, block_window
+from napari_recon.optics.psf_convolution import PsfProjector
 
 D = torch.float64
 
@@ -180,7 +181,7 @@ def test_rebuilt_transfer_functions_take_less_memory() -> None:
 
 
 def test_an_even_psf_and_a_small_volume_are_one_sentence() -> None:
-    with pytest.raises(InputError, match="found 4 x 5: its middle lies half a pixel beside"):
+    with pytest.raises(InputError, match="found 4 x 5: its middle lies half a pixel below and no pixel right"):
         PsfProjector.same(torch.ones(1, 1, 4, 5), (9, 9))
     with pytest.raises(InputError, match="larger than the PSF"):
         PsfProjector.valid(torch.ones(1, 1, 5, 5), (4, 9))

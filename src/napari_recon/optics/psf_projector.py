@@ -10,9 +10,13 @@ from torch import Tensor
 from napari_recon.optics.fourier import SpectrumWindow, bicubic_transfer, gaussian_transfer
 from napari_recon.optics.lightfield_grid import VolumeGrid
 from napari_recon.optics.lightfield_projector import FREQUENCY_CUT, FourierProjector
+from napari_recon.optics.psf_convolution import PsfProjector
 from napari_recon.optics.view_pairs import ViewPairs
 
 _SUPPORT_ENERGY = 0.995
+
+#: What a light field's optics become: responses per frequency, or convolution where PSF and views share their pixels.
+ViewProjector = FourierProjector | PsfProjector
 
 
 def normalised_psf(psf_vzyx: Tensor) -> Tensor:
@@ -58,8 +62,10 @@ def projector_from_psf(
     frequency_cut: float = FREQUENCY_CUT,
     dtype: torch.dtype = torch.float32,
     device: torch.device | str = "cpu",
-) -> FourierProjector:
+) -> ViewProjector:
     """Build the projector of a light field whose PSF is known for every view and plane.
+
+    A PSF sampled at the views' own pixels (``upsampling`` 1) is used as it is; a finer one is first reduced to them.
 
     Parameters
     ----------
@@ -81,14 +87,24 @@ def projector_from_psf(
 
     Returns
     -------
-    FourierProjector
-        Keeps its response matrices, ``frequencies x views x planes`` complex numbers, in memory.
+    FourierProjector or PsfProjector
+        Keeps its responses, ``frequencies x views x planes`` complex numbers, in memory.
     """
     device = torch.device(device)
     views, planes = int(psf_vzyx.shape[0]), int(psf_vzyx.shape[1])
     if margin is None:
         margin = psf_support(psf_vzyx, upsampling)
     grid = VolumeGrid((int(field_yx[0]), int(field_yx[1])), planes, voxels_per_pixel, upsampling, margin)
+    if upsampling == 1.0 == voxels_per_pixel:
+        return PsfProjector(
+            psf_vzyx,
+            grid.field_yx,
+            margin_yx=(margin, margin),
+            volume_yx=grid.size_yx,
+            blur=extra_sigma_fine,
+            dtype=dtype,
+            device=device,
+        )
     window = SpectrumWindow.below(grid.size_yx, grid.length_yx, frequency_cut)
     response = psf_response(psf_vzyx.to(dtype), window, upsampling).to(device)
 

@@ -84,7 +84,7 @@ def test_a_psf_gives_views_planes_and_sampling() -> None:
         (50, None, 0, "169 views"),
         (169, None, 20, "odd number"),
         (169, None, 103, "odd number"),
-        (9, 9, 0, "pixel size"),
+        (9, 8, 0, "same views, found 9 and 8"),
         (49, 49, 32, "odd number"),
     ],
 )

@@ -9,11 +9,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from napari_recon.core.errors import InputError
 from napari_recon.engines.deconvolution.setup import RESPONSE_BYTES, Setup
 from napari_recon.engines.deconvolution.view_positions import Scale
-from napari_recon.optics.lightfield_projector import FREQUENCY_CUT, FourierProjector, projector_from_shift
-from napari_recon.optics.psf_projector import normalised_psf, projector_from_psf, psf_shift_of, psf_support
+from napari_recon.optics.lightfield_projector import FREQUENCY_CUT, projector_from_shift
+from napari_recon.optics.psf_checks import mended_psf
+from napari_recon.optics.psf_projector import (
+    ViewProjector,
+    normalised_psf,
+    projector_from_psf,
+    psf_shift_of,
+    psf_support,
+)
 
 
 class Physics:
@@ -27,6 +33,11 @@ class Physics:
     device : str
     cache_bytes : int
         Largest size of kept response matrices (psf_shift only; those of a PSF stack are always kept).
+
+    Attributes
+    ----------
+    said : tuple of str
+        What had to be mended of the PSF.
     """
 
     def __init__(
@@ -34,11 +45,11 @@ class Physics:
     ) -> None:
         self.setup, self.device, self._cache_bytes = setup, torch.device(device), cache_bytes
         self._psf: Tensor | None = None
+        self.said: tuple[str, ...] = ()
         if psf_vzyx is not None:
             first, last = setup.psf_planes
-            self._psf = normalised_psf(torch.from_numpy(np.ascontiguousarray(psf_vzyx[:, first:last], dtype=np.float32)))
-            if not bool(self._psf.any()):
-                raise InputError("the PSF should have values above zero, found none in the planes in use; check its sign")
+            psf, self.said = mended_psf(psf_vzyx[:, first:last])
+            self._psf = normalised_psf(torch.from_numpy(np.ascontiguousarray(psf)))
             self.psf_shift_vz2 = psf_shift_of(self._psf)
             self.halo = min(setup.halo, psf_support(self._psf, setup.upsampling) + setup.wander)
         else:
@@ -53,7 +64,7 @@ class Physics:
         energy = float((place * place).sum()) or 1.0
         return torch.einsum("vzc,z->vc", self.psf_shift_vz2, place) / energy / self.setup.upsampling
 
-    def projector(self, field_yx: tuple[int, int], voxels_per_pixel: float, scale: Scale | None = None) -> FourierProjector:
+    def projector(self, field_yx: tuple[int, int], voxels_per_pixel: float, scale: Scale | None = None) -> ViewProjector:
         """Return the projector of a window of ``field_yx`` pixels; ``scale`` adds blur and cuts frequencies."""
         setup = self.setup
         blur = scale.blur * setup.upsampling if scale else 0.0

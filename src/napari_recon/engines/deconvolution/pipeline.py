@@ -39,7 +39,7 @@ from napari_recon.engines.deconvolution.setup import USUAL_ITERATIONS, Setup
 from napari_recon.engines.deconvolution.start import prepared, refocused
 from napari_recon.engines.deconvolution.view_positions import ViewPositions, align_views
 from napari_recon.engines.deconvolution.windows import Window, brightest, fine_bounds
-from napari_recon.optics.lightfield_projector import FourierProjector
+from napari_recon.optics.psf_projector import ViewProjector
 from napari_recon.optics.refocus import Refocuser, combined
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class LightFieldRun:
         given = params.damping
         self._damping = (None if self._iterations is None else 0.0) if isinstance(given, str) else given
         self._physics: Physics | None = None
-        self._projector: FourierProjector | None = None
+        self._projector: ViewProjector | None = None
         self._weight: tuple[Tensor, Tensor] | None = None
 
     @property
@@ -120,7 +120,9 @@ class LightFieldRun:
                 f"the values do not look like camera counts; they were multiplied by {state.scale:.4g} to judge the noise "
                 "and the result was scaled back"
             )
-        self._physics_for(frame)
+        if index == 0:
+            for sentence in self._physics_for(frame).said:
+                yield Warned(sentence)
         wanted = [window for window in self._windows() if self._region(window)]
         if index == 0:
             yield from self._first_look(state, wanted[0], token)
@@ -270,7 +272,7 @@ class LightFieldRun:
         if deliver:
             yield BlockReady("volume", *self._block(state, window, projector, volume, token))
 
-    def _projector_for(self, window: Window, state: _FrameState, data: Tensor, token: CancelToken) -> FourierProjector:
+    def _projector_for(self, window: Window, state: _FrameState, data: Tensor, token: CancelToken) -> ViewProjector:
         """Return the projector all windows share, its views displaced as found for this frame, and fit the weight."""
         assert self._physics is not None
         if self._projector is None:
@@ -282,7 +284,7 @@ class LightFieldRun:
         return self._projector
 
     def _start(
-        self, state: _FrameState, window: Window, projector: FourierProjector, data: Tensor, token: CancelToken
+        self, state: _FrameState, window: Window, projector: ViewProjector, data: Tensor, token: CancelToken
     ) -> Tensor:
         assert self._weight is not None and self._physics is not None
         seen = self._weight[1]
@@ -305,7 +307,7 @@ class LightFieldRun:
         return [fine_bounds(b, n, size) for b, n, size in zip(window.read_yx, field, sizes, strict=True)]
 
     def _block(
-        self, state: _FrameState, window: Window, projector: FourierProjector, volume: Tensor, token: CancelToken
+        self, state: _FrameState, window: Window, projector: ViewProjector, volume: Tensor, token: CancelToken
     ) -> tuple[tuple[slice, ...], NDArray[np.float32]]:
         """Return the part of the selected box that a window delivers: where it goes, and its fine voxels."""
         region = self._region(window)

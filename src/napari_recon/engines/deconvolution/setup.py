@@ -13,14 +13,16 @@ from napari_recon.core.errors import InputError
 from napari_recon.core.grid import Grid
 from napari_recon.core.plan import Resources
 from napari_recon.core.region import Box
-from napari_recon.engines.deconvolution.windows import CORES, Window, fine_bounds, overlap, windows_of
+from napari_recon.engines.deconvolution.windows import CORES, LARGE_CORES, Window, fine_bounds, overlap, windows_of
 from napari_recon.optics.lightfield_geometry import (
     MICROMETERS,
+    VIEW_ORDERS,
     LightFieldGeometry,
     load_psf_shift,
     page_indices,
     volume_grid,
 )
+from napari_recon.optics.psf_checks import odd_size
 from napari_recon.optics.support import next_smooth_size, operator_support
 
 #: Iterations an estimate of time assumes when they are automatic.
@@ -75,8 +77,8 @@ class Setup:
         return self.volume.size("Z")
 
     def voxels_per_pixel(self, voxel: str) -> float:
-        """Return the solver's lateral voxels per light-field pixel."""
-        return {"half": 2.0, "third": 3.0, "fine": self.upsampling}[voxel]
+        """Return the solver's lateral voxels per light-field pixel, at most the fine ones."""
+        return min({"half": 2.0, "third": 3.0, "fine": self.upsampling}[voxel], self.upsampling)
 
     def windows(self, core: int, halo: int | None = None) -> list[Window]:
         """Return the windows of the whole field, each delivering up to ``core`` light-field pixels per axis."""
@@ -95,7 +97,7 @@ class Setup:
 
     def resources(self, voxel: str, iterations: int | str, refine: bool, box: Box, memory_bytes: int) -> Resources:
         """Return the estimate of one frame, with the largest windows that fit into the memory."""
-        core = next((core for core in CORES if self._size(voxel, core).memory_bytes <= memory_bytes), CORES[-1])
+        core = next((core for core in self._cores(voxel) if self._size(voxel, core).memory_bytes <= memory_bytes), CORES[-1])
         size, windows = self._size(voxel, core), self.windows(core)
         wanted = [window for window in windows if self.target(window, box)]
         pilot = len(windows) > 1 and (iterations == "auto" or refine)
@@ -119,6 +121,17 @@ class Setup:
             warnings=tuple(warnings),
         )
 
+    @property
+    def convolves(self) -> bool:
+        """Whether the optics are a PSF stack sampled at the views' own pixels."""
+        return self.psf_shift is None and self.upsampling == 1.0
+
+    def _cores(self, voxel: str) -> tuple[int, ...]:
+        """Return window sizes to choose from: convolution is fastest in one piece, as long as its responses are kept."""
+        if not self.convolves:
+            return CORES
+        return (*(core for core in LARGE_CORES if self._size(voxel, core).responses <= RESPONSE_BYTES), *CORES)
+
     def _size(self, voxel: str, core: int) -> _Size:
         """Return what one window takes."""
         window = self.windows(core)[0]
@@ -127,6 +140,8 @@ class Setup:
         length = [n / per_pixel for n in grid]
         voxels = self.planes * grid[0] * grid[1]
         frequencies = (2 * _FREQUENCY_CUT * length[0] + 1) * (_FREQUENCY_CUT * length[1] + 1)
+        if self.convolves:
+            frequencies = grid[0] * (grid[1] / 2 + 1) / 0.8
         pairs = 0.8 * frequencies * len(self.pages) * self.planes  # a half disc of frequencies
         if self.psf_shift is None:
             responses = 8 * pairs
@@ -135,11 +150,12 @@ class Setup:
         fine = self.planes * math.prod(n * self.upsampling for n in window.read_shape) * 4
         views = 4 * 8 * len(self.pages) * self.field_yx[0] * self.field_yx[1]
         memory = responses + 4 * 12 * voxels + 32 * frequencies * self.planes + fine + views
-        return _Size(int(memory), 8 * pairs + 10 * voxels * math.log2(max(2, grid[0] * grid[1])))
+        return _Size(int(memory), int(responses), 8 * pairs + 10 * voxels * math.log2(max(2, grid[0] * grid[1])))
 
 
 class _Size(NamedTuple):
     memory_bytes: int
+    responses: int
     work: float
 
 
@@ -174,15 +190,18 @@ def setup_of(
 
 def _with_psf(field: Grid, psf: Grid, geometry: LightFieldGeometry, planes: int, wander: int) -> Setup:
     views, depth = psf.size("V"), psf.size("Z")
+    if views != field.size("V") and field.size("V") not in [nnum**2 for nnum in VIEW_ORDERS]:
+        raise InputError(
+            f"the light field and its PSF should have the same views, found {field.size('V')} and {views}; choose the PSF "
+            "of this recording, or leave out the views it lacks"
+        )
     upsampling = _measured_upsampling(field, psf)
+    if upsampling is None and views != geometry.views:
+        upsampling = 1.0  # nothing says otherwise: no pixel sizes, and a microscope of its own
     if upsampling is None:
-        if views != geometry.views:
-            raise InputError(
-                f"the PSF has {views} views and no pixel size to compare with the light field's, and psf_shift "
-                f"{geometry.name} has {geometry.views} views; give both images their pixel size in micrometers, or the "
-                "psf_shift of the same microscope"
-            )
         upsampling = geometry.upsampling
+    if upsampling == 1.0:
+        odd_size(psf.size("Y"), psf.size("X"))
     if planes and (planes % 2 == 0 or planes > depth):
         raise InputError(
             f"planes should be an odd number up to {depth} (the depth of the PSF), found {planes}; choose fewer planes"
@@ -192,6 +211,10 @@ def _with_psf(field: Grid, psf: Grid, geometry: LightFieldGeometry, planes: int,
     z_step_um = psf.step("Z") if psf.unit("Z") in MICROMETERS else geometry.z_step_um
     fine_pixel_um = psf.step("Y") if psf.unit("Y") in MICROMETERS else geometry.fine_pixel_um
     first = depth // 2 - kept // 2
+    volume = volume_grid(field, upsampling, kept, abs(z_step_um), abs(fine_pixel_um))
+    if psf.origin("Z") and psf.step("Z") > 0 and {psf.unit("Z"), volume.unit("Z")} <= MICROMETERS:
+        depths = psf.only("Z").cropped({"Z": (first, first + kept)})  # the PSF says where its planes lie
+        volume = depths.joined(volume.only("YX"))
     return Setup(
         pages=pages,
         field_yx=(field.size("Y"), field.size("X")),
@@ -201,13 +224,25 @@ def _with_psf(field: Grid, psf: Grid, geometry: LightFieldGeometry, planes: int,
         sigma_fine=0.0,
         halo=math.ceil(max(psf.size("Y"), psf.size("X")) / 2 / upsampling + 2) + wander,
         wander=wander,
-        volume=volume_grid(field, upsampling, kept, abs(z_step_um), abs(fine_pixel_um)),
+        volume=volume,
     )
 
 
 def _measured_upsampling(field: Grid, psf: Grid) -> float | None:
-    if field.unit("Y") in MICROMETERS and psf.unit("Y") in MICROMETERS:
-        ratio = abs(field.step("Y") / psf.step("Y"))
-        if ratio >= 1:
-            return ratio
-    return None
+    """Return how many PSF pixels lie on one of the light field, None when a pixel size is missing.
+
+    Raises
+    ------
+    InputError
+        Pixels of the PSF that are larger, or that differ along y and x.
+    """
+    if not all(grid.unit("Y") in MICROMETERS for grid in (field, psf)):
+        return None
+    along_y, along_x = (abs(field.step(axis) / psf.step(axis)) for axis in "YX")
+    if along_y < 0.99 or abs(along_x / along_y - 1) > 0.01:
+        raise InputError(
+            f"the PSF's pixels should be as large as the light field's ({abs(field.step('Y')):.4g} x "
+            f"{abs(field.step('X')):.4g} um), or smaller by one factor, found {abs(psf.step('Y')):.4g} x "
+            f"{abs(psf.step('X')):.4g} um; resample the PSF or correct a pixel size"
+        )
+    return 1.0 if along_y < 1.01 else along_y

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from napari_recon.engines.deconvolution.noise import READ_VARIANCE
 from napari_recon.engines.deconvolution.richardson_lucy import flat_start, richardson_lucy, sensitivity_weight
-from napari_recon.optics.lightfield_projector import FourierProjector
+from napari_recon.optics.psf_projector import ViewProjector
 
 _BORDER = 3
 
@@ -47,7 +47,7 @@ class ViewPositions:
 
     Parameters
     ----------
-    projector : FourierProjector
+    projector : ViewProjector
         Its ``displace_views`` is updated.
     slope_v2 : Tensor
         (views, 2) displacement per depth plane, for the axial gauge.
@@ -61,7 +61,7 @@ class ViewPositions:
 
     def __init__(
         self,
-        projector: FourierProjector,
+        projector: ViewProjector,
         slope_v2: Tensor,
         offset_pixels: Tensor | None = None,
         largest_step: float = 0.35,
@@ -103,7 +103,7 @@ FARTHEST = 8.0
 
 
 def align_views(
-    make_projector: Callable[[Scale], FourierProjector],
+    make_projector: Callable[[Scale], ViewProjector],
     data: Tensor,
     background: float,
     slope_v2: Tensor,
@@ -131,7 +131,7 @@ def align_views(
 
 
 def _solved(
-    projector: FourierProjector,
+    projector: ViewProjector,
     data: Tensor,
     background: float,
     scale: Scale,

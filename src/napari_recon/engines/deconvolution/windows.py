@@ -18,6 +18,9 @@ Bounds = tuple[int, int]
 CORES = (99, 63, 36, 18)
 CORE = CORES[0]
 
+#: Sizes tried before, where a window's cost grows with its pixels alone.
+LARGE_CORES = (1023, 511, 255)
+
 
 @dataclass(frozen=True)
 class Window:

@@ -1,0 +1,134 @@
+"""deconvolution.lightfield_rl through PSFs sampled at the views' own pixels (Fourier light fields)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from napari_recon.core.errors import InputError
+from napari_recon.core.events import ArtifactReady, Event, Warned
+from napari_recon.core.grid import Grid
+from napari_recon.core.plan import Plan
+from napari_recon.core.stack import ImageStack
+from napari_recon.engines.deconvolution.physics import Physics
+from napari_recon.engines.deconvolution.setup import setup_of
+from napari_recon.optics.psf_checks import mended_psf
+from napari_recon.optics.psf_convolution import PsfProjector
+from tests.engines.deconvolution import scenes
+from tests.engines.deconvolution.flfm import DEPTHS, FIELD, correlation, psf, stacks, truth
+
+ALL = {"planes": 0, "voxel": "third"}
+
+
+def run(given: dict[str, ImageStack], params: dict[str, object]) -> tuple[np.ndarray, list[Event]]:
+    return scenes.run(given, {**ALL, **params})
+
+
+def plan_of(given: dict[str, ImageStack]) -> Plan:
+    return scenes.plan_of(given, ALL)
+
+
+def test_the_volume_comes_back() -> None:
+    volume, events = run(stacks(), {"iterations": 40})
+    assert volume.shape == truth().shape and correlation(volume, truth()) > 0.9
+    assert not any(isinstance(e, Warned) for e in events)
+
+
+def test_the_volume_lies_where_the_psf_says() -> None:
+    grid = plan_of(stacks()).outputs[0].grid
+    assert grid.shape == (len(DEPTHS), *FIELD)
+    assert grid.to_world("Z", 0) == DEPTHS[0] and grid.step("Z") == 0.75
+    assert grid.step("Y") == stacks()["views"].grid.step("Y") and grid.to_world("Y", 0) == 0
+
+
+def test_without_pixel_sizes_they_are_taken_as_alike() -> None:
+    calibrated, _ = run(stacks(), {"iterations": 3})
+    plain, _ = run(stacks(calibrated=False), {"iterations": 3})
+    np.testing.assert_allclose(plain, calibrated, rtol=1e-5)
+
+
+def test_the_projector_is_the_convolution() -> None:
+    given = stacks()
+    setup = setup_of(given["views"].grid, given["psf"].grid, "geometric-13", 0, 2.0)
+    projector = Physics(setup, psf(), "cpu").projector(FIELD, setup.voxels_per_pixel("third"))
+    assert isinstance(projector, PsfProjector) and projector.grid.voxels_per_pixel == 1.0
+    inner = torch.zeros(projector.grid.shape)
+    margin = projector.grid.margin
+    inner[:, margin : margin + FIELD[0], margin : margin + FIELD[1]] = torch.from_numpy(truth())
+    expected = PsfProjector.same(torch.from_numpy(psf() * 7), FIELD).forward(torch.from_numpy(truth()))
+    assert torch.allclose(projector.forward(inner), expected, rtol=1e-2, atol=1e-3 * float(expected.max()))
+
+
+def test_displaced_views_are_found() -> None:
+    """Two views are moved by whole pixels; the offsets come back without what only moves the volume."""
+    given = stacks(peak=2000)
+    views = np.asarray(given["views"].data).copy()
+    views[0], views[4] = np.roll(views[0], 1, axis=0), np.roll(views[4], -1, axis=1)
+    moved = {**given, "views": ImageStack(views, given["views"].grid)}
+    _, plain = run(moved, {"iterations": 30})
+    _, events = run(moved, {"iterations": 30, "refine_views": True})
+    deviance = [
+        next(e.payload for e in log if isinstance(e, ArtifactReady) and e.name == "report") for log in (plain, events)
+    ]
+    assert deviance[1]["reduced_deviance"] < 0.7 * deviance[0]["reduced_deviance"]  # type: ignore[index,call-overload]
+    rows = next(e.payload for e in events if isinstance(e, ArtifactReady) and e.kind == "table")
+    found = np.array([[row["offset_y_fine"], row["offset_x_fine"]] for row in rows])  # type: ignore[index,union-attr]
+    assert found[0, 0] - np.delete(found, (0, 4), axis=0)[:, 0].mean() > 0.5
+    assert found[4, 1] - np.delete(found, (0, 4), axis=0)[:, 1].mean() < -0.5
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda p: np.where(p == p.max(), -1, p), "negative values"),
+        (lambda p: p * 5, "sum to 0.71"),
+        (lambda p: np.roll(p, (2, -3), (2, 3)), r"off its centre by \(\+[12]\.\d, -[23]\.\d\) pixels"),
+    ],
+)
+def test_a_mended_psf_is_said(change: object, message: str) -> None:
+    given = stacks()
+    other = ImageStack(change(psf()), given["psf"].grid)  # type: ignore[operator]
+    _, events = run({**given, "psf": other}, {"iterations": 1})
+    with pytest.raises(AssertionError, match=message):
+        raise AssertionError([e.message for e in events if isinstance(e, Warned)])
+
+
+def test_a_usual_psf_needs_no_word() -> None:
+    each, all_views, all_planes = psf() * 7, psf(), psf() * 7 / len(DEPTHS)
+    for usual in (each, all_views, all_planes):
+        assert mended_psf(usual)[1] == ()
+
+
+@pytest.mark.parametrize(
+    ("shape", "step", "message"),
+    [
+        ((7, 9, 20, 21), 0.2, "found 20 x 21: its middle lies half a pixel below and no pixel right"),
+        ((6, 9, 21, 21), 0.2, "same views, found 7 and 6"),
+        ((7, 9, 21, 21), 0.5, "PSF's pixels should be as large"),
+    ],
+)
+def test_a_psf_of_another_recording_is_one_sentence(shape: tuple[int, ...], step: float, message: str) -> None:
+    um = dict.fromkeys("YX", "micrometer")
+    views = Grid.of("VYX", (7, 30, 30), {"Y": 0.2, "X": 0.2}, units=um)
+    other = Grid.of("VZYX", shape, {"Y": step, "X": step}, units=um)
+    with pytest.raises(InputError, match=message):
+        setup_of(views, other, "geometric-13", 0, 2.0)
+
+
+def test_nothing_but_finite_numbers() -> None:
+    with pytest.raises(InputError, match="finite"):
+        mended_psf(np.where(psf() == psf().max(), np.nan, psf()))
+
+
+def test_a_large_field_is_one_window() -> None:
+    um = dict.fromkeys("ZYX", "micrometer")
+    views = Grid.of("VYX", (7, 300, 300), {"Y": 0.2, "X": 0.2}, units=um)
+    other = Grid.of("VZYX", (7, 21, 51, 51), {"Z": 0.5, "Y": 0.2, "X": 0.2}, units=um)
+    setup = setup_of(views, other, "geometric-13", 0, 2.0)
+    box = plan_of(stacks()).box
+    assert box is not None
+    assert setup.resources("third", 10, False, box, 8 << 30).tile["y"] >= 300
+    assert replace(setup, upsampling=2.0).resources("third", 10, False, box, 8 << 30).tile["y"] < 300
