@@ -23,7 +23,7 @@ from napari_recon.core.token import CancelToken
 from napari_recon.engines.sim.calibration import Calibration
 from napari_recon.engines.sim.layout import arranged
 from napari_recon.engines.sim.params import Optics, OpticsParams, pixel_um, resolved_optics
-from napari_recon.engines.sim.wiener import samples
+from napari_recon.engines.sim.wiener import SimWiener, samples
 
 if TYPE_CHECKING:
     from napari_recon.engines.sim.classical.residual_run import ResidualRun
@@ -80,6 +80,7 @@ class SimResidual(FrameEngine[SimResidualParams]):
                 loops="TCZ",
                 description="the image to judge, of the whole field, with twice the raw frames' samples or as many",
             ),
+            *(spec for spec in SimWiener.info.inputs if spec.name in ("psf", "otf")),
         ),
         outputs=(
             OutputInfo(name="residual", axes="YX", description="measured minus predicted, rms over the raw frames, counts"),
@@ -104,6 +105,8 @@ class SimResidual(FrameEngine[SimResidualParams]):
         """See `FrameEngine.outputs_of`; also where optics, sizes and a calibration file are checked."""
         raw, image = refs["raw"][0].grid, refs["reconstruction"][0].grid
         assert raw is not None and image is not None  # checked by the base class
+        if refs["psf"] and refs["otf"]:
+            raise InputError("psf and otf say the same, expected one of them, found both; leave one out")
         for channel in range(raw.size("C")):
             optics_of(params, refs["raw"][0], channel)
         _check_sizes(raw, image)

@@ -19,7 +19,7 @@ from napari_recon.core.token import CancelToken
 from napari_recon.engines.sim.calibration import Calibration
 from napari_recon.engines.sim.classical.calibrate import refine
 from napari_recon.engines.sim.classical.noise import checked
-from napari_recon.engines.sim.classical.otf import CircularOtf
+from napari_recon.engines.sim.classical.otf import Transfer, transfer_of
 from napari_recon.engines.sim.classical.reprojection import BORDER, Comparison, Reprojection
 from napari_recon.engines.sim.classical.series import Found, calibrated_series
 from napari_recon.engines.sim.residual import SimResidualParams, optics_of
@@ -32,8 +32,9 @@ AGREES, MOSTLY = 0.003, 0.05
 
 @dataclass(frozen=True, eq=False)
 class _Channel:
-    """What is known of one channel: its calibration, whether that follows the images, and the comparison for it."""
+    """What is known of one channel: transfer, calibration, whether that follows the images, and the comparison for it."""
 
+    transfer: Transfer
     calibration: Calibration
     each: bool
     reprojection: Reprojection
@@ -61,13 +62,14 @@ class ResidualRun:
         number = self._channel_of(index)
         if number not in self._channels:
             yield Progress(0, 3, "step", "finding the pattern")
-            self._channels[number] = self._found(number, raw, token)
+            self._channels[number] = self._found(number, frame, token)
             if self._channels_in_all == 1:
                 yield Decided({"camera_offset": self._channels[number].calibration.camera_offset})
         channel = self._channels[number]
         reprojection = channel.reprojection
         if channel.each:
-            reprojection = self._reprojection(refine(channel.calibration, raw, token=token))
+            followed = refine(channel.calibration, raw, transfer=channel.transfer, token=token)
+            reprojection = self._reprojection(followed, channel.transfer)
         yield Progress(1, 3, "step", "imaging the result again")
         comparison = reprojection(raw, image, token.check)
         significance = comparison.significance
@@ -89,13 +91,13 @@ class ResidualRun:
             yield BlockReady(name, tuple(slice(0, n) for n in cut.shape), cut)
         yield Progress(3, 3, "step")
 
-    def _found(self, number: int, raw: Tensor, token: CancelToken) -> _Channel:
+    def _found(self, number: int, frame: Frame, token: CancelToken) -> _Channel:
         """Calibrate a channel on the series, or take over a given calibration."""
         params = self._params
-        optics = optics_of(params, self._plan.inputs[0], number)
+        optics, psf = optics_of(params, self._plan.inputs[0], number), self._plan.input("psf")
+        transfer = transfer_of(frame, psf.grid if psf else None, optics)
         if params.calibration == "auto":
-            sets = [torch.as_tensor(a) for a in self.samples(number)] if self.samples else [raw]
-            transfer = CircularOtf(optics.cutoff_per_um)
+            sets = [torch.as_tensor(a) for a in (self.samples(number) if self.samples else [frame["raw"]])]
             offset = params.camera_offset
             found = calibrated_series(sets, optics, params.layout, transfer=transfer, camera_offset=offset, token=token)
         else:
@@ -103,12 +105,13 @@ class ResidualRun:
             if params.camera_offset != "auto":
                 known["camera_offset"] = params.camera_offset
             found = Found(Calibration.load(params.calibration).model_copy(update=known), False)
-        return _Channel(found.calibration, found.each, self._reprojection(found.calibration))
+        return _Channel(transfer, found.calibration, found.each, self._reprojection(found.calibration, transfer))
 
-    def _reprojection(self, calibration: Calibration) -> Reprojection:
+    def _reprojection(self, calibration: Calibration, transfer: Transfer) -> Reprojection:
         return Reprojection(
             calibration,
             calibration.shape_yx,
+            transfer,
             background_um=self._params.background_um,
             model_error=self._params.model_error,
             device=self._plan.compute.device,

@@ -21,7 +21,7 @@ from napari_recon.engines.sim.classical.calibrate import refine
 from napari_recon.engines.sim.classical.filters import Filters
 from napari_recon.engines.sim.classical.maps import even_frames, modulation_contrast, wide_field
 from napari_recon.engines.sim.classical.noise import checked
-from napari_recon.engines.sim.classical.otf import CircularOtf, MeasuredOtf, Transfer
+from napari_recon.engines.sim.classical.otf import Transfer, transfer_of
 from napari_recon.engines.sim.classical.recombine import Reconstructor
 from napari_recon.engines.sim.classical.report import complaints, quality_report
 from napari_recon.engines.sim.classical.series import Found, calibrated_series
@@ -136,7 +136,8 @@ class WienerRun:
         params = self._params
         raw = self._plan.inputs[0]
         optics = optics_of(params, raw, number)
-        transfer = self._transfer(frame, optics)
+        psf = self._plan.input("psf")
+        transfer = transfer_of(frame, psf.grid if psf else None, optics)
         sets = [torch.as_tensor(a) for a in (self.samples(number) if self.samples else [frame["raw"]])]
         given = given_calibration(params)
         if given is None:
@@ -204,21 +205,6 @@ class WienerRun:
 
     def _reconstructor(self, calibration: Calibration, transfer: Transfer) -> Reconstructor:
         return Reconstructor(calibration, calibration.shape_yx, transfer, device=self._plan.compute.device)
-
-    def _transfer(self, frame: Frame, optics: Optics) -> Transfer:
-        """Return the measured transfer function, else that of a circular aperture."""
-        if frame.get("psf") is not None:
-            ref = self._plan.input("psf")
-            grid = ref.grid if ref else None
-            known = grid is not None and grid.unit("Y") == grid.unit("X") == "micrometer"
-            pixel = (grid.step("Y"), grid.step("X")) if grid is not None and known else optics.pixel_um
-            return MeasuredOtf.from_psf(torch.as_tensor(frame["psf"]), pixel, optics.cutoff_per_um)
-        if frame.get("otf") is not None:
-            otf = torch.as_tensor(frame["otf"])
-            height, width = otf.shape
-            step = (1 / (height * optics.pixel_um[0]), 1 / (width * optics.pixel_um[1]))
-            return MeasuredOtf(otf, step, optics.cutoff_per_um)
-        return CircularOtf(optics.cutoff_per_um)
 
     def _place(self, name: str) -> tuple[slice, ...]:
         """Return the selected part of an output's whole field."""
