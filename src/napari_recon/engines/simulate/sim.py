@@ -80,7 +80,7 @@ class SimulateSim(Engine[SimulateSimParams]):
             compute=compute.resolved(),
             resources=Resources(
                 tiles=values.frames,
-                memory_bytes=48 * canvas + 6 * frames // values.frames * values.height * values.width + 2**26,
+                memory_bytes=60 * canvas + 6 * frames // values.frames * values.height * values.width + 2**26,
                 work=60.0 * canvas * frames,
                 warnings=_warnings(values, bool(by_name["object"])),
             ),

@@ -83,8 +83,9 @@ class Illumination:
             for carrier in group.carriers:
                 check()
                 kx, ky = carrier.k_per_um
-                wave = np.exp(2j * math.pi * ky * y)[:, None] * np.exp(2j * math.pi * kx * x)[None]
-                pair = imaging.camera(np.stack([wave.real, wave.imag]).astype(np.float32) * light)
+                along_y, along_x = (np.exp(2j * math.pi * k * r).astype(np.complex64) for k, r in ((ky, y), (kx, x)))
+                wave = along_y[:, None] * along_x * light
+                pair = imaging.camera(np.stack([wave.real, wave.imag]))
                 for frame, phase in zip(group.frames, carrier.phases_rad, strict=True):
                     turned = math.cos(phase) * pair[0] - math.sin(phase) * pair[1]
                     frames[frame] += np.float32(carrier.modulation) * turned
