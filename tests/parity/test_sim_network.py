@@ -10,10 +10,15 @@ import numpy as np
 import pytest
 import tifffile
 
+from napari_recon.core.compute import Compute
+from napari_recon.core.plan import InputRef, ModelRef
+from napari_recon.core.stack import ImageStack
+from napari_recon.engines.sim.network import SimNetwork
 from napari_recon.engines.sim.networks.checkpoint import build, load_network, recognise
 from napari_recon.engines.sim.networks.normalise import normalised, picked, preview
 from napari_recon.engines.sim.networks.shapes import expected_shapes
 from napari_recon.hub import check, resolve
+from tests.contract.examples import collect
 
 CASES = {
     "small_train_ckpt": ("minmax", "adapthist", "minmax0.5", "none"),
@@ -80,7 +85,27 @@ def test_inputs_outputs_and_previews(folder: Path, case: str, norm: str) -> None
     assert off.max() <= 2 and (off > 0).mean() < 0.01
 
 
-def test_the_published_size(folder: Path) -> None:
+def through_the_engine(case: Path, model: ModelRef, norm: str) -> dict[str, np.ndarray]:
+    stack = ImageStack.of(tifffile.imread(case / "stack.tif"), "NYX", case.name)
+    ref = InputRef(name="raw", uri=case.name, grid=stack.grid, dtype=str(stack.dtype))
+    plan = SimNetwork().plan(
+        [ref], {"compat": "upstream", "norm": norm}, model=model, compute=Compute(device="cpu", threads=1)
+    )
+    events = list(SimNetwork().run(plan, {"raw": [stack]}))
+    return {spec.name: collect(events, spec.name) for spec in plan.outputs}
+
+
+@pytest.mark.parametrize(("case", "norm"), [(case, norm) for case, norms in CASES.items() for norm in norms])
+def test_the_engine_in_the_authors_way(folder: Path, case: str, norm: str) -> None:
+    expected, tag = np.load(folder / case / "expected.npz"), norm.replace("0.", "0p")
+    found = through_the_engine(folder / case, resolve(checkpoint_in(folder / case)), norm)
+    np.testing.assert_allclose(found["sr"], expected[f"{tag}_net"][0], atol=2e-4)
+    np.testing.assert_allclose(found["widefield"], expected[f"{tag}_wf"], atol=1e-6)
+    off = np.abs(found["preview"] - expected[f"{tag}_png8"])
+    assert off.max() <= 2 and (off > 0).mean() < 0.01
+
+
+def test_the_published_size(folder: Path, tmp_path: Path) -> None:
     import torch
 
     case = folder / "published_g3b10f96_recipe"
@@ -93,4 +118,8 @@ def test_the_published_size(folder: Path) -> None:
     features = normalised(tifffile.imread(case / "stack.tif").astype(np.float32), "minmax")[0]
     with torch.inference_mode():
         image = network.eval()(torch.from_numpy(features)[None])[0].numpy()
-    np.testing.assert_allclose(image, np.load(case / "expected.npz")["minmax_net"], atol=5e-4)
+    expected = np.load(case / "expected.npz")["minmax_net"]
+    np.testing.assert_allclose(image, expected, atol=5e-4)
+    torch.save(state, tmp_path / "published.pth")
+    found = through_the_engine(case, resolve(tmp_path / "published.pth"), "minmax")
+    np.testing.assert_allclose(found["sr"], expected[0], atol=2e-5)
