@@ -76,6 +76,7 @@ class Adjuster(QObject):
         self._plan, self._inputs = plan, inputs
         self._fixed = {name: value for name, value in plan.params.items() if name not in live}
         self._values = {name: plan.params[name] for name in live}
+        self._panel.show_automatic(_decided(result))
         self.available.emit(True)
         if self._single:
             self._open(self._layer)
@@ -85,6 +86,7 @@ class Adjuster(QObject):
     def change(self, engine: str, values: Mapping[str, Any]) -> None:
         """Follow the form's settings."""
         plan = self._plan
+        self.available.emit(plan is not None and engine == plan.engine)
         if plan is None or engine != plan.engine:
             return
         if any(values.get(name, value) != value for name, value in self._fixed.items()):
@@ -188,3 +190,9 @@ class Adjuster(QObject):
     def _on_step(self, _: Any = None) -> None:
         if self._plan is not None and not self._single and self.view.active and self._frame() != self._index:
             self._open(self._shown)
+
+
+def _decided(result: RunResult) -> dict[str, Any]:
+    """Return the parameters of a result, automatic ones as they came out."""
+    steps = result.provenance.get("recipe", {}).get("steps", [])
+    return dict(steps[-1].get("params", {})) if steps else {}

@@ -22,6 +22,8 @@ from napari_recon.widgets.look import PRIMARY, Line, describe
 from napari_recon.widgets.pixel_row import PixelRow, lacks_pixel_size
 
 PICTURES = {"image", "labels", "psf"}
+NOTHING = InputSpec(name="", required=False)
+"""The main input of engines that make their own data."""
 
 
 class DataPanel(QWidget):
@@ -83,8 +85,14 @@ class DataPanel(QWidget):
 
     @property
     def spec(self) -> InputSpec:
-        """The declaration of the main input."""
-        return self._info.inputs[0]
+        """The declaration of the main input; one without a name when the engine works without."""
+        first = self._info.inputs[0] if self._info.inputs else NOTHING
+        return first if first.required else NOTHING
+
+    @property
+    def needed(self) -> bool:
+        """Whether the engine works on data at all."""
+        return self.spec is not NOTHING
 
     @property
     def layer(self) -> Any:
@@ -99,7 +107,7 @@ class DataPanel(QWidget):
     def set_engine(self, info: EngineInfo) -> None:
         """Ask for the inputs of another engine; layer and axes stay when they fit."""
         self._info = info
-        wanted = {spec.name: spec for spec in info.inputs[1:]}
+        wanted = {spec.name: spec for spec in info.inputs if spec is not self.spec}
         for name in [n for n in self.extras if n not in wanted]:
             row = self.extras.pop(name)
             row.let_go()
@@ -116,14 +124,14 @@ class DataPanel(QWidget):
 
     def reason(self) -> str:
         """Return why nothing can be run with these data; empty when something can."""
-        if self.layer is None:
+        if self.layer is None and self.needed:
             return "Open data first, or open the sample"
         wrong = next((p.text for p in self.problems if p.severity == "error"), "")
         return wrong or next((text for row in self.extras.values() if (text := row.problem())), "")
 
     def stack(self) -> ImageStack | None:
-        """Return the main input as a lazy stack, None while there is a problem."""
-        if self.reason():
+        """Return the main input as a lazy stack, None while there is a problem (or no need of one)."""
+        if self.reason() or not self.needed:
             return None
         try:
             return stack_from_layer(self.layer, self.axes)
@@ -135,15 +143,16 @@ class DataPanel(QWidget):
     def inputs(self) -> dict[str, tuple[Any, ...]]:
         """Return every input that is given, by name, the main one first; empty while there is a problem."""
         stack = self.stack()
-        if stack is None:
+        if stack is None and self.needed:
             return {}
         extras = {name: row.value() for name, row in self.extras.items()}
-        return {self.spec.name: (stack,), **{name: (value,) for name, value in extras.items() if value is not None}}
+        main = {self.spec.name: (stack,)} if stack is not None else {}
+        return {**main, **{name: (value,) for name, value in extras.items() if value is not None}}
 
     def layers(self) -> tuple[Any, ...]:
         """Return the chosen layers, the main one first."""
         rows = [row.layer for row in self.extras.values() if row.layer is not None]
-        return (self.layer, *rows) if self.layer is not None else ()
+        return (self.layer, *rows) if self.needed and self.layer is not None else tuple(rows)
 
     def let_go(self) -> None:
         """Disconnect from the viewer."""
@@ -201,7 +210,7 @@ class DataPanel(QWidget):
         self._watched = layer
 
     def _judge(self) -> None:
-        layer = self.layer
+        layer = self.layer if self.needed else None
         self.problems = []
         if layer is not None:
             axes = self._axes_of(layer)
@@ -212,8 +221,9 @@ class DataPanel(QWidget):
                 self.problems = [p for p in self.problems if "no pixel size" not in p.text]
                 self.problems.append(Problem(f"{layer.name} has no pixel size, which this method needs; type it here"))
         self.pixel_row.show_for(layer, self.axes)
-        self.welcome.setVisible(layer is None)
-        self._chosen.setVisible(layer is not None)
+        self.welcome.setVisible(layer is None and self.needed)
+        self._chosen.setVisible(layer is not None or not self.needed)
+        self._main.setVisible(self.needed)
         self._show_problems()
 
     def _show_problems(self) -> None:
@@ -264,16 +274,21 @@ class DataPanel(QWidget):
         chosen = QVBoxLayout(self._chosen)
         chosen.setContentsMargins(0, 0, 0, 0)
         chosen.setSpacing(4)
-        chosen.addWidget(self.combo)
+        self._main = QWidget()
+        main = QVBoxLayout(self._main)
+        main.setContentsMargins(0, 0, 0, 0)
+        main.setSpacing(4)
+        main.addWidget(self.combo)
         row = QHBoxLayout()
         label = QLabel("A&xes")
         label.setBuddy(self.axes_edit)
         for widget in (label, self.axes_edit, self.axes_mark):
             row.addWidget(widget)
         row.addWidget(self.pixel_line, 1)
-        chosen.addLayout(row)
-        chosen.addLayout(self._problem_column)
-        chosen.addWidget(self.pixel_row)
+        main.addLayout(row)
+        main.addLayout(self._problem_column)
+        main.addWidget(self.pixel_row)
+        chosen.addWidget(self._main)
         chosen.addLayout(self._required_column)
         chosen.addWidget(self.optional)
         column = QVBoxLayout(self)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
@@ -11,9 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from qtpy.QtCore import QEvent, QSize, Qt
 from qtpy.QtGui import QCloseEvent, QKeySequence, QShortcut
 from qtpy.QtWidgets import (
-    QApplication,
     QComboBox,
-    QFileDialog,
     QFrame,
     QHBoxLayout,
     QLabel,
@@ -23,18 +21,15 @@ from qtpy.QtWidgets import (
 )
 
 from napari_recon.core.engine import EngineInfo
-from napari_recon.core.errors import InputError
 from napari_recon.core.errors import describe as describe_error
 from napari_recon.core.region import Box
 from napari_recon.engines import registry
 from napari_recon.viewer.alone import show_alone
 from napari_recon.viewer.run import Job, Offer, RunController, job_title
-from napari_recon.viewer.worker import call_in_background
 from napari_recon.widgets import preferences
 from napari_recon.widgets.curve_panel import CurvePanel
 from napari_recon.widgets.data_panel import DataPanel
 from napari_recon.widgets.estimate_line import EstimateLine, result_text
-from napari_recon.widgets.files import FILTER, Settings, read_settings, write_settings
 from napari_recon.widgets.fixes import fix_label, fixes_in
 from napari_recon.widgets.look import bold, describe, focus_order, guard_wheel
 from napari_recon.widgets.model_panel import ModelPanel
@@ -43,9 +38,12 @@ from napari_recon.widgets.region_panel import RegionPanel
 from napari_recon.widgets.request import Estimate, Request
 from napari_recon.widgets.run_bar import PREVIEW_KEYS, RUN_KEYS, RunBar
 from napari_recon.widgets.settings_panel import SettingsPanel
+from napari_recon.widgets.sharing import Sharing
 
 if TYPE_CHECKING:
     import napari.viewer
+
+RUN_TEXTS = {"train": "T&rain", "fit": "&Fit", "simulate": "Simulate"}
 
 
 class EngineDock(QWidget):
@@ -102,7 +100,7 @@ class EngineDock(QWidget):
         self.planner = Planner(parent=self)
         self._closed = False
         self._jobs_done = 0
-        self._copying: Any = None
+        self.sharing = Sharing(self)
         self._lay_out()
         self._connect()
         self._set_method()
@@ -114,13 +112,9 @@ class EngineDock(QWidget):
 
     def sections(self) -> list[QWidget]:
         """Return the parts of the form from top to bottom; a family's dock may add its own."""
-        self._model_section = section("Model", self.model)
-        return [
-            section("Data", self.data),
-            self._model_section,
-            section("Region", self.region),
-            section("Settings", self.settings),
-        ]
+        self._data_section, self._model_section = section("Data", self.data), section("Model", self.model)
+        self._region_section = section("Region", self.region)
+        return [self._data_section, self._model_section, self._region_section, section("Settings", self.settings)]
 
     def footer(self) -> list[QWidget]:
         """Return what stays in sight above the estimate."""
@@ -134,41 +128,27 @@ class EngineDock(QWidget):
     def request(self) -> Request | None:
         """Return what the form asks for, None while something is missing."""
         inputs = self.data.inputs()
-        if not inputs or self._reason():
+        if (not inputs and self.data.needed) or self._reason():
             return None
-        region = self.region
+        region = self.region if self.data.needed else None
         return Request(
             engine=self.engine,
             inputs=inputs,
             params=self.settings.values(),
-            boxes=tuple(region.boxes()),
-            time=region.region.time,
+            boxes=tuple(region.boxes()) if region is not None else (Box(),),
+            time=region.region.time if region is not None else None,
             model=self.model.ref(),
             compute=preferences.compute(),
         )
 
     def load_settings(self, path: str) -> None:
-        """Show the settings of a file, a recipe or a result.
-
-        Raises
-        ------
-        InputError
-            No settings, or those of another dock's engine, or values that do not fit.
-        """
-        found = read_settings(path)
-        if found.engine not in self.methods:
-            known = ", ".join(self.methods)
-            raise InputError(f"settings of one of {known} were expected, found {found.engine}; open them in its own dock")
-        self.choose_method(found.engine)
-        if found.model and not self.model.choose(found.model):
-            raise InputError(f"the settings name the model {found.model}, which is not here; import or download it first")
-        if refused := self.settings.set_values(found.params):
-            raise InputError(f"{', '.join(refused)} did not fit and kept the default; check them")
+        """Show the settings of a file, a recipe or a result (InputError when they do not fit)."""
+        self.sharing.load(path)
 
     def start_preview(self) -> None:
         """Reconstruct the centre of the box touched last at the current frame, with lighter settings."""
         request = self._ready()
-        if request is not None:
+        if request is not None and self.data.needed:
             lighter = self.preview_params.get(self.engine, {})
             here = replace(request, boxes=(self.region.region.box or Box(),))
             self._start(here.preview(self.region.current_frame(), self.preview_size, lighter), preview=True)
@@ -203,8 +183,7 @@ class EngineDock(QWidget):
         self.setEnabled(False)
         self.controller.close()
         self.planner.close()
-        if self._copying is not None:
-            self._copying.drop()
+        self.sharing.let_go()
         self.data.let_go()
         self.model.let_go()
         self.region.close_layers()
@@ -224,7 +203,7 @@ class EngineDock(QWidget):
         jobs = []
         for box in request.boxes:
             limited = None if preview or not any(True for _ in box.items()) else box
-            title = job_title(layers[0].name, self.methods[self.engine], limited, preview)
+            title = job_title(layers[0].name if layers else "", self.methods[self.engine], limited, preview)
             jobs.append(Job(partial(request.plan, box), title=title, parent_layers=layers, preview=preview))
         self.curves.clear()
         self._jobs_done = 0
@@ -239,6 +218,10 @@ class EngineDock(QWidget):
         self.settings.set_engine(self.engine, registry.get(self.engine).Params)
         self.model.set_engine(self.engine, info.needs_model)
         self._model_section.setVisible(info.needs_model != "none")
+        self._data_section.setVisible(bool(info.inputs))
+        self._region_section.setVisible(self.data.needed)
+        no_preview = "" if self.data.needed else "There is nothing to preview"
+        self.run_bar.set_kind(RUN_TEXTS.get(info.kind, "&Reconstruct"), no_preview)
         last = self.settings.store.last(self.engine).get("model")
         if last:
             self.model.choose(last)
@@ -324,45 +307,8 @@ class EngineDock(QWidget):
         text = "Hides the other images; in 3D the stack of views would be drawn as if it were a volume"
         self.run_bar.offer(Offer(text, "Show the result a&lone", alone))
 
-    def _copy(self, how: str) -> None:
-        request = self.request()
-        if request is None:
-            self.run_bar.say(self._reason(), "warning")
-            return
-        from napari_recon.jobs import code
-
-        def write() -> str:
-            return "\n".join(getattr(code, how)(request.plan(box)[0]) for box in request.boxes)
-
-        self._copying = call_in_background(write, done=self._copied, failed=self._failed, parent=self)
-
-    def _copied(self, text: str) -> None:
-        QApplication.clipboard().setText(text)
-        self.run_bar.say("Copied to the clipboard")
-
     def _failed(self, error: Exception) -> None:
         self.run_bar.say(str(describe_error(error)), "error")
-
-    def _save_settings(self) -> None:
-        path, _ = QFileDialog.getSaveFileName(self, "Save settings", f"{self.engine}.yaml", "Settings (*.yaml)")
-        if path:
-            model = self.model.card.id if self.model.card else None
-            self._tell(
-                f"Settings saved to {path}", write_settings, path, Settings(self.engine, self.settings.values(), model)
-            )
-
-    def _load_settings(self) -> None:
-        path, _ = QFileDialog.getOpenFileName(self, "Load settings", "", FILTER)
-        if path:
-            self._tell(f"Settings loaded from {path}", self.load_settings, path)
-
-    def _tell(self, done: str, action: Callable[..., None], *args: Any) -> None:
-        try:
-            action(*args)
-        except InputError as error:
-            self.run_bar.say(str(error), "error")
-        else:
-            self.run_bar.say(done)
 
     def _open_sample(self) -> None:
         assert self.sample is not None
@@ -391,15 +337,16 @@ class EngineDock(QWidget):
         bar.pause.connect(controller.pause)
         bar.resume.connect(controller.resume)
         bar.cancel.connect(controller.cancel)
-        bar.copy_python.connect(lambda: self._copy("as_python"))
-        bar.copy_command.connect(lambda: self._copy("as_command"))
-        bar.save_settings.connect(self._save_settings)
-        bar.load_settings.connect(self._load_settings)
+        bar.copy_python.connect(lambda: self.sharing.copy("as_python"))
+        bar.copy_command.connect(lambda: self.sharing.copy("as_command"))
+        bar.save_settings.connect(self.sharing.ask_and_save)
+        bar.load_settings.connect(self.sharing.ask_and_load)
         controller.state_changed.connect(bar.set_state)
         controller.progressed.connect(bar.set_progress)
         controller.message.connect(bar.say)
         controller.offered.connect(bar.offer)
         controller.metric.connect(self._add_metric)
+        controller.artifact.connect(self.sharing.keep_model)
         controller.finished.connect(self._finished)
         self.viewer.events.theme.connect(self._theme_changed)
         self._theme_changed()

@@ -113,7 +113,8 @@ class Request:
 
     def selection(self, box: Box) -> Selection:
         """Return the selection of `box`."""
-        return Selection(box=box if any(True for _ in box.items()) else None, space="input", time=self.time)
+        boxed = any(True for _ in box.items())
+        return Selection(box=box, space="input", time=self.time) if boxed else Selection(time=self.time)
 
     def _planned(self, selection: Selection, model: ModelRef | None = None) -> Plan:
         refs = [

@@ -43,7 +43,7 @@ class RunBar(QWidget):
     def __init__(self, run_text: str = "&Reconstruct") -> None:
         super().__init__()
         self._state = "idle"
-        self._reason = ""
+        self._reason = self._no_preview = ""
         self._log: list[str] = []
         self.preview_button = QPushButton("Pr&eview")
         self.run_button = QPushButton(run_text)
@@ -82,6 +82,12 @@ class RunBar(QWidget):
     def set_reason(self, reason: str) -> None:
         """Say why nothing can run; empty when it can."""
         self._reason = reason
+        self._allow()
+
+    def set_kind(self, run_text: str, no_preview: str = "") -> None:
+        """Name the run button after what the method does, and say why it has no preview (empty when it has)."""
+        self.run_button.setText(run_text)
+        self._no_preview = no_preview
         self._allow()
 
     def set_state(self, state: str) -> None:
@@ -141,8 +147,13 @@ class RunBar(QWidget):
 
     def _allow(self) -> None:
         reason = "A run is going on: cancel it or wait" if self._state != "idle" else self._reason
-        allow(self.preview_button, reason, f"Reconstruct a small part of the current frame ({PREVIEW_KEYS})")
-        allow(self.run_button, reason, f"Reconstruct the whole region ({RUN_KEYS})")
+        allow(
+            self.preview_button,
+            reason or self._no_preview,
+            f"Reconstruct a small part of the current frame ({PREVIEW_KEYS})",
+        )
+        what = f"{self.run_button.text().replace('&', '')} the whole region" if not self._no_preview else "Start"
+        allow(self.run_button, reason, f"{what} ({RUN_KEYS})")
 
     def _take_offer(self) -> None:
         self.offer_button.hide()

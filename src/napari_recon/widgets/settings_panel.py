@@ -57,6 +57,11 @@ class SettingsPanel(QWidget):
         self.delete_button.clicked.connect(self._delete)
 
     @property
+    def engine(self) -> str:
+        """The engine whose form is on show; empty before the first."""
+        return self._engine
+
+    @property
     def form(self) -> ParamsForm:
         """The form on show."""
         return self._forms[self._engine]

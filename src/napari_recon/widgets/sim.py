@@ -37,6 +37,8 @@ from napari_recon.widgets.sim_pattern import PatternPanel, calibration_in
 METHODS = {
     "sim.wiener": "Wiener SIM",
     "sim.network": "Network SIM",
+    "sim.train": "Train a network",
+    "simulate.sim": "Simulate a recording",
 }
 FRAME_ROWS = ("angles", "phases", "frame_order")
 OPTICS_ROWS = ("na", "wavelength_um")
@@ -69,16 +71,12 @@ class SimWidget(EngineDock):
         self._asked_inputs: Mapping[str, Any] = {}
         self.adjust_fold = Fold("Adjust the result", self.live, folded=False)
         self.adjust_fold.hide()
-        return [
-            data,
-            section("Raw frames", _column(self.frames, self.frame_rows)),
-            section("Microscope", _column(self.optics_rows, self.optics_line)),
-            section("Pattern", self.pattern),
-            model,
-            region,
-            settings,
-            section("Can it be believed?", self.compare),
-        ]
+        self._microscope: dict[str, Any] = {}
+        frames = section("Raw frames", _column(self.frames, self.frame_rows))
+        optics = section("Microscope", _column(self.optics_rows, self.optics_line))
+        pattern, compare = section("Pattern", self.pattern), section("Can it be believed?", self.compare)
+        self._of_data = (frames, optics, pattern, compare)
+        return [data, frames, optics, pattern, model, region, settings, compare]
 
     def footer(self) -> list[QWidget]:
         """See `EngineDock.footer`."""
@@ -101,7 +99,7 @@ class SimWidget(EngineDock):
         """Return the raw stack and how its pages are read; it need not have a pixel size yet."""
         layer, axes = self.data.layer, self.data.axes
         values = self.settings.values()
-        if layer is None or not set(FRAME_ROWS) <= set(values) or self.data.combo.layer is None:
+        if layer is None or not self.data.needed or not set(FRAME_ROWS) <= set(values):
             return None
         try:
             params = registry.get(self.engine).Params.model_validate(values)
@@ -128,13 +126,20 @@ class SimWidget(EngineDock):
         self.viewer.dims.events.current_step.connect(self._look)
 
     def _set_method(self, _: int = 0) -> None:
-        before = self.settings.values() if self.settings._engine else {}
+        if self.settings.engine and self.data.needed:
+            values = self.settings.values()
+            self._microscope = {name: values[name] for name in SHARED if name in values}
         chosen = self.method_combo.currentData()
         super()._set_method()
-        form = self.settings.form
-        self.frame_rows.show_rows(chosen, form, FRAME_ROWS)
-        self.optics_rows.show_rows(chosen, form, OPTICS_ROWS)
-        self.settings.change({name: before[name] for name in SHARED if name in before and name in form.fields})
+        for part in self._of_data:
+            part.setVisible(self.data.needed)
+        if self.data.needed:
+            form = self.settings.form
+            self.frame_rows.show_rows(chosen, form, FRAME_ROWS)
+            self.optics_rows.show_rows(chosen, form, OPTICS_ROWS)
+            self.settings.change({name: value for name, value in self._microscope.items() if name in form.fields})
+        else:
+            self.pattern.button.setChecked(False)
         self.live.set_model(registry.get(chosen).Params)
         self._settings_changed()
 
@@ -156,7 +161,8 @@ class SimWidget(EngineDock):
         else:
             self.frames.show_pages(pages.stack, pages.layout, pages.order)
             self.pattern.set_angles(pages.layout.angles)
-        self._show_optics(pages.stack if pages is not None else None)
+        if self.data.needed:
+            self._show_optics(pages.stack if pages is not None else None)
         self.live.show_values(values)
         self._allow_compare()
         self.adjuster.change(self.engine, values)

@@ -15,6 +15,7 @@ from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QPushButton, QVBoxL
 from napari_recon.core.grid import Grid
 from napari_recon.core.provenance import KEY
 from napari_recon.core.stack import ImageStack
+from napari_recon.viewer.alone import show_alone
 from napari_recon.viewer.layer_input import stack_from_layer
 from napari_recon.viewer.run import Job, RunResult, job_title
 from napari_recon.widgets.look import Line, allow, describe
@@ -134,6 +135,7 @@ class Comparison(QObject):
         self._entries: list[_Entry] = []
         self._residual: Request | None = None
         self._raw: Any = None
+        self._show_again: Callable[[], None] = lambda: None
         controller.artifact.connect(self._take_report)
         controller.finished.connect(self._take)
         panel.side_button.toggled.connect(self._side_by_side)
@@ -166,6 +168,7 @@ class Comparison(QObject):
         self._check_all()
 
     def _begin(self, residual: Request, raw: Any) -> None:
+        self._panel.side_button.setChecked(False)
         self._entries, self._residual, self._raw = [], residual, raw
         self._panel.line.say("")
 
@@ -228,18 +231,29 @@ class Comparison(QObject):
             link_layers(layers, ("contrast_limits", "gamma"))
         if len(shown) > 1:
             link_layers(shown, ("contrast_limits", "colormap"))
+        if layers:
+            self._viewer.layers.selection.active = layers[0]
         self._panel.side_button.setVisible(bool(shown))
+        self._panel.side_button.setChecked(bool(shown))
         if shown and not self._panel.line.text():
-            text = "Green: light the result lacks; pink: light it invented. In standard deviations"
+            text = "Pictures of significance: green is light the result lacks, pink light it invented, white agrees"
             self._panel.line.say(text)
         self.ended.emit()
 
     def _side_by_side(self, beside: bool) -> None:
         """Show raw data, results and residuals in a grid, everything else hidden and out of it; or as before."""
         grid = self._viewer.canvas.grid
-        grid.enabled = beside
         if beside:
+            shown = [layer for e in self._entries for layer in (e.layer, e.significance) if layer is not None]
+            self._show_again = show_alone(self._viewer, [self._raw, *shown])
             grid.stride, grid.shape = 1, (-1, -1)
+        else:
+            self._show_again()
+            for entry in self._entries:
+                if entry.significance is not None:
+                    entry.significance.visible = False  # it would cover its result
+        grid.enabled = beside
+        self._panel.side_button.setText("Over each other again" if beside else "Side by side")
         self._viewer.reset_view()
 
 

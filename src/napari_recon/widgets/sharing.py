@@ -1,0 +1,113 @@
+"""What leaves a dock and comes back: settings files, code on the clipboard, models that a run made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QObject
+from qtpy.QtWidgets import QApplication, QFileDialog
+
+from napari_recon.core.errors import InputError
+from napari_recon.viewer.worker import call_in_background
+from napari_recon.widgets.files import FILTER, Settings, read_settings, write_settings
+
+if TYPE_CHECKING:
+    from napari_recon.hub import ModelCard
+    from napari_recon.widgets.dock import EngineDock
+
+
+class Sharing(QObject):
+    """Works for one dock."""
+
+    def __init__(self, dock: EngineDock) -> None:
+        super().__init__(dock)
+        self._dock = dock
+        self._copying: Any = None
+
+    def copy(self, how: str) -> None:
+        """Put the run onto the clipboard, written by the function `how` of `jobs.code`."""
+        dock = self._dock
+        request = dock.request()
+        if request is None:
+            dock.run_bar.say(dock.run_bar.run_button.toolTip(), "warning")
+            return
+        from napari_recon.jobs import code
+
+        def write() -> str:
+            return "\n".join(getattr(code, how)(request.plan(box)[0]) for box in request.boxes)
+
+        self._copying = call_in_background(write, done=self._copied, failed=dock._failed, parent=dock)
+
+    def load(self, path: str) -> None:
+        """Show the settings of a file, a recipe or a result.
+
+        Raises
+        ------
+        InputError
+            No settings, or those of another dock's engine, or values that do not fit.
+        """
+        dock, found = self._dock, read_settings(path)
+        if found.engine not in dock.methods:
+            known = ", ".join(dock.methods)
+            raise InputError(f"settings of one of {known} were expected, found {found.engine}; open them in its own dock")
+        dock.choose_method(found.engine)
+        if found.model and not dock.model.choose(found.model):
+            raise InputError(f"the settings name the model {found.model}, which is not here; import or download it first")
+        if refused := dock.settings.set_values(found.params):
+            raise InputError(f"{', '.join(refused)} did not fit and kept the default; check them")
+
+    def ask_and_save(self) -> None:
+        """Ask for a file and write the settings."""
+        dock = self._dock
+        path, _ = QFileDialog.getSaveFileName(dock, "Save settings", f"{dock.engine}.yaml", "Settings (*.yaml)")
+        if path:
+            settings = Settings(dock.engine, dock.settings.values(), dock.model.card.id if dock.model.card else None)
+            self._tell(f"Settings saved to {path}", write_settings, path, settings)
+
+    def ask_and_load(self) -> None:
+        """Ask for a file and show its settings."""
+        path, _ = QFileDialog.getOpenFileName(self._dock, "Load settings", "", FILTER)
+        if path:
+            self._tell(f"Settings loaded from {path}", self.load, path)
+
+    def keep_model(self, event: Any) -> None:
+        """Put a model that a run made into the menu, in a worker; other artifacts are left alone."""
+        if event.kind == "model":
+            name = f"{self._dock.engine.replace('.', '-')}-{datetime.now():%Y%m%d-%H%M%S}"
+            call_in_background(
+                kept_model, event.payload, name, done=self._kept, failed=self._dock._failed, parent=self._dock
+            )
+
+    def let_go(self) -> None:
+        """Forget what is being written."""
+        if self._copying is not None:
+            self._copying.drop()
+
+    def _copied(self, text: str) -> None:
+        QApplication.clipboard().setText(text)
+        self._dock.run_bar.say("Copied to the clipboard")
+
+    def _kept(self, card: ModelCard) -> None:
+        dock = self._dock
+        dock.model.refresh()
+        dock.run_bar.say(f"The model {card.id} is in the menu of {dock.methods.get(card.engine, card.engine)}", "good")
+
+    def _tell(self, done: str, action: Callable[..., None], *args: Any) -> None:
+        try:
+            action(*args)
+        except InputError as error:
+            self._dock.run_bar.say(str(error), "error")
+        else:
+            self._dock.run_bar.say(done)
+
+
+def kept_model(payload: Any, name: str) -> ModelCard:
+    """Return the card of a model that a run made, after copying it to where models are kept."""
+    from napari_recon.hub import import_model
+    from napari_recon.jobs.artifacts import model_file
+
+    if isinstance(payload, dict) and "state" in payload:
+        payload = {**payload, "card": {"title": f"trained {datetime.now():%Y-%m-%d %H:%M}", **payload.get("card", {})}}
+    return import_model(model_file(payload), name)
