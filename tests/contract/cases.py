@@ -76,7 +76,9 @@ def _lightfield_rl_psf() -> Example:
     grid = movie[0].grid
     geometry = {"scale": {"Y": grid.step("Y"), "X": grid.step("X")}, "units": dict.fromkeys("YX", "micrometer")}
     views = ImageStack.of(np.stack([np.asarray(frame.data) for frame in movie]), "TVYX", "views", **geometry)
-    return Example(LightFieldRL(), {"views": views, "psf": stacks()["psf"]}, {"iterations": 4})
+    return Example(
+        LightFieldRL(), {"views": views, "psf": stacks()["psf"]}, {"iterations": 4, "update": "subsets", "tv": 0.01}
+    )
 
 
 def _serenet(architecture: str) -> Example:

@@ -15,6 +15,7 @@ from napari_recon.core.plan import Plan
 from napari_recon.core.stack import ImageStack
 from napari_recon.engines.deconvolution.physics import Physics
 from napari_recon.engines.deconvolution.setup import setup_of
+from napari_recon.engines.deconvolution.total_variation import EDGE, smoothing_factor
 from napari_recon.optics.psf_checks import mended_psf
 from napari_recon.optics.psf_convolution import PsfProjector
 from tests.engines.deconvolution import scenes
@@ -121,6 +122,51 @@ def test_a_psf_of_another_recording_is_one_sentence(shape: tuple[int, ...], step
 def test_nothing_but_finite_numbers() -> None:
     with pytest.raises(InputError, match="finite"):
         mended_psf(np.where(psf() == psf().max(), np.nan, psf()))
+
+
+def _deviance(params: dict[str, object], peak: float = 400) -> float:
+    _, events = run(stacks(peak), params)
+    report = next(e.payload for e in events if isinstance(e, ArtifactReady) and e.name == "report")
+    return float(report["reduced_deviance"])  # type: ignore[index,call-overload]
+
+
+def test_subsets_are_quicker_and_acceleration_too() -> None:
+    """One pass over all views in subsets does at least what two plain iterations do."""
+    plain = _deviance({"iterations": 12, "update": "plain"})
+    assert _deviance({"iterations": 6, "update": "subsets"}) < plain
+    assert _deviance({"iterations": 9}) < plain
+
+
+@pytest.mark.parametrize("update", ["accelerated", "plain", "subsets"])
+def test_total_variation_calms_noise(update: str) -> None:
+    given = stacks(peak=20)
+    noisy, _ = run(given, {"iterations": 40, "update": update})
+    calm, _ = run(given, {"iterations": 40, "update": update, "tv": 0.02})
+    assert correlation(calm, truth()) > correlation(noisy, truth()) + 0.02
+
+
+def test_the_smoothing_is_the_derivative_of_the_total_variation() -> None:
+    volume = torch.rand(6, 7, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    mean, strength = float(volume.mean()), 0.03
+    leaf = volume.clone().requires_grad_()
+    square = torch.full_like(leaf, (EDGE * mean) ** 2)
+    for axis in range(3):
+        index = [slice(None)] * 3
+        index[axis] = slice(0, -1)
+        step = torch.zeros_like(leaf)
+        step[tuple(index)] = leaf.diff(dim=axis)
+        square = square + step**2
+    (slope,) = torch.autograd.grad(square.sqrt().sum(), leaf)
+    for place in (slice(0, 6), slice(0, 2), slice(2, 4), slice(5, 6)):
+        found = smoothing_factor(volume, place, mean, strength)
+        torch.testing.assert_close(found, 1 / (1 + strength * slope[place]), rtol=1e-9, atol=0)
+
+
+def test_subsets_need_full_psfs() -> None:
+    views = {"views": ImageStack.of(np.ones((49, 12, 12)), "VYX")}
+    for given, params in ((views, {"update": "subsets"}), (stacks(), {"update": "subsets", "refine_views": True})):
+        with pytest.raises(InputError, match="update=subsets needs a psf input"):
+            scenes.plan_of(given, {**ALL, **params})
 
 
 def test_a_large_field_is_one_window() -> None:

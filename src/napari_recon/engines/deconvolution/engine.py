@@ -62,6 +62,19 @@ class LightFieldRLParams(EngineParams):
         "auto takes 0 with a fixed number of iterations, else what the noise of the data allows, 0.45 at most.",
         advanced=True,
     )
+    update: Literal["accelerated", "plain", "subsets"] = param(
+        "accelerated",
+        "How an estimate becomes the next: accelerated (extrapolated), plain, or subsets, which uses some of the views at a "
+        "time (quickest first estimate; needs a psf input sampled at the views' own pixels).",
+        advanced=True,
+    )
+    tv: float = param(
+        0.0,
+        "Strength of total-variation smoothing: flattens noise and keeps edges; 0.002 to 0.02 are usual, 0 is none.",
+        ge=0.0,
+        le=0.15,
+        advanced=True,
+    )
     planes: int = param(0, "Centre planes kept, an odd number; 0 keeps all.", unit="plane", ge=0)
 
 
@@ -97,13 +110,25 @@ class LightFieldRL(FrameEngine[LightFieldRLParams]):
         ),
         halo="one operator support (largest shift plus blur, 18 light-field pixels for Nnum 13); all planes are solved",
         roi_tolerance=1e-6,
-        references=("10.1364/JOSA.62.000055", "10.1086/111605", "10.1364/AO.36.001766", "10.1364/OE.21.025418"),
+        references=(
+            "10.1364/JOSA.62.000055",
+            "10.1086/111605",
+            "10.1364/AO.36.001766",
+            "10.1364/OE.21.025418",
+            "10.1109/42.363108",
+            "10.1002/jemt.20294",
+        ),
     )
     _run: LightFieldRun | None = None
 
     def outputs_of(self, refs: Refs, params: LightFieldRLParams, model: ModelRef | None) -> tuple[OutputSpec, ...]:
         """See `FrameEngine.outputs_of`."""
         setup = self._setup(refs, params)
+        if params.update == "subsets" and (not setup.convolves or params.refine_views):
+            raise InputError(
+                "update=subsets needs a psf input sampled at the views' own pixels, and views that stay where they are; "
+                "choose update=accelerated, or leave out refine_views"
+            )
         if params.start == "file" and not refs["start"]:
             raise InputError("start=file needs the input start (a volume of the whole field); give one or choose start=flat")
         if params.start == "refocus" and refs["start"]:

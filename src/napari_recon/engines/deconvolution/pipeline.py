@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,18 +28,22 @@ from napari_recon.core.region import Box
 from napari_recon.core.token import CancelToken
 from napari_recon.engines.deconvolution.damping import Snapshots, damped
 from napari_recon.engines.deconvolution.noise import Dark, counts_scale, estimate_dark
+from napari_recon.engines.deconvolution.ordered_subsets import ordered_subsets
 from napari_recon.engines.deconvolution.physics import Physics
 from napari_recon.engines.deconvolution.richardson_lucy import (
     AutomaticStop,
     Estimate,
     flat_start,
+    no_smoothing,
     richardson_lucy,
     sensitivity_weight,
 )
 from napari_recon.engines.deconvolution.setup import USUAL_ITERATIONS, Setup
 from napari_recon.engines.deconvolution.start import prepared, refocused
+from napari_recon.engines.deconvolution.total_variation import smoothing_factor
 from napari_recon.engines.deconvolution.view_positions import ViewPositions, align_views
 from napari_recon.engines.deconvolution.windows import Window, brightest, fine_bounds
+from napari_recon.optics.psf_convolution import PsfProjector
 from napari_recon.optics.psf_projector import ViewProjector
 from napari_recon.optics.refocus import Refocuser, combined
 
@@ -226,17 +231,8 @@ class LightFieldRun:
         else:
             snapshots = Snapshots(stop.earliest_end if self._damping is None else lambda iteration: iteration)
         estimate: Estimate | None = None
-        for estimate in richardson_lucy(
-            projector,
-            data,
-            background=state.background,
-            iterations=limit,
-            weight=self._weight[0],
-            start=self._start(state, window, projector, data, token),
-            stop=stop,
-            after_projection=positions,
-            check=token.check,
-        ):
+        start = self._start(state, window, projector, data, token)
+        for estimate in self._iterate(projector, data, state.background, limit, start, stop, positions, token):
             if self._damping != 0.0:
                 snapshots.keep(estimate.iteration, estimate.volume)
             usual = max(USUAL_ITERATIONS, estimate.iteration) if stop else limit
@@ -271,6 +267,48 @@ class LightFieldRun:
             yield Decided({"iterations": estimate.iteration, "damping": self._damping})
         if deliver:
             yield BlockReady("volume", *self._block(state, window, projector, volume, token))
+
+    def _iterate(
+        self,
+        projector: ViewProjector,
+        data: Tensor,
+        background: float,
+        iterations: int,
+        start: Tensor,
+        stop: AutomaticStop | None,
+        positions: ViewPositions | None,
+        token: CancelToken,
+    ) -> Iterator[Estimate]:
+        """Return the iteration that the parameters ask for."""
+        assert self._weight is not None
+        strength = self._params.tv
+        smoothing = partial(smoothing_factor, strength=strength) if strength else no_smoothing
+        if self._params.update == "subsets":
+            assert isinstance(projector, PsfProjector)  # checked while planning
+            return ordered_subsets(
+                projector,
+                data,
+                background=background,
+                iterations=iterations,
+                seen=self._weight[1],
+                start=start,
+                stop=stop,
+                smoothing=smoothing,
+                check=token.check,
+            )
+        return richardson_lucy(
+            projector,
+            data,
+            background=background,
+            iterations=iterations,
+            weight=self._weight[0],
+            start=start,
+            stop=stop,
+            after_projection=positions,
+            smoothing=smoothing,
+            accelerated=self._params.update == "accelerated",
+            check=token.check,
+        )
 
     def _projector_for(self, window: Window, state: _FrameState, data: Tensor, token: CancelToken) -> ViewProjector:
         """Return the projector all windows share, its views displaced as found for this frame, and fit the weight."""

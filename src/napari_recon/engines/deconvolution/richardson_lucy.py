@@ -15,8 +15,17 @@ from napari_recon.engines.deconvolution.noise import READ_VARIANCE
 SENSITIVITY_CUT = 0.01
 SENSITIVITY_FLOOR = 0.02
 
-_TINY = 1e-6
+TINY = 1e-6
 _JUDGED = 4
+
+
+Smoothing = Callable[[Tensor, slice, float], Any]
+"""``smoothing(volume, planes, mean)``: what an update of those planes is multiplied by; 1 for nothing."""
+
+
+def no_smoothing(volume: Tensor, place: slice, mean: float) -> float:
+    """Return 1: the update as the data ask for it."""
+    return 1.0
 
 
 class Projector(Protocol):
@@ -100,7 +109,7 @@ def sensitivity_weight(projector: Projector, like: Tensor, check: Callable[[], N
 
 def flat_start(views: Tensor, background: float, seen: Tensor) -> Tensor:
     """Return a constant volume whose projections carry about the light of the data."""
-    level = (views.mean() - background).clamp_min(_TINY) / seen.shape[-3]
+    level = (views.mean() - background).clamp_min(TINY) / seen.shape[-3]
     return seen * level
 
 
@@ -120,6 +129,8 @@ def richardson_lucy(
     read_variance: float = READ_VARIANCE,
     stop: Callable[[Estimate], bool] | None = None,
     after_projection: Callable[[int, Tensor, Tensor], Any] | None = None,
+    smoothing: Smoothing = no_smoothing,
+    accelerated: bool = True,
     check: Callable[[], None] = lambda: None,
 ) -> Iterator[Estimate]:
     """Yield one estimate per iteration of Richardson-Lucy with Biggs-Andrews acceleration.
@@ -142,6 +153,10 @@ def richardson_lucy(
         Called with every estimate; True ends the iteration after it.
     after_projection : Callable, optional
         ``(iteration, data, model)`` in each iteration, for example to refine view positions for the next one.
+    smoothing : Callable, optional
+        Multiplies every update, see `Smoothing`.
+    accelerated : bool
+        False takes each update as it is.
     check : Callable, optional
         Called between blocks of work; raises to cancel.
 
@@ -166,15 +181,18 @@ def richardson_lucy(
         deviance = reduced_deviance(data, model, read_variance)
         before, volume = volume, before
         correlation, previous_energy, energy = 0.0, energy, 0.0
-        for place, planes in projector.adjoint_planes(data / model.clamp_min(_TINY), check):
+        mean = 0.0 if smoothing is no_smoothing else float(guess.mean())
+        for place, planes in projector.adjoint_planes(data / model.clamp_min(TINY), check):
             torch.mul(planes, weight[place], out=volume[place]).clamp_min_(0).mul_(guess[place])
+            if smoothing is not no_smoothing:
+                volume[place] *= smoothing(guess, place, mean)
             for plane in range(-(-place.start // _JUDGED) * _JUDGED, place.stop, _JUDGED):
                 last = (volume[plane] - guess[plane]).reshape(-1)
                 if plane in change:
                     correlation += float(torch.dot(last, change[plane]))
                 energy += float(torch.dot(last, last))
                 change[plane] = last
-        step = acceleration(correlation, previous_energy)
+        step = acceleration(correlation, previous_energy) if accelerated else 0.0
         if after_projection is not None:
             after_projection(iteration, data, model)
         estimate = Estimate(iteration, volume, deviance)
