@@ -204,3 +204,12 @@ def test_raw_and_truth_have_one_scale() -> None:
     for index in range(4):
         example = make_example(3, index, (64, 64), ranges)
         assert example.raw.mean() == pytest.approx(example.truth.mean(), rel=0.03)
+
+
+def test_simulator_and_reconstruction_have_one_transfer_function() -> None:
+    torch = pytest.importorskip("torch")
+    from napari_recon.engines.sim.classical.otf import CircularOtf
+
+    q = np.linspace(0, 1.2, 50)
+    other = CircularOtf(CUTOFF)(torch.from_numpy(q * CUTOFF), torch.zeros(50, dtype=torch.float64)).numpy()
+    np.testing.assert_allclose(aperture_transfer(q), other, atol=1e-6)

@@ -65,13 +65,15 @@ class Comparison:
 
         The larger of two tests: the mean over the frames, and the scatter of the frames (a chi-square of N degrees of
         freedom made normal after Wilson and Hilferty), which sees wrong detail whose mean over the frames is nothing.
+        Towards the border, where light from outside is unknown, it fades to nothing.
         """
         mean = self.smooth.sum(dim=0) / self.smooth_variance.sum(dim=0).sqrt()
         frames = self.smooth.shape[0]
         width = 2.0 / (9.0 * frames)
         scatter = (self.smooth.square() / self.smooth_variance).mean(dim=0)
         scattered = (scatter.pow(1 / 3) - (1 - width)) / math.sqrt(width)
-        return torch.where(mean < 0, -1.0, 1.0) * torch.maximum(mean.abs(), scattered)
+        sure = [_sure(n, mean.device) for n in mean.shape]
+        return torch.where(mean < 0, -1.0, 1.0) * torch.maximum(mean.abs(), scattered) * sure[0][:, None] * sure[1]
 
 
 class Reprojection:
@@ -216,6 +218,12 @@ class _Rings:
     def _filtered(self, transfer: Tensor) -> Tensor:
         part: Tensor = torch.fft.irfft2(self._spectrum * transfer, s=self._padded_yx)
         return part[: self._fine_yx[0], : self._fine_yx[1]]
+
+
+def _sure(size: int, device: torch.device) -> Tensor:
+    """Return 1 inside, falling to 0 over the border at both ends."""
+    place = torch.arange(size, device=device) + 0.5
+    return (torch.minimum(place, size - place) / BORDER).clamp(max=1).square()
 
 
 def _widened(spectrum: Tensor, shape_yx: tuple[int, int]) -> Tensor:
