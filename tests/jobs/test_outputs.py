@@ -183,3 +183,20 @@ def test_a_bad_frame_late_in_a_series_leaves_the_earlier_ones_beside(image: np.n
     assert not (tmp_path / "a.ome.tif").exists()
     kept = open_stack(tmp_path / "a.partial.ome.tif").read()
     assert kept[:2].any() and not kept[2].any() and read_provenance(tmp_path / "a.partial.ome.tif")["partial"] is True
+
+
+def test_the_model_of_a_cancelled_training_takes_no_other_ones_place(image: np.ndarray, tmp_path: Path) -> None:
+    def train(cancel: bool) -> OutputWriter:
+        plan, inputs = make_plan("toy.smooth", {"image": [image]}, {"training_steps": 2})
+        writer, token = OutputWriter(tmp_path / "m.safetensors", plan, only_model=True), CancelToken()
+        for event in writer.through(run_plan(plan, inputs, token)):
+            if cancel and getattr(event, "kind", "") == "model":
+                token.cancel()
+        return writer
+
+    assert train(cancel=False).main == "gain"
+    whole = (tmp_path / "m.safetensors").read_bytes()
+    assert train(cancel=True).paths["gain"] == str(tmp_path / "m.partial.safetensors")
+    assert (tmp_path / "m.safetensors").read_bytes() == whole
+    (tmp_path / "m.safetensors").unlink()
+    assert train(cancel=True).paths["gain"] == str(tmp_path / "m.safetensors")

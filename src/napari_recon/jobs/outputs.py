@@ -49,6 +49,7 @@ class OutputWriter:
         self._pending: dict[str, dict[tuple[Any, ...], PreviewReady]] = {}
         self._parts: dict[str, list[Any]] = {}
         self._curves: list[dict[str, Any]] = []
+        self._models: dict[str, Any] = {}
         self._wrote = False
 
     def through(self, events: Iterator[Event]) -> Iterator[Event]:
@@ -64,7 +65,7 @@ class OutputWriter:
                 yield event
         except (ReconError, OSError) as error:
             described = describe(error)
-            if isinstance(described, OutOfMemory | DiskFull) or self._wrote:
+            if isinstance(described, OutOfMemory | DiskFull) or self._wrote or self._models:
                 raise self._kept(described, record.finish(partial=True)) from error
             if described is error:
                 raise
@@ -108,6 +109,9 @@ class OutputWriter:
 
     def _artifact(self, event: ArtifactReady) -> None:
         payload = event.payload
+        if event.kind == "model":  # whether it is a whole one only the end tells
+            self._models[event.name] = payload
+            return
         if event.kind in ("table", "points") and isinstance(payload, list):
             self._parts.setdefault(event.name, []).extend(payload)
             payload = self._parts[event.name]
@@ -118,19 +122,24 @@ class OutputWriter:
         target = self._names.artifact(event.name, artifact_suffix(event.kind, payload))
         write_artifact(target, event.kind, payload)
         self.paths[event.name] = str(target)
-        if self._only_model and event.kind == "model":
-            self.main = self.main or event.name
 
     def _finish(self, provenance: dict[str, Any], partial: bool, beside: bool = False) -> None:
         """Close the files; a partial result that is put `beside`, or would replace another, is ``STEM.partial.EXT``."""
         for output in self._pending:
             self._flush(output, None)
+        for name, payload in self._models.items():
+            target = self._names.artifact(name, artifact_suffix("model", payload))
+            target = _beside(target) if partial and (beside or target.exists()) else target
+            write_artifact(target, "model", payload)
+            self.paths[name] = str(target)
+            if self._only_model:
+                self.main = self.main or name
         if partial and not self._wrote and self._files:
             self._discard()
             return
         for output, file in list(self._files.items()):
             if partial and (beside or file.path.exists()):
-                file.path = file.path.with_name(f"{stem_of(file.path)}.partial{suffix_of(file.path)}")
+                file.path = _beside(file.path)
             file.finish(provenance)
             del self._files[output]
             self.paths[output] = str(file.path)
@@ -164,6 +173,11 @@ def write_events(
 ) -> Iterator[Event]:
     """Write `events` of `plan` to files and yield them on; see `OutputWriter`."""
     return OutputWriter(out, plan, recipe_out).through(events)
+
+
+def _beside(path: Path) -> Path:
+    """Return the name of a partial result that must not take the place of another."""
+    return path.with_name(f"{stem_of(path)}.partial{suffix_of(path)}")
 
 
 def _key(slices: Place) -> tuple[Any, ...]:

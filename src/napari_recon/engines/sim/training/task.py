@@ -86,7 +86,7 @@ class SimTask(Task):
             image, truth = recording.base + answer, recording.base + recording.target
             found.append((*psnr_gain(image, recording.base, truth), image))
         psnr = float(np.mean([each[0] for each in found]))
-        metrics = {"PSNR (dB)": psnr}
+        metrics: dict[str, float] = {}
         if self.params.front == "wiener":
             gains = [each[1] for each in found]
             metrics |= {"gain over Wiener (dB)": float(np.mean(gains)), "least gain (dB)": float(np.min(gains))}
