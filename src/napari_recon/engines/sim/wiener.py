@@ -29,8 +29,9 @@ from napari_recon.engines.sim.params import Optics, OpticsParams, pixel_um, reso
 if TYPE_CHECKING:
     from napari_recon.engines.sim.classical.run import WienerRun
 
-#: Raw sets of a series that the pattern is found on.
+#: Raw sets of a series that the pattern is found on, and what they may take in memory.
 SAMPLES = 8
+SAMPLE_BYTES = 2**29
 
 
 class SimWienerParams(OpticsParams):
@@ -149,8 +150,9 @@ class SimWiener(FrameEngine[SimWienerParams]):
         fine = outputs[0].grid
         pixels = fine.size("Y") * fine.size("X") / 4
         frames = params.layout.frames
-        # frames twice and their spectra for the calibration, the bands, and the result with its spectrum
-        memory = pixels * (4 * frames * 6 + 8 * 6 * params.angles + 4 * 4 * 6)
+        # raw sets, their mean and its spectra for the calibration; the bands; the result with its spectrum
+        sets = _sample_count(refs["raw"][0].grid) if refs["raw"][0].grid else 1
+        memory = pixels * (4 * frames * (sets + 6) + 8 * 6 * params.angles + 4 * 4 * 6)
         return Resources(memory_bytes=int(memory), work=pixels * (100.0 + 40.0 * frames))
 
     def prepared(self, plan: Plan) -> SimWiener:
@@ -197,14 +199,14 @@ def optics_of(params: SimWienerParams, raw: InputRef, channel: int) -> Optics:
 
 
 def samples(series: ImageStack, spec: InputSpec, channel: int) -> list[NDArray[np.float32]]:
-    """Return up to `SAMPLES` raw sets (N, Y, X) of one channel, evenly spread over time and depth.
+    """Return some raw sets (N, Y, X) of one channel, evenly spread over time and depth.
 
     Sets that hold nothing are left out (a dark plane, say), unless all do.
     """
     shape = series.grid.size("T"), series.grid.size("Z")
     total = shape[0] * shape[1]
     found, problem = [], None
-    for number in np.unique(np.linspace(0, total - 1, min(SAMPLES, total)).round().astype(int)):
+    for number in np.unique(np.linspace(0, total - 1, _sample_count(series.grid)).round().astype(int)):
         t, z = np.unravel_index(number, shape)
         try:
             found.append(read_frame(series, spec, {"T": int(t), "Z": int(z), "C": channel}))
@@ -213,6 +215,12 @@ def samples(series: ImageStack, spec: InputSpec, channel: int) -> list[NDArray[n
     if not found and problem is not None:
         raise problem
     return found
+
+
+def _sample_count(grid: Grid) -> int:
+    """Return how many raw sets of a series (axes N Y X and looped ones) are looked at together."""
+    one = 4 * grid.size("N") * grid.size("Y") * grid.size("X")
+    return min(SAMPLES, max(2, SAMPLE_BYTES // one), grid.size("T") * grid.size("Z"))
 
 
 def _check_calibration(given: Calibration, params: SimWienerParams, raw: InputRef) -> None:

@@ -176,10 +176,11 @@ class WienerRun:
             return filters._replace(wiener=params.wiener)
         if filters not in channel.chosen:
             choices = []
-            for frames in channel.sets:
+            for frames in channel.sets or [torch.as_tensor(channel.latest)]:
                 noise = self._noise(frames, channel.calibration, channel.transfer)
                 choices.append(choose_wiener(channel.reconstructor, frames, noise, filters))
             channel.chosen[filters] = median(choices)
+            channel.sets = channel.sets if len(channel.sets) == 1 else []  # a series may be large
         return filters._replace(wiener=channel.chosen[filters])
 
     def _told(self, number: int, channel: _Channel, first: bool) -> Iterator[Event]:

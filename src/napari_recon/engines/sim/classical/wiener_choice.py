@@ -14,8 +14,9 @@ from napari_recon.engines.sim.classical.recombine import Reconstructor
 LEAST, MOST = 2e-3, 1.0
 #: Raw pixels over which frames are faded out.
 FADE = 24
-#: Support below this share of its maximum lies at the very edge of the result's spectrum, where nothing is visible.
-NEGLIGIBLE = 1e-6
+#: Support below this share of its maximum is left out: hardly anything is passed there, and what is, is less noise than
+#: what the borders and the transfer function's last percent do.
+NEGLIGIBLE = 1e-3
 
 
 def choose_wiener(reconstructor: Reconstructor, frames: Tensor, noise_power: float, filters: Filters) -> float:
