@@ -110,7 +110,8 @@ class ResultLayers(QObject):
         looks = self._drop_previews() if preview and not self._shown else []
         for channel, (array, grid) in enumerate(zip(buffer.arrays, buffer.grids, strict=True)):
             title = self._unused(f"{name} · channel {channel}" if buffer.channels > 1 else name)
-            options = layer_geometry(grid, stack, parent)
+            # what is made from no layer still has to get along with the units of those that are there
+            options = layer_geometry(grid, stack, parent or next(iter(self._viewer.layers[::-1]), None))
             options |= {"name": title, "metadata": {KEY: {**provenance, "grid": grid.model_dump(mode="json")}}}
             with selection_kept(self._viewer):
                 layer = self._add(buffer, channel, array, options)
@@ -122,6 +123,8 @@ class ResultLayers(QObject):
             if preview:
                 self._previews.append(shown)
             self._bring_into_view(layer)
+        if parent is None:
+            self._viewer.reset_view()  # it lies on nothing that was being looked at
         self._timer.start()
         return [s.layer for s in self._shown if s.buffer is buffer]
 

@@ -147,7 +147,7 @@ def _geometry(diagnosis: Diagnosis, layer: Layer) -> tuple[dict[str, Any], Any, 
     The spectrum covers the largest square in the middle of the field, whatever the shape of its pixels.
     """
     low, high = (np.asarray(edge)[-2:] for edge in layer.extent.world)
-    side = float((high - low).min())
+    side = float((high - low + np.asarray(layer.scale)[-2:]).min())  # the extent ends in the middle of pixels
     shape = np.array(diagnosis.spectrum.shape)
     pixel = diagnosis.optics.pixel_um if diagnosis.optics is not None else (1.0, 1.0)
     per_um = np.full(2, side / _width(diagnosis))
