@@ -92,34 +92,35 @@ class Winograd:
     def __call__(self, source: Tensor, out: Tensor, relu: bool = False) -> None:
         """See `Strip`."""
         height, width, _ = out.shape
-        across = -(-width // TILE)
-        rows = max(1, _TILES_AT_ONCE // across)
-        for top in range(0, height, TILE * rows):
-            part = out[top : top + TILE * rows]
-            self._tiles(source[top : top + part.shape[0] + 2], part, across)
-        if self._bias is not None:
-            out.add_(self._bias)
-        if relu:
-            out.relu_()
+        columns = TILE * min(_TILES_AT_ONCE, -(-width // TILE))
+        rows = TILE * max(1, _TILES_AT_ONCE * TILE // columns)
+        for top in range(0, height, rows):
+            for left in range(0, width, columns):
+                part = out[top : top + rows, left : left + columns]
+                self._tiles(source[top : top + rows + 2, left : left + columns + 2], part)
+                if self._bias is not None:
+                    part.add_(self._bias)
+                if relu:
+                    part.relu_()
 
-    def _tiles(self, source: Tensor, out: Tensor, across: int) -> None:
+    def _tiles(self, source: Tensor, out: Tensor) -> None:
         (height, width, outputs), channels = out.shape, source.shape[2]
-        down = -(-height // TILE)
+        down, across = -(-height // TILE), -(-width // TILE)
         if source.shape[0] < TILE * down + 2:  # the last rows of a frame do not fill their tiles
             source = nn.functional.pad(source, (0, 0, 0, 0, 0, TILE * down + 2 - source.shape[0]))
         row, column, one = source.stride()
-        x = source.as_strided((6, down, source.shape[1], channels), (row, TILE * row, column, one))
-        vertical = self._buffer(0, (6, down, source.shape[1], channels))
-        _inputs(x, vertical, self._buffer(1, (2, *vertical.shape[1:])))
+        wide = TILE * across + 2
+        vertical = self._buffer(0, (6, down, wide, channels))
+        rows = source.as_strided((6, down, wide, channels), (row, TILE * row, column, one))
+        _inputs(rows, vertical, self._buffer(1, (2, *vertical.shape[1:])))
         a, b, c, d = vertical.stride()
-        y = vertical.as_strided((6, 6, down, across, channels), (c, a, b, TILE * c, d))
+        columns = vertical.as_strided((6, 6, down, across, channels), (c, a, b, TILE * c, d))
         moved = self._buffer(2, (6, 6, down, across, channels))
-        _inputs(y, moved.transpose(0, 1), self._buffer(3, (2, 6, down, across, channels)))
+        _inputs(columns, moved.transpose(0, 1), self._buffer(3, (2, 6, down, across, channels)))
         product = self._buffer(4, (36, down * across, outputs))
         torch.bmm(moved.view(36, down * across, channels), self._weight, out=product)
-        tiles = product.view(6, 6, down, across, outputs)
         half = self._buffer(5, (TILE, 6, down, across, outputs))
-        _outputs(tiles, half, self._buffer(6, (4, *half.shape[1:])))
+        _outputs(product.view(6, 6, down, across, outputs), half, self._buffer(6, (4, *half.shape[1:])))
         scratch = self._buffer(7, (4, TILE, down, across, outputs))
         if (height, width) == (TILE * down, TILE * across):
             whole = out.view(down, TILE, across, TILE, outputs)
