@@ -48,7 +48,7 @@ class SimResidualParams(OpticsParams):
         le=20,
     )
     model_error: float = param(
-        0.02,
+        0.03,
         "How far prediction and measurement may differ besides noise, as a share of the local brightness.",
         ge=0,
         le=0.5,

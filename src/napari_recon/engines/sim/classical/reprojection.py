@@ -99,7 +99,7 @@ class Reprojection:
         transfer: Transfer | None = None,
         *,
         background_um: float = 1.2,
-        model_error: float = 0.02,
+        model_error: float = 0.03,
         device: torch.device | str = "cpu",
     ) -> None:
         transfer = transfer or CircularOtf(calibration.cutoff_per_um)
