@@ -139,14 +139,15 @@ def _settled(
     share = 1.0 / spectra.d.shape[0]
     ks = [s.k for s in starts]
     fits: list[Fit] = []
-    for settled, moving in enumerate((min(steps, 1), steps)):
-        object_spectrum = object_of(spectra, order0, spectra.noise * share, 0.0)
+    for settled, (moving, rounds) in enumerate(((min(steps, 1), 2), (steps, 4))):
+        found_object = object_of(spectra.search, order0, spectra.noise * share)
+        object_spectrum = spectra.regression.take(found_object, spectra.search.shape_yx)
         fits = []
         for start, k in zip(starts, ks, strict=True):
-            fits.append(fit(spectra, start.frames, inner, object_spectrum, k, steps=moving))
+            fits.append(fit(spectra, start.frames, inner, object_spectrum, k, steps=moving, rounds=rounds))
             for carrier, place in start.rivals if not settled else ():
                 other = np.where(np.arange(len(k))[:, None] == carrier, place, fits[-1].k)
-                tried = fit(spectra, start.frames, inner, object_spectrum, other, steps=moving)
+                tried = fit(spectra, start.frames, inner, object_spectrum, other, steps=moving, rounds=rounds)
                 fits[-1] = min(fits[-1], tried, key=lambda f: f.residual)
             _check(token)
         ks = [f.k for f in fits]

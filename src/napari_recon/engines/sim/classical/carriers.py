@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from napari_recon.engines.sim.classical.spectra import Spectra
+from napari_recon.engines.sim.classical.spectra import Lattice, Spectra
 
 #: Annulus of the search, and the centre of the object's spectrum that regression distrusts (out-of-focus light), in fc.
 NEAREST, FARTHEST, CENTRE = 0.18, 1.2, 0.08
@@ -51,30 +51,34 @@ class Correlations:
     Attributes
     ----------
     products : Tensor
-        (N, Yw, Xw) float32, o times the frames filtered with the transfer function.
+        (N, Y, X) float32, o times the frames filtered with the transfer function.
     g : Tensor
-        (N, Yw, Xw // 2 + 1) complex64, their spectra.
+        (N, Y, X // 2 + 1) complex64, their spectra.
     sigma : Tensor
-        (Yw, Xw // 2 + 1), standard deviation of g under noise alone.
+        (Y, X // 2 + 1), standard deviation of g under noise alone.
     gains : Tensor
         (N,) illumination of each frame, float64.
     """
 
-    spectra: Spectra
+    lattice: Lattice
     products: Tensor
     g: Tensor
     sigma: Tensor
     gains: Tensor
 
-    def group(self, frames: list[int]) -> Tensor:
-        """Return (P, Yw, Xw // 2 + 1): what the frames of a group do not have in common, in units of the noise."""
-        share = self._share(frames)
+    def harmonics(self, frames: list[int]) -> Tensor:
+        """Return (P - 1, Y, X // 2 + 1): g over the frames' index, transformed, what is common taken out, over the noise."""
+        gains, share = self._share(frames)
+        count = len(frames)
+        index = torch.arange(count, dtype=torch.float64, device=gains.device)
+        turns = torch.outer(index[1:], index) * (-2 * math.pi / count)
+        transform = torch.polar(torch.full_like(turns, count**-0.5), turns)
+        transform = transform - torch.outer((transform * gains).sum(dim=1), share.to(transform))
         g = self.g[frames]
-        common = torch.einsum("p,pyx->yx", share[1].to(g), g)
-        return (g - share[0].to(g)[:, None, None] * common) / self.sigma
+        return (transform.to(g) @ g.flatten(1)).reshape(count - 1, *g.shape[1:]).div_(self.sigma)
 
     def product(self, frames: list[int], phases: Tensor) -> Tensor:
-        """Return (Yw, Xw) complex64: the frames' products, what is common taken out, added in phase."""
+        """Return (Y, X) complex64: the frames' products, what is common taken out, added in phase."""
         share = self._share(frames)
         weights = phases.conj() - (phases.conj() * share[0]).sum() * share[1]
         pairs = torch.stack([weights.real, weights.imag]).to(self.products)
@@ -89,56 +93,66 @@ class Correlations:
 
 def correlations(spectra: Spectra) -> Correlations:
     """Correlate all frames with the object their mean shows."""
-    mean = spectra.d.mean(dim=0)
-    band = (spectra.radius > CENTRE) & (spectra.radius < 0.8)
-    power = torch.where(band, spectra.count * (mean.real**2 + mean.imag**2), mean.real.new_zeros(()))
-    shared = torch.where(band, spectra.count * mean, mean.new_zeros(()))
-    gains = (torch.einsum("nyx,yx->n", spectra.d, shared.conj()).real / power.sum().clamp(min=1e-30)).double()
-    object_spectrum = object_of(spectra, mean, spectra.noise / spectra.d.shape[0], 0.0, WHITEN)
-    o = torch.fft.irfft2(object_spectrum, s=spectra.shape_yx, norm="forward")
-    products = torch.fft.irfft2(spectra.d * spectra.otf, s=spectra.shape_yx, norm="forward").mul_(o)
+    lattice, d = spectra.search, spectra.d
+    mean = d.mean(dim=0)
+    band = (lattice.radius > CENTRE) & (lattice.radius < 0.8)
+    shared = torch.where(band, lattice.count * mean, mean.new_zeros(()))
+    # real parts of the sums of d times the conjugate of shared
+    sums = torch.view_as_real(d).flatten(1) @ torch.view_as_real(shared).flatten()
+    power = (torch.view_as_real(mean).flatten() * torch.view_as_real(shared).flatten()).sum()
+    gains = (sums / power.clamp(min=1e-30)).double()
+    object_spectrum = object_of(lattice, mean, spectra.noise / d.shape[0], whiten=WHITEN)
+    products = lattice.image(d * lattice.otf).mul_(lattice.image(object_spectrum))
     g = torch.fft.rfft2(products, norm="forward")
-    squares = torch.stack([object_spectrum.real**2 + object_spectrum.imag**2, spectra.otf**2]).to(g.dtype)
-    both = torch.fft.irfft2(squares, s=spectra.shape_yx, norm="forward").prod(dim=0)
-    variance = torch.fft.rfft2(both, norm="forward").real * spectra.noise
+    squares = torch.stack([object_spectrum.real**2 + object_spectrum.imag**2, lattice.otf**2]).to(g.dtype)
+    variance = torch.fft.rfft2(lattice.image(squares).prod(dim=0), norm="forward").real * spectra.noise
     top = variance[0, 0].clamp(min=1e-30)
-    return Correlations(spectra, products, g, variance.clamp(min=float(top) * 1e-6).sqrt(), gains)
+    return Correlations(lattice, products, g, variance.clamp(min=float(top) * 1e-6).sqrt(), gains)
 
 
-def object_of(spectra: Spectra, order0: Tensor, noise: float, centre: float = CENTRE, whiten: float = 0.0) -> Tensor:
+def object_of(lattice: Lattice, order0: Tensor, noise: float, whiten: float = 0.0) -> Tensor:
     """Return the object's spectrum as far as order 0 shows it: divided by the transfer function, shrunk as noise demands.
 
     The Wiener factor comes from the power over rings. With it, regression on the estimate is unbiased, although the
     estimate itself is noisy: its own power and its correlation with the truth are equal.
+
+    Parameters
+    ----------
+    order0 : Tensor
+        (Y, X // 2 + 1).
+    noise : float
+        Power of the noise in each frequency of it.
+    whiten : float
+        Power of the object's mean spectrum to divide by.
     """
-    rings = (spectra.radius * (spectra.cutoff / spectra.step_per_um)).long()
-    number = int(rings[spectra.radius < 1].max()) + 2 if bool((spectra.radius < 1).any()) else 1
-    flat = rings.clamp(max=number - 1).flatten()
-    count = spectra.count.expand(rings.shape).flatten()
-    total = torch.zeros(number, device=flat.device).index_add_(0, flat, count * (order0.real**2 + order0.imag**2).flatten())
-    mean = total / torch.zeros(number, device=flat.device).index_add_(0, flat, count)
-    shrink = (1 - noise / mean.clamp(min=1e-30)).clamp(min=0)[flat].reshape(rings.shape)
+    rings = (lattice.radius * (lattice.cutoff / lattice.step_per_um)).long()
+    number = int(lattice.cutoff / lattice.step_per_um) + 2
+    flat = rings.clamp_(max=number - 1).flatten()
+    weight = lattice.count.expand(rings.shape).flatten()
+    total = torch.bincount(flat, weights=weight * (order0.real**2 + order0.imag**2).flatten(), minlength=number)
+    mean = (total / torch.bincount(flat, weights=weight, minlength=number)).clamp(min=1e-30)
+    shrink = (1 - noise / mean).clamp(min=0)
+    factor = shrink.float()[flat].reshape(rings.shape) / lattice.otf.clamp(min=1e-4)
     if whiten:
-        shrink = shrink * (mean.clamp(min=1e-30).sqrt()[flat].reshape(rings.shape) / spectra.otf.clamp(min=1e-4)) ** -whiten
-    used = (spectra.radius >= centre) & (spectra.radius < USED)
-    return torch.where(used, order0 * (shrink / spectra.otf.clamp(min=1e-4)), order0.new_zeros(()))
+        factor = factor * (mean.sqrt().float()[flat].reshape(rings.shape) / lattice.otf.clamp(min=1e-4)) ** -whiten
+    return order0 * torch.where(lattice.radius < USED, factor, factor.new_zeros(()))
 
 
 def peaks(
     corr: Correlations, frames: list[int], number: int, apart: float = 0.12, allowed: Tensor | None = None
 ) -> list[Peak]:
     """Return the ``number`` highest peaks of a group, at least ``apart`` fc from each other, where it is allowed."""
-    spectra = corr.spectra
-    scores = corr.group(frames)
+    lattice = corr.lattice
     count = len(frames)
-    harmonics = torch.fft.fft(scores, dim=0, norm="ortho")
+    harmonics = corr.harmonics(frames)
     # even phases fill one harmonic of each conjugate pair; collinear ones (movement, bleaching, mixed angles) both alike
-    round_part = (harmonics[1:].abs() - harmonics[1:].flip(0).abs()).clamp_(min=0)
+    magnitudes = harmonics.abs()
+    round_part = (magnitudes - magnitudes.flip(0)).clamp_(min=0)
     power, which = round_part.square_().max(dim=0)
-    annulus = (spectra.radius > NEAREST) & (spectra.radius < FARTHEST)
+    annulus = (lattice.radius > NEAREST) & (lattice.radius < FARTHEST)
     # column 0 holds both +k and -k
     annulus[power.shape[0] // 2 :, 0] = False
-    whole = (harmonics[1:].real ** 2 + harmonics[1:].imag ** 2).sum(dim=0)[annulus]
+    whole = magnitudes.square().sum(dim=0)[annulus][::3]
     middle = math.sqrt(max(float(whole.median()) * 2 / (count - 1), 1e-30))
     power = torch.where(annulus if allowed is None else annulus & allowed, power, power.new_zeros(()))
     steps = torch.arange(count, dtype=torch.float64) * (2 * math.pi / count)
@@ -146,28 +160,28 @@ def peaks(
     found: list[Peak] = []
     for _ in range(number):
         y, x = divmod(int(power.argmax()), power.shape[1])
-        harmonic = int(which[y, x]) + 1
-        phases = torch.polar(torch.ones_like(steps), harmonic * steps + float(harmonics[harmonic, y, x].angle()))
-        kx, ky = float(spectra.fx[0, x]), float(spectra.fy[y, 0])
+        harmonic = int(which[y, x])
+        phases = torch.polar(torch.ones_like(steps), (harmonic + 1) * steps + float(harmonics[harmonic, y, x].angle()))
+        kx, ky = float(lattice.fx[0, x]), float(lattice.fy[y, 0])
         found.append(Peak((kx, ky), math.sqrt(float(power[y, x])) / middle, phases))
         for sign in (1, -1):
-            power[torch.hypot(spectra.fy - sign * ky, spectra.fx - sign * kx) < apart * spectra.cutoff] = 0
+            power[torch.hypot(lattice.fy - sign * ky, lattice.fx - sign * kx) < apart * lattice.cutoff] = 0
     return found
 
 
 def zoomed(corr: Correlations, frames: list[int], peak: Peak) -> list[tuple[float, float]]:
-    """Return (kx, ky) of all high maxima around a peak, the highest first, to a thousandth of a Fourier pixel.
+    """Return (kx, ky) of all high maxima around a peak, the highest first, to a hundredth of a Fourier pixel.
 
     The object's own structure can raise a side maximum above the true one; which is which only the regression tells.
     """
-    spectra = corr.spectra
+    lattice = corr.lattice
     product = corr.product(frames, peak.phases)
-    pixel = (float(spectra.fy[1, 0]), float(spectra.fx[0, 1]))
+    pixel = (float(lattice.fy[1, 0]), float(lattice.fx[0, 1]))
 
     def power(k: tuple[float, float], offsets: Tensor) -> Tensor:
         ys, xs = k[1] + offsets * pixel[0], k[0] + offsets * pixel[1]
-        left = torch.polar(torch.ones_like(spectra.y_um), -2 * math.pi * ys[None] * spectra.y_um).T.to(product.dtype)
-        right = torch.polar(torch.ones_like(spectra.x_um), -2 * math.pi * xs[:, None] * spectra.x_um).T.to(product.dtype)
+        left = torch.polar(torch.ones_like(lattice.y_um), -2 * math.pi * ys[None] * lattice.y_um).T.to(product.dtype)
+        right = torch.polar(torch.ones_like(lattice.x_um), -2 * math.pi * xs[:, None] * lattice.x_um).T.to(product.dtype)
         return ((left @ product) @ right).abs()
 
     around = torch.linspace(-2.5, 2.5, 16, dtype=torch.float64, device=product.device)
@@ -176,7 +190,7 @@ def zoomed(corr: Correlations, frames: list[int], peak: Peak) -> list[tuple[floa
     found = []
     for y, x in crest.nonzero().tolist():
         k, height = (peak.k_per_um[0] + float(around[x]) * pixel[1], peak.k_per_um[1] + float(around[y]) * pixel[0]), 0.0
-        for half_width in (0.35, 0.07, 0.015):
+        for half_width in (0.35, 0.07):
             offsets = torch.linspace(-half_width, half_width, 11, dtype=torch.float64, device=product.device)
             fine = power(k, offsets)
             height = float(fine.max())

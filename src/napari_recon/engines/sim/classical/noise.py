@@ -47,16 +47,16 @@ def checked(frames: Tensor, layout: Layout) -> str:
         raise InputError(
             f"raw frames should have at least 32 x 32 pixels, found {tuple(frames.shape[-2:])}; choose a larger region"
         )
-    if not bool(torch.isfinite(frames).all()):
+    low, high = (torch.stack(extremes) for extremes in zip(*(torch.aminmax(frame) for frame in frames), strict=True))
+    if not bool(torch.isfinite(low).all() & torch.isfinite(high).all()):
         raise InputError("raw frames should be finite, found NaN or infinite pixels; repair or replace them")
-    low, high = frames.amin(dim=(1, 2)), frames.amax(dim=(1, 2))
     for n in range(layout.frames):
         if float(low[n]) == float(high[n]):
             raise InputError(
                 f"every raw frame should show the object, found {_name(n, layout)} constant at {float(low[n]):g}; "
                 "leave out this image or check the file"
             )
-    at_top = (frames == high.max()).float().mean(dim=(1, 2))
+    at_top = torch.count_nonzero(frames == high.max(), dim=(1, 2)) / frames[0].numel()
     worst = int(at_top.argmax())
     share = float(at_top[worst])
     if share > SATURATED:

@@ -56,12 +56,12 @@ def accepted(corr: Correlations, groups: Sequence[list[int]], layout: Layout, nu
 
 def _guided(corr: Correlations, group: list[int], found: Sequence[list[Peak]]) -> list[Peak]:
     """Return the carrier of a group whose peak alone would not do, where the other angles leave room for one."""
-    spectra = corr.spectra
+    lattice = corr.lattice
     others = [p.k_per_um for peaks_ in found for p in peaks_]
     length = sum(math.hypot(*k) for k in others) / len(others)
-    allowed = (spectra.radius * spectra.cutoff / length - 1).abs() < ALIKE
+    allowed = (lattice.radius * lattice.cutoff / length - 1).abs() < ALIKE
     for kx, ky in others:
-        cosine = (spectra.fx * kx + spectra.fy * ky).abs() / (spectra.radius * spectra.cutoff * math.hypot(kx, ky)).clamp(
+        cosine = (lattice.fx * kx + lattice.fy * ky).abs() / (lattice.radius * lattice.cutoff * math.hypot(kx, ky)).clamp(
             min=1e-9
         )
         allowed &= cosine < math.cos(math.radians(APART_DEG))

@@ -24,8 +24,10 @@ from napari_recon.engines.sim.classical.carriers import CENTRE, USED
 from napari_recon.engines.sim.classical.spectra import Spectra
 
 Array = NDArray[np.float64]
-#: Rounds of estimating what O hides, after k has settled.
-ROUNDS = 4
+#: Rounds of estimating what O hides, for each k.
+ROUNDS = 2
+#: Frequencies used, at most: a large field has more than k and phases need.
+SAMPLES = 24_000
 #: O is taken as known up to here, in units of fc.
 KNOWN = 0.85
 
@@ -77,92 +79,86 @@ def fit(
     ----------
     frames : list of int
         Indices of the group's frames.
-    order0 : Tensor
-        (Yw, Xw // 2 + 1), the shared order 0.
-    object_spectrum : Tensor
-        Of the same shape, from `object_of`.
+    order0, object_spectrum : Tensor
+        (Y, X // 2 + 1) on the regression lattice: the shared order 0 of ``spectra.inner``, and the object.
     k : ndarray
         (C, 2) start.
     steps : int
-        Gauss-Newton steps at most; 0 keeps k.
+        Gauss-Newton steps at most; 0 keeps k. Gains and amplitudes are those before the last one, which is small or, with
+        a single step, a beginning.
     rounds : int
-        Rounds of estimating the hidden parts, each for fixed k.
+        Rounds of estimating the hidden parts, for each k.
     """
-    problem = _Problem(spectra, frames, order0, torch.fft.irfft2(object_spectrum, s=spectra.shape_yx, norm="forward"))
-    if not len(k):
-        return _without_carriers(problem)
+    problem = _Problem(spectra, frames, order0, spectra.regression.image(object_spectrum))
     problem.displace(k)
     weights = problem.solve()
-    for step in range(steps + 1):
-        if step:
-            change, spread = problem.step_of_k(weights)
-            k = k + change
-            problem.displace(k)
-        for _ in range(rounds):
+    for step in range(max(steps, 1)):
+        for _ in range(rounds if len(k) else 0):
             problem.uncover(weights)
             weights = problem.solve()
-        if step and bool((change**2 < SETTLED**2 * spread * problem.errors(weights)[0]).all()):
+        variance, error = problem.errors(weights)
+        change, spread = problem.step_of_k(weights)
+        if steps:
+            k = k + change
+        if step + 1 >= steps or bool((change**2 <= SETTLED**2 * spread * variance).all()):
             break
-    variance, error = problem.errors(weights)
+        problem.displace(k)
     gains = weights[0]
     safe = np.where(np.abs(gains) > 1e-6, gains, 1e-6)
     amplitudes = np.asarray((weights[1::2] + 1j * weights[2::2]) / safe, dtype=np.complex128)
-    k_error = np.sqrt(variance * problem.step_of_k(weights)[1])
-    gain_error = np.full(len(frames), error[0])
-    amplitude_error = np.hypot(error[1::2], error[2::2])[:, None] / math.sqrt(2) / np.abs(safe)
     return Fit(
-        k, gains, amplitudes, gain_error, amplitude_error, k_error, variance / max(spectra.noise * problem.share, 1e-30)
+        k=k,
+        gains=gains,
+        amplitudes=amplitudes,
+        gain_error=np.full(len(frames), error[0]),
+        amplitude_error=np.hypot(error[1::2], error[2::2])[:, None] / math.sqrt(2) / np.abs(safe),
+        k_error=np.sqrt(variance * spread),
+        residual=variance / max(spectra.inner_noise, 1e-30),
     )
-
-
-def _without_carriers(problem: _Problem) -> Fit:
-    """Return the intensities of frames that show order 0 alone."""
-    count = len(problem.data)
-    problem.hidden, problem.t = torch.zeros(0, 2, 1, dtype=torch.bool), torch.zeros(0, 2, 1)
-    weights = problem.solve()
-    variance, error = problem.errors(weights)
-    nothing = np.zeros((0, 2))
-    residual = variance / max(problem.spectra.noise * problem.share, 1e-30)
-    none = np.zeros((0, count))
-    return Fit(nothing, weights[0], none.astype(np.complex128), np.full(count, error[0]), none, nothing, residual)
 
 
 class _Problem:
     """The least-squares problem of one group on the frequencies in use; complex columns, weighted for the whole plane."""
 
     def __init__(self, spectra: Spectra, frames: list[int], order0: Tensor, o: Tensor) -> None:
-        self.spectra, self.o = spectra, o
-        self.keep = (spectra.radius > CENTRE) & (spectra.radius < USED)
-        self.root = spectra.count.expand(self.keep.shape)[self.keep].sqrt()
-        self.data = spectra.inner[frames][:, self.keep] * self.root
-        self.order0 = order0[self.keep] * self.root
-        self.share = float(spectra.window.square().mean())
+        lattice = self.lattice = spectra.regression
+        self.o, self.window = o, spectra.window
+        used = ((lattice.radius > CENTRE) & (lattice.radius < USED)).flatten().nonzero()[:, 0]
+        self.used = used[:: max(1, math.ceil(len(used) / SAMPLES))]
+        self.root = self._chosen(lattice.count.expand(lattice.radius.shape)).sqrt()
+        self.transfer = self._chosen(lattice.otf) * (0.5 * self.root)
+        self.fx, self.fy = (self._chosen(f.expand(lattice.radius.shape)) for f in (lattice.fx, lattice.fy))
+        self.data = self._chosen(spectra.inner[frames]) * self.root
+        self.order0 = self._chosen(order0) * self.root
+        self.real_data = torch.view_as_real(self.data).flatten(1)
+        self.power = float(self.real_data.double().square().sum())
         self.samples = float(self.root.square().sum())
+
+    def _chosen(self, plane: Tensor) -> Tensor:
+        return plane.flatten(-2)[..., self.used]
 
     def displace(self, k: Array) -> None:
         """Set T+ and T- of every carrier, (C, 2, K), their slopes in kx and ky, (C, 2, 2, K), and where they are hidden."""
-        spectra, displaced, hidden, moved = self.spectra, [], [], []
-        for kx, ky in k:
-            argument = 2 * math.pi * (kx * spectra.x_um + ky * spectra.y_um)
-            pair = torch.stack([torch.cos(argument), torch.sin(argument)]).to(self.o) * self.o
-            displaced.append(self._both(pair))
-            moved.append(torch.stack([self._both(pair * at.to(self.o)) for at in (spectra.x_um, spectra.y_um)]))
-            away = [torch.hypot(spectra.fx - s * kx, spectra.fy - s * ky)[self.keep] / spectra.cutoff for s in (1, -1)]
-            hidden.append(torch.stack([(r < CENTRE) | (r > KNOWN) for r in away]))
-        if not len(k):  # an angle whose pattern was not found
-            self.hidden = torch.zeros((0, 2, self.data.shape[1]), dtype=torch.bool, device=self.data.device)
-            self.t = self.data.new_zeros((0, 2, self.data.shape[1]))
-            self.slopes = self.data.new_zeros((0, 2, 2, self.data.shape[1]))
-            return
-        self.hidden = torch.stack(hidden)
-        self.t = torch.stack(displaced) * ~self.hidden
-        self.slopes = torch.stack(moved)
+        lattice, count = self.lattice, len(self.used)
+        self.t = self.data.new_zeros((len(k), 2, count))
+        self.slopes = self.data.new_zeros((len(k), 2, 2, count))
+        self.hidden = torch.zeros((len(k), 2, count), dtype=torch.bool, device=self.data.device)
+        for c, (kx, ky) in enumerate(k):
+            along = [2 * math.pi * f * at for f, at in ((ky, lattice.y_um), (kx, lattice.x_um))]
+            wave_y, wave_x = (torch.polar(torch.ones_like(a), a).to(self.t) for a in along)
+            wave = torch.view_as_real((wave_y * self.o) * wave_x).movedim(-1, 0)
+            blurred = lattice.image(torch.fft.rfft2(wave, norm="forward") * lattice.otf)
+            # the slopes only steer k, so there window and transfer function may change places
+            moved = [wave * (self.window * at.to(self.o)) for at in (lattice.x_um, lattice.y_um)]
+            for s, sign in enumerate((1, -1)):
+                squared = (self.fx - sign * kx) ** 2 + (self.fy - sign * ky) ** 2
+                self.hidden[c, s] = (squared < (CENTRE * lattice.cutoff) ** 2) | (squared > (KNOWN * lattice.cutoff) ** 2)
+            self.t[c] = self._both(blurred * self.window, 0.5 * self.root) * ~self.hidden[c]
+            self.slopes[c] = torch.stack([self._both(m, self.transfer) for m in moved]) * ~self.hidden[c]
 
-    def _both(self, pair: Tensor) -> Tensor:
-        """Return H/2 FFT(o e^{+-i arg}) from o cos and o sin."""
-        spectra = self.spectra
-        blurred = torch.fft.irfft2(torch.fft.rfft2(pair, norm="forward") * spectra.otf, s=spectra.shape_yx, norm="forward")
-        cos, sin = torch.fft.rfft2(blurred * spectra.window, norm="forward")[:, self.keep] * (0.5 * self.root)
+    def _both(self, wave: Tensor, factor: Tensor) -> Tensor:
+        """Return the spectra of w e^{+-i arg} at the frequencies in use from w cos and w sin, times a factor."""
+        cos, sin = self._chosen(torch.fft.rfft2(wave, norm="forward")) * factor
         return torch.stack([cos + 1j * sin, cos - 1j * sin])
 
     def uncover(self, weights: Array) -> None:
@@ -170,39 +166,35 @@ class _Problem:
         gains, b = _tensors(weights, self.data)
         # (C, 2, P): each frame's factor of T+ and T-
         factors = torch.stack([b, b.conj()], dim=1)
-        rest = self.data - gains[:, None] * self.order0 - torch.einsum("csp,csk->pk", factors, self.t)
+        known = torch.cat([self.order0[None], self.t.flatten(0, 1)])
+        rest = self.data - torch.cat([gains.to(b)[None], factors.flatten(0, 1)]).T @ known
         for c in range(len(b)):
             for s in (0, 1):
                 factor = factors[c, s]
-                change = (factor.conj() @ rest) / factor.abs().square().sum().clamp(min=1e-20) * self.hidden[c, s]
+                change = ((factor.conj() / factor.abs().square().sum().clamp(min=1e-20)) @ rest) * self.hidden[c, s]
                 self.t[c, s] += change
-                rest -= factor[:, None] * change
+                rest.addr_(factor, change, alpha=-1)
 
     def solve(self) -> Array:
         """Return (1 + 2C, P): gain and real and imaginary part of b, for each frame."""
         basis = [self.order0[None]] + [torch.stack([plus + minus, 1j * (plus - minus)]) for plus, minus in self.t]
         self.basis = torch.view_as_real(torch.cat(basis)).flatten(1)
-        self.real_data = torch.view_as_real(self.data).flatten(1)
-        self.gram = _products(self.basis, self.basis)
-        self.inverse = np.linalg.pinv(self.gram, hermitian=True)
+        self.inverse = np.linalg.pinv(_products(self.basis, self.basis), hermitian=True)
         self.projections = _products(self.basis, self.real_data)
         return self.inverse @ self.projections
 
     def errors(self, weights: Array) -> tuple[float, Array]:
-        """Return the residual's variance per real sample and the standard deviations (1 + 2C,) of the weights."""
-        total = float(self.real_data.double().pow(2).sum())
-        rest = max(total - float(np.einsum("ip,ip->", self.projections, weights)), 0.0)
-        count = self.real_data.shape[0]
-        free = float((self.hidden * self.root.square()).sum()) if len(self.hidden) else 0.0
-        variance = rest / max(self.samples * count - free, 1.0)
+        """Return the residual's power per frequency and the standard deviations (1 + 2C,) of the weights."""
+        rest = max(self.power - float(np.einsum("ip,ip->", self.projections, weights)), 0.0)
+        free = float((self.hidden * self.root.square()).sum())
+        variance = rest / max(self.samples * len(self.data) - free, 1.0)
         return variance, np.sqrt(np.maximum(np.diag(self.inverse), 0) * variance)
 
     def step_of_k(self, weights: Array) -> tuple[Array, Array]:
         """Return the change (C, 2) of k that lowers the residual most, all amplitudes following, and its variance."""
-        carriers = self.t.shape[0]
-        seen = ~self.hidden
+        carriers = len(self.t)
         # d/dk of b T+ + b* T-: T(+-) e^{+-2 pi i k r} brings +-2 pi i r
-        turned = self.slopes * (2j * math.pi) * seen[:, None]
+        turned = self.slopes * (2j * math.pi)
         plus, minus = turned[:, :, 0], -turned[:, :, 1]
         derivative = torch.cat([plus + minus, 1j * (plus - minus)], dim=1).flatten(0, 1)  # C x (x re, y re, x im, y im)
         real = torch.view_as_real(derivative).flatten(1)
@@ -229,9 +221,6 @@ def _tensors(weights: Array, like: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _products(a: Tensor, b: Tensor) -> Array:
-    """Return a b^T of real rows; rows are scaled first, so that float32 sums keep their precision."""
-    scale_a, scale_b = (x.norm(dim=1).clamp(min=1e-30) for x in (a, b))
-    product = (a / scale_a[:, None]) @ (b / scale_b[:, None]).T
-    scales: Array = np.outer(scale_a.double().cpu().numpy(), scale_b.double().cpu().numpy())
-    product_of_unit_rows: Array = product.double().cpu().numpy()
-    return scales * product_of_unit_rows
+    """Return a b^T of real rows."""
+    product: Array = (a @ b.T).double().cpu().numpy()
+    return product

@@ -1,4 +1,4 @@
-"""Raw frames in Fourier space, on a grid just fine enough for products of two of them."""
+"""Raw frames in Fourier space, on grids just fine enough for what is done with them."""
 
 from __future__ import annotations
 
@@ -12,50 +12,38 @@ from napari_recon.engines.sim.classical.otf import Transfer
 from napari_recon.engines.sim.params import Optics
 from napari_recon.optics.support import next_smooth_size
 
-#: Sampling rate of the working grid in units of fc. A frame and the object estimate reach up to fc each, and carriers are
-#: searched up to 1.2 fc: what wraps around from 2.7 fc on overlaps with nothing but the weakest frequencies.
-RATE = 2.7
+#: Sampling rates of the grids in units of fc. In the search, products of frame and object reach up to 2 fc, and carriers
+#: are looked for up to 1.2 fc: what wraps around from there overlaps with nothing but the weakest frequencies. In the
+#: regression, what wraps around lands where the displaced object is unknown anyway.
+SEARCH_RATE, REGRESSION_RATE = 2.5, 2.05
 #: Raw pixels over which the frames are faded out towards their borders.
 TAPER = 10
 #: Raw pixels next to the borders that regression leaves out, and over which it fades in.
 GUARD, FADE = 12, 20
+#: Fourier pixels that the noise is estimated from, at most.
+NOISE_SAMPLES = 40_000
 
 
-@dataclass
-class Spectra:
-    """Spectra of tapered frames within the cut-off, half plane (the frames are real).
+@dataclass(frozen=True)
+class Lattice:
+    """A half plane of frequencies (real images have no more) and the places it is transformed from.
 
     Attributes
     ----------
-    d : Tensor
-        (N, Yw, Xw // 2 + 1) complex64, normalised by the number of pixels; zero beyond the cut-off.
-    inner : Tensor
-        Like ``d``, of frames faded out further inside, where the tapered frames are the true ones.
-    window : Tensor
-        (Yw, Xw), what they are faded with.
-    otf : Tensor
-        (Yw, Xw // 2 + 1), H at the same frequencies.
-    radius : Tensor
-        (Yw, Xw // 2 + 1), |f| / fc.
+    otf, radius : Tensor
+        (Y, X // 2 + 1), transfer function and |f| / fc.
     count : Tensor
-        (1, Xw // 2 + 1), how many frequencies of the whole plane each column stands for.
+        (1, X // 2 + 1), how many frequencies of the whole plane each column stands for.
     fy, fx : Tensor
-        (Yw, 1) and (1, Xw // 2 + 1), cycles/um.
+        (Y, 1) and (1, X // 2 + 1), cycles/um.
     y_um, x_um : Tensor
-        (Yw, 1) and (1, Xw), places of the working grid's samples, zero at raw pixel n // 2; float64.
+        (Y, 1) and (1, X), places of the samples, zero at raw pixel n // 2; float64.
     shape_yx : tuple of int
-        Yw, Xw.
-    noise : float
-        Power of one frame's noise in one frequency of ``d``.
-    noise_power : float
-        Variance of one frame's noise in one raw pixel, counts^2.
+        Y, X.
     cutoff : float
         fc in cycles/um.
     """
 
-    d: Tensor
-    inner: Tensor
-    window: Tensor
     otf: Tensor
     radius: Tensor
     count: Tensor
@@ -64,48 +52,99 @@ class Spectra:
     y_um: Tensor
     x_um: Tensor
     shape_yx: tuple[int, int]
-    noise: float
-    noise_power: float
     cutoff: float
+
+    @classmethod
+    def of(cls, raw_yx: tuple[int, int], optics: Optics, transfer: Transfer, rate: float, device: torch.device) -> Lattice:
+        """Return the lattice with ``rate`` fc samples per um over a field of raw pixels."""
+        size = (raw_yx[0] * optics.pixel_um[0], raw_yx[1] * optics.pixel_um[1])
+        cutoff = optics.cutoff_per_um
+        rows, columns = (2 * next_smooth_size(max(8, math.ceil(rate * cutoff * s / 2))) for s in size)
+        fy = (torch.fft.fftfreq(rows, device=device) * (rows / size[0]))[:, None]
+        fx = (torch.arange(columns // 2 + 1, device=device) / size[1])[None]
+        count = torch.full((1, columns // 2 + 1), 2.0, device=device)
+        count[0, 0] = 1
+        y_um, x_um = (
+            torch.arange(n, dtype=torch.float64, device=device) * (s / n) - (raw // 2) * p
+            for n, s, raw, p in zip((rows, columns), size, raw_yx, optics.pixel_um, strict=True)
+        )
+        radius = torch.sqrt(fy * fy + fx * fx) / cutoff
+        otf = transfer(fy, fx).to(torch.float32)
+        return cls(otf, radius, count, fy, fx, y_um[:, None], x_um[None], (rows, columns), cutoff)
 
     @property
     def step_per_um(self) -> float:
         """Coarser one of the two frequency steps, cycles/um."""
         return max(float(self.fy[1, 0]), float(self.fx[0, 1]))
 
+    def image(self, spectrum: Tensor) -> Tensor:
+        """Return the image of a spectrum."""
+        return torch.fft.irfft2(spectrum, s=self.shape_yx, norm="forward")
+
+    def take(self, spectra: Tensor, shape_yx: tuple[int, int]) -> Tensor:
+        """Return half-plane spectra of images of ``shape_yx`` samples on this lattice, zero beyond the cut-off."""
+        rows, columns = (min(a, b) for a, b in zip(shape_yx, self.shape_yx, strict=True))
+        half, across = (rows - 1) // 2, (columns - 1) // 2 + 1
+        taken = spectra.new_zeros((*spectra.shape[:-2], self.shape_yx[0], self.shape_yx[1] // 2 + 1))
+        taken[..., : half + 1, :across] = spectra[..., : half + 1, :across]
+        taken[..., self.shape_yx[0] - half :, :across] = spectra[..., shape_yx[0] - half :, :across]
+        taken.mul_(self.radius < 1)
+        return taken
+
+
+@dataclass(frozen=True)
+class Spectra:
+    """Spectra of frames within the cut-off, normalised by the number of pixels.
+
+    Attributes
+    ----------
+    search, regression : Lattice
+    d : Tensor
+        (N, Y, X // 2 + 1) complex64 on the search lattice, of tapered frames.
+    inner : Tensor
+        The same on the regression lattice, of frames faded out further inside, where the tapered frames are the true ones.
+    window : Tensor
+        (Y, X) of the regression lattice, what ``inner`` is faded with.
+    noise : float
+        Power of one frame's noise in one frequency of ``d``.
+    inner_noise : float
+        The same of ``inner``.
+    noise_power : float
+        Variance of one frame's noise in one raw pixel, counts^2.
+    """
+
+    search: Lattice
+    regression: Lattice
+    d: Tensor
+    inner: Tensor
+    window: Tensor
+    noise: float
+    inner_noise: float
+    noise_power: float
+
 
 def spectra_of(frames: Tensor, optics: Optics, transfer: Transfer) -> Spectra:
     """Return the spectra of frames (N, Y, X), camera offset already subtracted."""
-    height, width = frames.shape[-2:]
-    fade, inside = (
-        (_window(height, *ends).to(frames)[:, None] * _window(width, *ends).to(frames)[None])
-        for ends in ((0, TAPER), (GUARD, FADE))
+    raw_yx = (int(frames.shape[-2]), int(frames.shape[-1]))
+    search, regression = (
+        Lattice.of(raw_yx, optics, transfer, rate, frames.device) for rate in (SEARCH_RATE, REGRESSION_RATE)
     )
-    whole = torch.fft.rfft2(frames * fade, norm="forward")
-    size = (height * optics.pixel_um[0], width * optics.pixel_um[1])
-    cutoff = optics.cutoff_per_um
-    power = _power_beyond(whole, size, cutoff)
-    rows, columns = (2 * next_smooth_size(max(8, math.ceil(RATE * cutoff * s / 2))) for s in size)
-    d = _resampled(whole, (height, width), (rows, columns))
-    fy = (torch.fft.fftfreq(rows, device=d.device) * rows / size[0])[:, None]
-    fx = (torch.arange(columns // 2 + 1, device=d.device) / size[1])[None]
-    otf = transfer(fy, fx).to(torch.float32)
-    radius = torch.sqrt(fy * fy + fx * fx) / cutoff
-    d *= radius < 1
-    inner = _resampled(torch.fft.rfft2(frames * inside, norm="forward"), (height, width), (rows, columns)).mul_(radius < 1)
-    window = _sampled(inside[:, width // 2], rows)[:, None] * _sampled(inside[height // 2], columns)[None]
-    count = torch.full((1, columns // 2 + 1), 2.0, device=d.device)
-    count[0, 0] = 1
-    places = [
-        torch.arange(n, dtype=torch.float64, device=d.device) * (s / n) - (raw // 2) * p
-        for n, s, raw, p in zip((rows, columns), size, (height, width), optics.pixel_um, strict=True)
-    ]
+    outer, inner = ([_window(n, *ends).to(frames) for n in raw_yx] for ends in ((0, TAPER), (GUARD, FADE)))
+    whole = torch.fft.rfft2(frames * (outer[0][:, None] * outer[1]), norm="forward")
+    shares = [float(rows.square().mean() * columns.square().mean()) for rows, columns in (outer, inner)]
+    noise = _noise(whole, (raw_yx[0] * optics.pixel_um[0], raw_yx[1] * optics.pixel_um[1]), optics.cutoff_per_um)
+    inside = torch.fft.rfft2(frames * (inner[0][:, None] * inner[1]), norm="forward")
+    window = [_sampled(line, n) for line, n in zip(inner, regression.shape_yx, strict=True)]
     return Spectra(
-        d=d, inner=inner, window=window, otf=otf,
-        radius=radius, count=count, fy=fy, fx=fx, y_um=places[0][:, None], x_um=places[1][None],
-        shape_yx=(rows, columns), noise=power, noise_power=power * height * width / float((fade * fade).mean()),
-        cutoff=cutoff,
-    )  # fmt: skip
+        search=search,
+        regression=regression,
+        d=search.take(whole, raw_yx),
+        inner=regression.take(inside, raw_yx),
+        window=window[0][:, None] * window[1],
+        noise=noise,
+        inner_noise=noise * shares[1] / shares[0],
+        noise_power=noise * raw_yx[0] * raw_yx[1] / shares[0],
+    )
 
 
 def _window(size: int, dark: int, fade: int) -> Tensor:
@@ -124,25 +163,15 @@ def _sampled(line: Tensor, number: int) -> Tensor:
     return line[low] * (1 - part) + line[(low + 1) % len(line)] * part
 
 
-def _power_beyond(whole: Tensor, size: tuple[float, float], cutoff: float) -> float:
+def _noise(whole: Tensor, size: tuple[float, float], cutoff: float) -> float:
     """Return the noise power in the frequencies beyond the cut-off (there are always some, in the corners)."""
     rows, columns = whole.shape[-2:]
     fy = torch.fft.fftfreq(rows, device=whole.device)[:, None] * rows / size[0]
     fx = torch.arange(columns, device=whole.device)[None] / size[1]
-    beyond = (fy * fy + fx * fx) > (1.05 * cutoff) ** 2
-    values = whole[:, beyond]
+    beyond = ((fy * fy + fx * fx) > (1.05 * cutoff) ** 2).flatten().nonzero()[:, 0]
+    stride = max(1, len(beyond) * len(whole) // NOISE_SAMPLES)
+    values = whole.flatten(1)[:, beyond[::stride]]
     if not values.numel():
         return 0.0
     # the median of an exponential distribution is ln 2 of its mean; what leaks from the borders hardly moves it
     return float((values.real**2 + values.imag**2).median()) / math.log(2)
-
-
-def _resampled(whole: Tensor, raw_yx: tuple[int, int], shape_yx: tuple[int, int]) -> Tensor:
-    """Return the half-plane spectra cut or padded to another grid; the raw grid's Nyquist lines are left out."""
-    rows, columns = (min(a, b) for a, b in zip(raw_yx, shape_yx, strict=True))
-    half = (rows - 1) // 2
-    across = (columns - 1) // 2 + 1
-    d = whole.new_zeros((whole.shape[0], shape_yx[0], shape_yx[1] // 2 + 1))
-    d[:, : half + 1, :across] = whole[:, : half + 1, :across]
-    d[:, shape_yx[0] - half :, :across] = whole[:, raw_yx[0] - half :, :across]
-    return d
