@@ -41,7 +41,7 @@ for at in range(dock.method_combo.count()):
     dock.choose_method(dock.method_combo.itemData(at))
     app.processEvents()
 dock.close()
-heavy = {"torch", "pyqtgraph", "matplotlib", "scipy.ndimage"} & set(sys.modules)
+heavy = {"torch", "pyqtgraph", "matplotlib"} & set(sys.modules)
 assert not heavy, heavy
 """
 
