@@ -138,6 +138,19 @@ def test_a_wide_field_image_does_not_explain_the_frames() -> None:
     assert not report["agrees"] and report["in_band"] > 5 * honest["in_band"]
 
 
+def test_an_angle_with_a_wrong_pattern_is_named() -> None:
+    case = case_of(3, photons=1000.0)
+    groups = list(case.calibration.groups)
+    carrier = groups[1].carriers[0]
+    wrong = carrier.model_copy(update={"phases_rad": tuple(p + 1.0 for p in carrier.phases_rad)})
+    groups[1] = groups[1].model_copy(update={"carriers": (wrong,)})
+    spoilt = case._replace(calibration=case.calibration.model_copy(update={"groups": tuple(groups)}))
+    report, _ = judged(spoilt, case.image)
+    assert not report["agrees"] and "angle 2, whose pattern may be wrong" in report["verdict"], report
+    angles = report["in_band_per_angle"]
+    assert angles[1] > 3 * max(angles[0], angles[2])
+
+
 def test_an_image_on_the_raw_grid_is_interpolated() -> None:
     case = case_of(3, photons=3000.0)
     wide = np.asarray(case.raw.data).astype(np.float32).mean(axis=0)
@@ -250,3 +263,23 @@ def test_frames_without_a_pattern_are_refused() -> None:
     optics = {"na": 1.2, "wavelength_um": 0.525}
     with pytest.raises(InputError, match="pattern not found"):
         napari_recon.run("sim.residual", made.outputs["raw"], made.outputs["truth"], params=optics)
+
+
+def test_a_constant_image_explains_nothing_and_a_broken_one_is_refused() -> None:
+    case = case_of(3, photons=3000.0)
+    report, significance = judged(case, np.full((2 * SIZE, 2 * SIZE), 7.0, np.float32))
+    assert np.isfinite(significance).all() and not report["agrees"]
+    assert "does not explain the raw frames" in report["verdict"] and report["share_of_field"] > 0.1
+    broken = case.image.copy()
+    broken[5, 5] = np.nan
+    optics = {"na": 1.2, "wavelength_um": 0.525}
+    with pytest.raises(InputError, match=r"NaN|finite"):
+        napari_recon.run("sim.residual", case.raw, broken, params=optics)
+
+
+def test_saturated_frames_are_refused() -> None:
+    case = case_of(3)
+    clipped = np.minimum(np.asarray(case.raw.data), int(np.quantile(np.asarray(case.raw.data), 0.6)))
+    raw = ImageStack(clipped, case.raw.grid, "raw")
+    with pytest.raises(InputError, match="should not be saturated"):
+        napari_recon.run("sim.residual", raw, case.image, params={"na": 1.2, "wavelength_um": 0.525})

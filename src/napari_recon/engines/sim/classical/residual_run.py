@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -144,7 +144,10 @@ def agreement(comparison: Comparison, significance: Tensor, calibration: Calibra
     y, x = (int(i) + BORDER for i in np.unravel_index(int(flat.argmax()), flat.shape))
     strongest = float(significance[y, x])
     supported = supported_to(comparison)
-    verdict, agrees = _words(share, strongest, (y, x), supported, calibration)
+    angles = [_round(squared[list(group.frames)].mean()) for group in calibration.groups]
+    verdict, agrees = _words(share, strongest, (y, x), supported)
+    if not agrees and (odd := odd_angle(angles)) is not None:
+        verdict += f"; most of it is in angle {odd + 1}, whose pattern may be wrong"
     noise = comparison.noise
     return {
         "verdict": verdict,
@@ -152,7 +155,7 @@ def agreement(comparison: Comparison, significance: Tensor, calibration: Calibra
         "normalised_rms": _round(residual.square().mean().sqrt() / signal.square().mean().sqrt()),
         "chi_square": _round((residual.square() / comparison.variance[inner]).mean()),
         "in_band": _round(squared.mean()),
-        "in_band_per_angle": [_round(squared[list(group.frames)].mean()) for group in calibration.groups],
+        "in_band_per_angle": angles,
         "share_of_field": _round(share),
         "strongest": {"significance": _round(strongest), "y": y, "x": x},
         "supported_to_per_um": None if supported is None else _round(supported),
@@ -177,9 +180,14 @@ def supported_to(comparison: Comparison) -> float | None:
     return None
 
 
-def _words(
-    share: float, strongest: float, place_yx: tuple[int, int], supported: float | None, calibration: Calibration
-) -> tuple[str, bool]:
+def odd_angle(in_band: Sequence[float]) -> int | None:
+    """Return the angle whose frames disagree far more than those of the others, None when there is none."""
+    worst = max(range(len(in_band)), key=lambda angle: in_band[angle])
+    others = [value for angle, value in enumerate(in_band) if angle != worst]
+    return worst if others and in_band[worst] > 3 * max(others) else None
+
+
+def _words(share: float, strongest: float, place_yx: tuple[int, int], supported: float | None) -> tuple[str, bool]:
     y, x = place_yx
     kind = "light that was not measured" if strongest < 0 else "too little light"
     where = f"most at y={y}, x={x}, where it has {kind} ({abs(strongest):.0f} standard deviations)"
