@@ -242,3 +242,4 @@ def test_psnr_ignores_brightness_and_tells_the_gain() -> None:
 def test_layouts_are_taken_into_the_network_and_its_card() -> None:
     task = SimTask(params(front="frames", angles=5, phases=3), 0)
     assert task.options["nch_in"] == Layout(5, 3).frames == task.card()["contract"]["frames"]
+    assert "angles" not in SimTask(params(), 0).card()["contract"]
