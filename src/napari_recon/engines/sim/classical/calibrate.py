@@ -17,7 +17,7 @@ from napari_recon.engines.sim.classical.carriers import correlations, object_of,
 from napari_recon.engines.sim.classical.noise import camera_offset as estimated_offset
 from napari_recon.engines.sim.classical.noise import checked
 from napari_recon.engines.sim.classical.otf import CircularOtf, Transfer
-from napari_recon.engines.sim.classical.regression import Fit, fit
+from napari_recon.engines.sim.classical.regression import Fit, Samples, fit
 from napari_recon.engines.sim.classical.spectra import Spectra, spectra_of
 from napari_recon.engines.sim.layout import Layout
 from napari_recon.engines.sim.params import Optics
@@ -135,25 +135,24 @@ def _settled(
     steps: int = STEPS,
 ) -> Calibration:
     """Fit all groups twice, the second time with order 0 freed of what pattern and intensities left in the mean."""
-    order0, inner = spectra.d.mean(dim=0), spectra.inner.mean(dim=0)
-    share = 1.0 / spectra.d.shape[0]
+    samples = Samples(spectra)
+    order0 = np.full(len(spectra.d), 1.0 / len(spectra.d))
     ks = [s.k for s in starts]
     fits: list[Fit] = []
     for settled, (moving, rounds) in enumerate(((min(steps, 1), 2), (steps, 4))):
-        found_object = object_of(spectra.search, order0, spectra.noise * share)
-        object_spectrum = spectra.regression.take(found_object, spectra.search.shape_yx)
+        shared = torch.einsum("n,nyx->yx", torch.from_numpy(order0).to(spectra.d), spectra.d)
+        found_object = object_of(spectra.search, shared, spectra.noise * float((order0**2).sum()))
+        o = spectra.regression.image(spectra.regression.take(found_object, spectra.search.shape_yx))
         fits = []
         for start, k in zip(starts, ks, strict=True):
-            fits.append(fit(spectra, start.frames, inner, object_spectrum, k, steps=moving, rounds=rounds))
+            fits.append(fit(samples, start.frames, order0, o, k, moving, rounds))
             for carrier, place in start.rivals if not settled else ():
                 other = np.where(np.arange(len(k))[:, None] == carrier, place, fits[-1].k)
-                tried = fit(spectra, start.frames, inner, object_spectrum, other, steps=moving, rounds=rounds)
+                tried = fit(samples, start.frames, order0, o, other, moving, rounds)
                 fits[-1] = min(fits[-1], tried, key=lambda f: f.residual)
             _check(token)
         ks = [f.k for f in fits]
-        weights = _order0_weights(starts, fits)
-        share = float((weights**2).sum())
-        order0, inner = (torch.einsum("n,nyx->yx", torch.from_numpy(weights).to(x), x) for x in (spectra.d, spectra.inner))
+        order0 = _order0_weights(starts, fits)
     gains = np.concatenate([f.gains for f in fits])
     gains /= gains.mean()
     error = np.hypot(np.concatenate([f.gain_error for f in fits]), GAIN_FLOOR)

@@ -164,7 +164,7 @@ def peaks(
         phases = torch.polar(torch.ones_like(steps), (harmonic + 1) * steps + float(harmonics[harmonic, y, x].angle()))
         kx, ky = float(lattice.fx[0, x]), float(lattice.fy[y, 0])
         found.append(Peak((kx, ky), math.sqrt(float(power[y, x])) / middle, phases))
-        for sign in (1, -1):
+        for sign in (1, -1) if len(found) < number else ():
             power[torch.hypot(lattice.fy - sign * ky, lattice.fx - sign * kx) < apart * lattice.cutoff] = 0
     return found
 

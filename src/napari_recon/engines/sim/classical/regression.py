@@ -64,14 +64,35 @@ class Fit(NamedTuple):
     residual: float
 
 
+class Samples:
+    """The frequencies that regression uses, of all frames, weighted for the whole plane.
+
+    Attributes
+    ----------
+    used : Tensor
+        (K,) indices into the half plane.
+    data : Tensor
+        (N, K) complex64.
+    """
+
+    def __init__(self, spectra: Spectra) -> None:
+        lattice = self.lattice = spectra.regression
+        self.window, self.noise = spectra.window, spectra.inner_noise
+        used = ((lattice.radius > CENTRE) & (lattice.radius < USED)).flatten().nonzero()[:, 0]
+        self.used = used[:: max(1, math.ceil(len(used) / SAMPLES))]
+        self.root = self.chosen(lattice.count.expand(lattice.radius.shape)).sqrt()
+        self.transfer = self.chosen(lattice.otf) * (0.5 * self.root)
+        self.fx, self.fy = (self.chosen(f.expand(lattice.radius.shape)) for f in (lattice.fx, lattice.fy))
+        self.data = self.chosen(spectra.inner) * self.root
+        self.total = float(self.root.square().sum())
+
+    def chosen(self, planes: Tensor) -> Tensor:
+        """Return (..., K) of (..., Y, X // 2 + 1)."""
+        return planes.flatten(-2)[..., self.used]
+
+
 def fit(
-    spectra: Spectra,
-    frames: list[int],
-    order0: Tensor,
-    object_spectrum: Tensor,
-    k: Array,
-    steps: int = 2,
-    rounds: int = ROUNDS,
+    samples: Samples, frames: list[int], order0: Array, o: Tensor, k: Array, steps: int = 2, rounds: int = ROUNDS
 ) -> Fit:
     """Fit one group.
 
@@ -79,8 +100,10 @@ def fit(
     ----------
     frames : list of int
         Indices of the group's frames.
-    order0, object_spectrum : Tensor
-        (Y, X // 2 + 1) on the regression lattice: the shared order 0 of ``spectra.inner``, and the object.
+    order0 : ndarray
+        (N,) weights of all frames in the shared order 0.
+    o : Tensor
+        (Y, X) of the regression lattice, the object.
     k : ndarray
         (C, 2) start.
     steps : int
@@ -89,7 +112,7 @@ def fit(
     rounds : int
         Rounds of estimating the hidden parts, for each k.
     """
-    problem = _Problem(spectra, frames, order0, spectra.regression.image(object_spectrum))
+    problem = _Problem(samples, frames, order0, o)
     problem.displace(k)
     weights = problem.solve()
     for step in range(max(steps, 1)):
@@ -113,52 +136,50 @@ def fit(
         gain_error=np.full(len(frames), error[0]),
         amplitude_error=np.hypot(error[1::2], error[2::2])[:, None] / math.sqrt(2) / np.abs(safe),
         k_error=np.sqrt(variance * spread),
-        residual=variance / max(spectra.inner_noise, 1e-30),
+        residual=variance / max(samples.noise, 1e-30),
     )
 
 
 class _Problem:
-    """The least-squares problem of one group on the frequencies in use; complex columns, weighted for the whole plane."""
+    """The least-squares problem of one group; complex columns."""
 
-    def __init__(self, spectra: Spectra, frames: list[int], order0: Tensor, o: Tensor) -> None:
-        lattice = self.lattice = spectra.regression
-        self.o, self.window = o, spectra.window
-        used = ((lattice.radius > CENTRE) & (lattice.radius < USED)).flatten().nonzero()[:, 0]
-        self.used = used[:: max(1, math.ceil(len(used) / SAMPLES))]
-        self.root = self._chosen(lattice.count.expand(lattice.radius.shape)).sqrt()
-        self.transfer = self._chosen(lattice.otf) * (0.5 * self.root)
-        self.fx, self.fy = (self._chosen(f.expand(lattice.radius.shape)) for f in (lattice.fx, lattice.fy))
-        self.data = self._chosen(spectra.inner[frames]) * self.root
-        self.order0 = self._chosen(order0) * self.root
+    def __init__(self, samples: Samples, frames: list[int], order0: Array, o: Tensor) -> None:
+        self.samples, self.o = samples, o
+        self.data = samples.data[frames]
+        self.order0 = torch.from_numpy(order0).to(samples.data) @ samples.data
         self.real_data = torch.view_as_real(self.data).flatten(1)
-        self.power = float(self.real_data.double().square().sum())
-        self.samples = float(self.root.square().sum())
-
-    def _chosen(self, plane: Tensor) -> Tensor:
-        return plane.flatten(-2)[..., self.used]
+        self.power = float(self.real_data.square().sum(dtype=torch.float64))
 
     def displace(self, k: Array) -> None:
         """Set T+ and T- of every carrier, (C, 2, K), their slopes in kx and ky, (C, 2, 2, K), and where they are hidden."""
-        lattice, count = self.lattice, len(self.used)
+        samples, lattice = self.samples, self.samples.lattice
+        count = len(samples.used)
         self.t = self.data.new_zeros((len(k), 2, count))
         self.slopes = self.data.new_zeros((len(k), 2, 2, count))
         self.hidden = torch.zeros((len(k), 2, count), dtype=torch.bool, device=self.data.device)
+        inner, outer = (CENTRE * lattice.cutoff) ** 2, (KNOWN * lattice.cutoff) ** 2
         for c, (kx, ky) in enumerate(k):
-            along = [2 * math.pi * f * at for f, at in ((ky, lattice.y_um), (kx, lattice.x_um))]
-            wave_y, wave_x = (torch.polar(torch.ones_like(a), a).to(self.t) for a in along)
-            wave = torch.view_as_real((wave_y * self.o) * wave_x).movedim(-1, 0)
-            blurred = lattice.image(torch.fft.rfft2(wave, norm="forward") * lattice.otf)
-            # the slopes only steer k, so there window and transfer function may change places
-            moved = [wave * (self.window * at.to(self.o)) for at in (lattice.x_um, lattice.y_um)]
             for s, sign in enumerate((1, -1)):
-                squared = (self.fx - sign * kx) ** 2 + (self.fy - sign * ky) ** 2
-                self.hidden[c, s] = (squared < (CENTRE * lattice.cutoff) ** 2) | (squared > (KNOWN * lattice.cutoff) ** 2)
-            self.t[c] = self._both(blurred * self.window, 0.5 * self.root) * ~self.hidden[c]
-            self.slopes[c] = torch.stack([self._both(m, self.transfer) for m in moved]) * ~self.hidden[c]
+                squared = (samples.fx - sign * kx).square_() + (samples.fy - sign * ky).square_()
+                self.hidden[c, s] = (squared < inner) | (squared > outer)
+            seen = ~self.hidden[c]
+            wave = self._wave(kx, ky)
+            blurred = lattice.image(torch.fft.rfft2(wave, norm="forward") * lattice.otf)
+            self.t[c] = self._both(blurred * samples.window, 0.5 * samples.root) * seen
+            # the slopes only steer k, so there window and transfer function may change places
+            for axis, at in enumerate((lattice.x_um, lattice.y_um)):
+                self.slopes[c, axis] = self._both(wave * (samples.window * at.to(self.o)), samples.transfer) * seen
+
+    def _wave(self, kx: float, ky: float) -> Tensor:
+        """Return (2, Y, X): o cos 2 pi k r and o sin 2 pi k r."""
+        y, x = 2 * math.pi * ky * self.samples.lattice.y_um, 2 * math.pi * kx * self.samples.lattice.x_um
+        across = torch.cat([x.cos(), x.sin()])
+        along = torch.stack([torch.cat([y.cos(), -y.sin()], dim=1), torch.cat([y.sin(), y.cos()], dim=1)])
+        return (along.to(self.o) @ across.to(self.o)).mul_(self.o)
 
     def _both(self, wave: Tensor, factor: Tensor) -> Tensor:
         """Return the spectra of w e^{+-i arg} at the frequencies in use from w cos and w sin, times a factor."""
-        cos, sin = self._chosen(torch.fft.rfft2(wave, norm="forward")) * factor
+        cos, sin = self.samples.chosen(torch.fft.rfft2(wave, norm="forward")) * factor
         return torch.stack([cos + 1j * sin, cos - 1j * sin])
 
     def uncover(self, weights: Array) -> None:
@@ -186,8 +207,8 @@ class _Problem:
     def errors(self, weights: Array) -> tuple[float, Array]:
         """Return the residual's power per frequency and the standard deviations (1 + 2C,) of the weights."""
         rest = max(self.power - float(np.einsum("ip,ip->", self.projections, weights)), 0.0)
-        free = float((self.hidden * self.root.square()).sum())
-        variance = rest / max(self.samples * len(self.data) - free, 1.0)
+        free = float((self.hidden * self.samples.root.square()).sum())
+        variance = rest / max(self.samples.total * len(self.data) - free, 1.0)
         return variance, np.sqrt(np.maximum(np.diag(self.inverse), 0) * variance)
 
     def step_of_k(self, weights: Array) -> tuple[Array, Array]:

@@ -15,7 +15,7 @@ from napari_recon.optics.support import next_smooth_size
 #: Sampling rates of the grids in units of fc. In the search, products of frame and object reach up to 2 fc, and carriers
 #: are looked for up to 1.2 fc: what wraps around from there overlaps with nothing but the weakest frequencies. In the
 #: regression, what wraps around lands where the displaced object is unknown anyway.
-SEARCH_RATE, REGRESSION_RATE = 2.5, 2.05
+SEARCH_RATE, REGRESSION_RATE = 2.4, 2.05
 #: Raw pixels over which the frames are faded out towards their borders.
 TAPER = 10
 #: Raw pixels next to the borders that regression leaves out, and over which it fades in.
@@ -79,22 +79,22 @@ class Lattice:
 
     def image(self, spectrum: Tensor) -> Tensor:
         """Return the image of a spectrum."""
-        return torch.fft.irfft2(spectrum, s=self.shape_yx, norm="forward")
+        image: Tensor = torch.fft.irfft2(spectrum, s=self.shape_yx, norm="forward")
+        return image
 
     def take(self, spectra: Tensor, shape_yx: tuple[int, int]) -> Tensor:
-        """Return half-plane spectra of images of ``shape_yx`` samples on this lattice, zero beyond the cut-off."""
+        """Return half-plane spectra of images of ``shape_yx`` samples on this lattice."""
         rows, columns = (min(a, b) for a, b in zip(shape_yx, self.shape_yx, strict=True))
         half, across = (rows - 1) // 2, (columns - 1) // 2 + 1
         taken = spectra.new_zeros((*spectra.shape[:-2], self.shape_yx[0], self.shape_yx[1] // 2 + 1))
         taken[..., : half + 1, :across] = spectra[..., : half + 1, :across]
         taken[..., self.shape_yx[0] - half :, :across] = spectra[..., shape_yx[0] - half :, :across]
-        taken.mul_(self.radius < 1)
         return taken
 
 
 @dataclass(frozen=True)
 class Spectra:
-    """Spectra of frames within the cut-off, normalised by the number of pixels.
+    """Spectra of frames, normalised by the number of pixels.
 
     Attributes
     ----------
