@@ -10,13 +10,15 @@ if TYPE_CHECKING:
     from napari.layers import Layer
 
 
-def show_alone(viewer: ViewerModel, layers: Iterable[Layer]) -> Callable[[], None]:
-    """Hide every layer but `layers` and return what shows the hidden ones again.
+def show_alone(
+    viewer: ViewerModel, layers: Iterable[Layer], kinds: tuple[str, ...] = ("image", "labels")
+) -> Callable[[], None]:
+    """Hide every layer of these kinds but `layers`, and return what shows the hidden ones again.
 
-    The outline of the computed region stays: it has no voxels and says where the result lies.
+    By default the outline of the computed region stays: it has no voxels and says where the result lies.
     """
     kept = [layer for layer in layers if layer in viewer.layers]
-    others = [layer for layer in viewer.layers if layer.visible and layer._type_string in ("image", "labels")]
+    others = [layer for layer in viewer.layers if layer.visible and (not kinds or layer._type_string in kinds)]
     hidden = [layer for layer in others if kept and layer not in kept]
     for layer in kept:
         layer.visible = True

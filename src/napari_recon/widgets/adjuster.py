@@ -36,9 +36,12 @@ class Adjuster(QObject):
     -------
     available : bool
         There is a result to adjust, or not any more.
+    decided : dict
+        What automatic parameters came to.
     """
 
     available = Signal(bool)
+    decided = Signal(object)
 
     def __init__(
         self, viewer: Any, panel: LivePanel, known: Callable[[Plan], Mapping[str, Any]] | None = None, parent: Any = None
@@ -55,7 +58,8 @@ class Adjuster(QObject):
         self._index: dict[str, int] = {}
         self.view.opened.connect(self._opened)
         self.view.shown.connect(lambda ms: panel.line.say(f"{self._where()}, updated in {ms:.0f} ms"))
-        self.view.decided.connect(panel.show_automatic)
+        self.view.decided.connect(self.decided)
+        self.decided.connect(panel.show_automatic)
         self.view.failed.connect(lambda text: panel.line.say(text, "error"))
         self.view.rested.connect(self._note)
         viewer.layers.events.removed.connect(self._on_removed)
@@ -76,7 +80,7 @@ class Adjuster(QObject):
         self._plan, self._inputs = plan, inputs
         self._fixed = {name: value for name, value in plan.params.items() if name not in live}
         self._values = {name: plan.params[name] for name in live}
-        self._panel.show_automatic(_decided(result))
+        self.decided.emit(_decided(result))
         self.available.emit(True)
         if self._single:
             self._open(self._layer)

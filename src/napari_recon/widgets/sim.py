@@ -119,6 +119,7 @@ class SimWidget(EngineDock):
         self.looker.failed.connect(lambda error: self.pattern.show_problem(str(error)))
         self.live.moved.connect(self.settings.change)
         self.adjuster.available.connect(self.adjust_fold.setVisible)
+        self.adjuster.decided.connect(lambda values: self.settings.form.show_automatic(values))
         self.controller.artifact.connect(self._take_artifact)
         self.compare.compare_button.clicked.connect(self.compare_methods)
         self.compare.check_button.clicked.connect(self.check_result)
@@ -156,6 +157,7 @@ class SimWidget(EngineDock):
     def _settings_changed(self) -> None:
         """Bring what is shown in line with data and settings; cheap."""
         pages, values = self.pages(), self.settings.values()
+        self.pattern.set_reason("" if pages is not None else "Choose raw frames first")
         if pages is None:
             self.frames.show_pages(None, Layout(3, 3), "ap")
         else:

@@ -245,7 +245,7 @@ class Comparison(QObject):
         grid = self._viewer.canvas.grid
         if beside:
             shown = [layer for e in self._entries for layer in (e.layer, e.significance) if layer is not None]
-            self._show_again = show_alone(self._viewer, [self._raw, *shown])
+            self._show_again = show_alone(self._viewer, [self._raw, *shown], kinds=())
             grid.stride, grid.shape = 1, (-1, -1)
         else:
             self._show_again()

@@ -8,7 +8,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QGridLayout, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_recon.engines.sim.calibration import Calibration, Carrier
-from napari_recon.widgets.look import COLOURS, SIGNS, Level, Line, describe, guard_wheel
+from napari_recon.widgets.look import COLOURS, SIGNS, Level, Line, allow, describe, guard_wheel
 
 
 class PatternPanel(QWidget):
@@ -29,8 +29,7 @@ class PatternPanel(QWidget):
         super().__init__()
         self.button = QPushButton("Show spectrum")
         self.button.setCheckable(True)
-        tip = "Power spectrum of the shown image with the OTF's edge and the carriers found; it follows the settings"
-        describe(self.button, "Show spectrum", tip)
+        describe(self.button, "Show spectrum")
         self.angle_combo = QComboBox()
         describe(self.angle_combo, "Angle of the spectrum", "Whose frames the spectrum shows")
         guard_wheel(self.angle_combo)
@@ -59,6 +58,11 @@ class PatternPanel(QWidget):
         """The angle whose spectrum is wanted, None for all."""
         at = self.angle_combo.currentIndex()
         return at - 1 if at > 0 else None
+
+    def set_reason(self, reason: str) -> None:
+        """Say why there is no spectrum to show; empty when there is."""
+        tip = "Power spectrum of the shown image with the OTF's edge and the carriers found; it follows the settings"
+        allow(self.button, reason, tip)
 
     def set_angles(self, count: int) -> None:
         """Offer so many angles."""
@@ -94,7 +98,9 @@ class PatternPanel(QWidget):
         worst = worst_of([row.level for row in self._shown])
         word = {"good": "Pattern found at every angle", "warning": "Pattern found, with remarks"}
         text = word.get(worst, "Pattern not found at every angle")
-        more = [part for part in (gain_text(found), found.verdict, where) if part]
+        # a verdict that only counts the carriers says no more than the table does
+        remark = "" if found.verdict.startswith("pattern found") else found.verdict
+        more = [part for part in (gain_text(found), remark, where) if part]
         self.summary.say(f"{text}: {'; '.join(more)}" if more else text, worst)
 
     def _toggled(self, shown: bool) -> None:
