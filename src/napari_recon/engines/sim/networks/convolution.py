@@ -21,8 +21,17 @@ TILE = 4
 """Rows and columns of outputs of one Winograd tile."""
 WORTH_WINOGRAD = 64
 """Fewest channels from which the transforms cost less than they save."""
-_TILES_AT_ONCE = 128
+_TILES_AT_ONCE = 256
 _ROOT = 2.0**0.5
+_BACK = torch.tensor(
+    [
+        [1, _ROOT, _ROOT, _ROOT, _ROOT, 0],
+        [0, 1, -1, 2, -2, 0],
+        [0, _ROOT / 2, _ROOT / 2, 2 * _ROOT, 2 * _ROOT, 0],
+        [0, 0.5, -0.5, 4, -4, 1],
+    ]
+)
+"""Six points to four outputs: what `_outputs` does, as a matrix."""
 
 
 class Strip(Protocol):
@@ -113,21 +122,22 @@ class Winograd:
         vertical = self._buffer(0, (6, down, wide, channels))
         rows = source.as_strided((6, down, wide, channels), (row, TILE * row, column, one))
         _inputs(rows, vertical, self._buffer(1, (2, *vertical.shape[1:])))
-        a, b, c, d = vertical.stride()
-        columns = vertical.as_strided((6, 6, down, across, channels), (c, a, b, TILE * c, d))
-        moved = self._buffer(2, (6, 6, down, across, channels))
-        _inputs(columns, moved.transpose(0, 1), self._buffer(3, (2, 6, down, across, channels)))
-        product = self._buffer(4, (36, down * across, outputs))
-        torch.bmm(moved.view(36, down * across, channels), self._weight, out=product)
-        half = self._buffer(5, (TILE, 6, down, across, outputs))
-        _outputs(product.view(6, 6, down, across, outputs), half, self._buffer(6, (4, *half.shape[1:])))
-        scratch = self._buffer(7, (4, TILE, down, across, outputs))
+        moved, product = self._buffer(2, (6, down, across, channels)), self._buffer(3, (6, down * across, outputs))
+        even_odd = self._buffer(4, (2, *moved.shape[1:]))
+        half = self._buffer(5, (6, TILE, down, across, outputs))
+        row, column, one = vertical.stride()[1:]
+        for i in range(6):  # one row of points at a time stays in the cache
+            columns = vertical[i].as_strided((6, down, across, channels), (column, row, TILE * column, one))
+            _inputs(columns, moved, even_odd)
+            torch.bmm(moved.view(6, down * across, channels), self._weight[6 * i : 6 * i + 6], out=product)
+            torch.mm(_BACK, product.view(6, -1), out=half[i].view(TILE, -1))
+        scratch = self._buffer(6, (4, TILE, down, across, outputs))
         if (height, width) == (TILE * down, TILE * across):
             whole = out.view(down, TILE, across, TILE, outputs)
-            _outputs(half.transpose(0, 1), whole.permute(3, 1, 0, 2, 4), scratch)
+            _outputs(half, whole.permute(1, 3, 0, 2, 4), scratch)
             return
-        whole = self._buffer(8, (down, TILE, across, TILE, outputs))
-        _outputs(half.transpose(0, 1), whole.permute(3, 1, 0, 2, 4), scratch)
+        whole = self._buffer(7, (down, TILE, across, TILE, outputs))
+        _outputs(half, whole.permute(1, 3, 0, 2, 4), scratch)
         out.copy_(whole.view(TILE * down, TILE * across, outputs)[:height, :width])
 
 
