@@ -93,6 +93,12 @@ def _refocus() -> Example:
     return refocus()
 
 
+def _fit() -> Example:
+    from tests.engines.lightfield_inr.scenes import example
+
+    return example()
+
+
 def _query(kind: str, **params: object) -> Example:
     from tests.engines.lightfield_inr.fields import example
 
@@ -161,6 +167,7 @@ _MAKERS: dict[str, Callable[[], Example]] = {
     "sim.network": lambda: _sim_network("rcan"),
     "sim.network/2x": lambda: _sim_network("rcan 2x"),
     "sim.network/wiener": _sim_network_wiener,
+    "lightfield_inr.fit": _fit,
     "lightfield_inr.query": lambda: _query("sequence"),
     "lightfield_inr.query/scene": lambda: _query("scene", scale=1.5),
     "lightfield_inr.query/fpm": lambda: _query("dense"),

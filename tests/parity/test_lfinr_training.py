@@ -103,7 +103,7 @@ def test_a_whole_run_repeats(family: Path, case: str, saved: dict[int, int]) -> 
     network = FieldNetwork(layers_of_flags(flags, encoding), encoding)
     network.load_state_dict(weights)
     fitter = Fitter(network, settings, optimiser)
-    scenes = read_scenes(folder / flags["datadir"], settings.scene_stride, settings.centre_cut)
+    scenes = read_scenes(folder / flags["datadir"], flags["skip"], flags.get("centercut"))
     for time, (scene, views) in enumerate(zip(scenes, normalised(scenes, settings.local_normalisation), strict=True)):
         mine = expected["timepoint"] == time
         places = zip(expected["centre_y"][mine], expected["centre_x"][mine], strict=True)

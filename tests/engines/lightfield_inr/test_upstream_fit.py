@@ -19,8 +19,10 @@ from napari_recon.engines.lightfield_inr.network import FieldNetwork
 from napari_recon.engines.lightfield_inr.upstream.fit import Fitter, Scene
 from napari_recon.engines.lightfield_inr.upstream.scenes import cut_psf, read_psf, read_scenes, turned_psf
 from napari_recon.engines.lightfield_inr.upstream.settings import FitSettings, layers_of_flags
-from napari_recon.engines.lightfield_inr.upstream.stage import Centres, Stage, Targets, line_psf, normalised_psf
+from napari_recon.engines.lightfield_inr.upstream.stage import Centres, Stage, Targets, line_psf
 from napari_recon.optics.psf_convolution import PsfProjector
+
+from .scenes import psf, views
 
 ENCODING = Encoding(encoder="positional", octaves=3)
 LAYERS = Layers(depth=2, width=16, encoded=21)
@@ -29,17 +31,9 @@ SMALL = FitSettings(
 )
 
 
-def psf(views: int = 4, planes: int = 3, size: int = 5) -> torch.Tensor:
-    make = torch.Generator().manual_seed(0)
-    return normalised_psf(torch.rand(views, planes, size, size, generator=make))
-
-
-def scene(seed: int = 0, size: int = 21) -> Scene:
-    make = torch.Generator().manual_seed(seed)
-    volume = torch.zeros(3, size, size)
-    volume[1, 6:12, 8:15] = torch.rand(6, 7, generator=make)
-    views = PsfProjector.same(psf(), (size, size)).forward(volume)
-    return Scene(Targets(views / views.max(), psf()))
+def scene(seed: int = 0) -> Scene:
+    seen = views(seed)
+    return Scene(Targets(seen / seen.max(), psf()))
 
 
 def fitter(seed: int = 0, settings: FitSettings = SMALL) -> Fitter:
@@ -57,8 +51,8 @@ def test_a_block_is_the_crop_of_the_whole_projection(y: int, x: int, block: int)
     whole = PsfProjector.same(psf(), (21, 23)).forward(volume)
     stage = Stage(Targets(whole, psf()), block, (3, 21, 23))
     part = stage.part((y, x))
-    views, _ = stage.views(volume[:, part.rows, part.columns], part)
-    torch.testing.assert_close(views, stage.pixels(stage.targets, (y, x)), rtol=0, atol=1e-5)
+    found, _ = stage.views(volume[:, part.rows, part.columns], part)
+    torch.testing.assert_close(found, stage.pixels(stage.targets, (y, x)), rtol=0, atol=1e-5)
 
 
 def test_centres_are_uniform_and_inside() -> None:
@@ -123,12 +117,12 @@ def test_other_views_for_the_similarity() -> None:
     one = fitter()
     part = stage.part((10, 10))
     volume = torch.rand(3, 21, 21)
-    views, seen = stage.views(volume, part)
+    plainly, seen = stage.views(volume, part)
     assert seen is not None
     loss = one._loss(stage, volume, part, (10, 10), penalised=False)
     from napari_recon.engines.lightfield_inr.upstream.losses import dissimilarity
 
-    expected = F.mse_loss(views, plain.targets.views) + 0.1 * dissimilarity(seen, other.targets.views)
+    expected = F.mse_loss(plainly, plain.targets.views) + 0.1 * dissimilarity(seen, other.targets.views)
     assert float(loss) == pytest.approx(float(expected), rel=1e-6)
     assert len(list(fitter().first_scene(both))) == 12
 

@@ -95,7 +95,11 @@ def load_states(model: ModelRef) -> list[dict[str, Tensor]]:
 
 
 def save_checkpoint(
-    path: str | Path, step: int, network: Mapping[str, Tensor], optimiser: Mapping[str, Any] | None = None
+    path: str | Path,
+    step: int,
+    network: Mapping[str, Tensor],
+    optimiser: Mapping[str, Any] | None = None,
+    extra: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write one scene in the published layout (``cp_000100.tar``). Imports torch.
 
@@ -108,12 +112,14 @@ def save_checkpoint(
         Parameters by published name.
     optimiser : mapping, optional
         ``state_dict()`` of Adam.
+    extra : mapping, optional
+        Further entries, which other readers of the layout leave aside.
     """
     import torch
 
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.items()}
     content = {"global_step": step, "network_fn_state_dict": state, "optimizer_state_dict": dict(optimiser or {})}
-    torch.save(content, path)
+    torch.save({**content, **(extra or {})}, path)
     return Path(path)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from napari_recon.engines.lightfield_inr.dense_shape import CROP, lattice_of
+from napari_recon.engines.lightfield_inr.dense_shape import CROP, UNITS, lattice_of
 from napari_recon.engines.lightfield_inr.lattice import CHUNK, DEVICE_CHUNK
 from napari_recon.engines.lightfield_inr.network import SLOPE
 
@@ -30,22 +30,23 @@ class DenseField:
     def __init__(self, state: Mapping[str, Tensor], device: torch.device | str = "cpu", chunk: int = 0) -> None:
         self._device = torch.device(device)
         own = {name: tensor.detach().to(self._device, torch.float32) for name, tensor in state.items()}
-        self._table = own["table"]
-        self._lattice = lattice_of(tuple(self._table.shape))
+        self._lattice = lattice_of(tuple(own["table"].shape))
+        self._table = own["table"].permute(2, 3, 1, 0).contiguous()  # (z, features, x, y)
         self._hidden = [(own[f"net_real.{i}.linear.weight"], own[f"net_real.{i}.linear.bias"][:, None]) for i in range(4)]
         self._out = own["output_layer_real.weight"], own["output_layer_real.bias"][:, None]
         on_cpu = self._device.type == "cpu"
-        self._chunk = chunk or (8 * CHUNK * torch.get_num_threads() if on_cpu else DEVICE_CHUNK)
+        self._chunk = chunk or (CHUNK // UNITS * torch.get_num_threads() if on_cpu else DEVICE_CHUNK)
 
     def values(self, x: Tensor, y: Tensor, z: Tensor, check: Callable[[], None] = lambda: None) -> Tensor:
         """Return the values (z, y, x), float32 on the device, at positions along each axis, fractions allowed."""
         with torch.inference_mode():
             out = torch.empty(len(z), len(y), len(x), device=self._device)
-            part = _interpolated(self._table, y + CROP, self._lattice[0], 0)
-            part = _interpolated(part, x + CROP, self._lattice[1], 1).permute(3, 2, 0, 1).contiguous()
             rows = max(1, self._chunk // len(x))
-            for plane, depth in enumerate(z.tolist()):
-                features = _interpolated(part, torch.tensor([depth]), self._lattice[2], 1)[:, 0]
+            for plane in range(len(z)):
+                features = _interpolated(self._table, z[plane : plane + 1], self._lattice[2], 0)[0]
+                # always along a middle axis, where whole rows are copied
+                features = _interpolated(features, x + CROP, self._lattice[1], 1).transpose(1, 2).contiguous()
+                features = _interpolated(features, y + CROP, self._lattice[0], 1)
                 for top in range(0, len(y), rows):
                     check()
                     block = features[:, top : top + rows]

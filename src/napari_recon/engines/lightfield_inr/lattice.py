@@ -18,8 +18,9 @@ from napari_recon.engines.lightfield_inr.field import Encoding, Layers, PostProc
 from napari_recon.engines.lightfield_inr.network import SLOPE
 
 Check = Callable[[], None]
-CHUNK = 2048
-"""Points per thread that go through all layers together: 1 MB per buffer at 128 units, the size of a core's cache."""
+CHUNK = 1 << 17
+"""Numbers per thread in a hidden layer of the points that go through all layers together: 512 kB, so that two layers stay
+in a core's cache."""
 DEVICE_CHUNK = 1 << 17
 """The same for an accelerator, which needs many points to be busy."""
 
@@ -56,7 +57,7 @@ class LatticeField:
     ) -> None:
         self._device = torch.device(device)
         on_cpu = self._device.type == "cpu"
-        self._chunk = chunk or (CHUNK * torch.get_num_threads() if on_cpu else DEVICE_CHUNK)
+        self._chunk = chunk or (CHUNK // layers.width * torch.get_num_threads() if on_cpu else DEVICE_CHUNK)
         self._layers, self._encoding, self._post = layers, encoding, post_processor
         own = {name: tensor.detach().to(self._device, torch.float32) for name, tensor in state.items()}
         self._biases = [own[f"pts_linear.{i}.bias"] for i in range(layers.depth)]

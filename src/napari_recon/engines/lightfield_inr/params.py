@@ -173,7 +173,7 @@ def _encoder(params: FieldParams, model: ModelRef, flags: Mapping[str, Any]) -> 
     if params.preset != "auto":
         return checked(PRESETS[params.preset].encoding, layers.encoded, what)
     if "embeddertype" in flags:
-        return checked(_of_flags(flags), layers.encoded, f"{what} (with its settings file)")
+        return checked(encoding_of_flags(flags), layers.encoded, f"{what} (with its settings file)")
     if "encoder" in model.options:
         values = {name: model.options[name] for name in ("encoder", "octaves", "octaves_z") if name in model.options}
         return checked(Encoding.model_validate(values), layers.encoded, what)
@@ -189,7 +189,8 @@ def _fitting(asked: Encoding, length: int) -> Encoding | None:
     return next((each for each in same if asked.octaves_z in (0, each.octaves_z)), None)
 
 
-def _of_flags(flags: Mapping[str, Any]) -> Encoding:
+def encoding_of_flags(flags: Mapping[str, Any]) -> Encoding:
+    """Return the encoder that a settings file names (InputError when it is none of the known)."""
     name = flags["embeddertype"]
     if name not in _ENCODERS:
         raise InputError(

@@ -39,6 +39,7 @@ class FieldRun:
         assert plan.model is not None
         self._plan, self._params, self._model = plan, params, plan.model
         self._states = load_states(plan.model)
+        self._intensity = np.float32(plan.model.options.get("intensity", 1.0))
         if len(self._states) != max(1, int(plan.model.options.get("frames", 0))):
             raise CheckpointError(f"model {plan.model.id} holds another number of time points than planned; plan anew")
 
@@ -53,7 +54,7 @@ class FieldRun:
         for number, piece in enumerate(pieces):
             token.check()
             x, y, z = self._axes(piece.core)
-            values = field.values(x, y, z, token.check).cpu().numpy()
+            values = field.values(x, y, z, token.check).cpu().numpy() * self._intensity
             place = piece.core.within(box)
             if whole is None:
                 yield BlockReady("volume", place, values)

@@ -70,7 +70,21 @@ class Fitter:
         self._generator = torch.Generator().manual_seed(seed)
         self._map: Tensor | None = None
 
-    def first_scene(self, scene: Scene, start: int = 0, draw: Draw | None = None) -> Iterator[StepDone]:
+    def random_state(self) -> dict[str, Any]:
+        """Return what decides the blocks to come, as tensors and numbers."""
+        _, keys, position, *_ = self._rng.get_state()
+        numbers = {"keys": torch.from_numpy(np.asarray(keys, np.int64)), "position": int(position)}
+        return {**numbers, "generator": self._generator.get_state(), "map": self._map}
+
+    def set_random_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `random_state` returned."""
+        self._rng.set_state(("MT19937", state["keys"].numpy().astype(np.uint32), int(state["position"]), 0, 0.0))
+        self._generator.set_state(state["generator"])
+        self._map = state["map"]
+
+    def first_scene(
+        self, scene: Scene, start: int = 0, draw: Draw | None = None, begun: int | None = None
+    ) -> Iterator[StepDone]:
         """Yield the steps of a scene fitted by itself: coarse, then fine, then where the error is largest.
 
         Parameters
@@ -80,8 +94,11 @@ class Fitter:
             Steps that were done already (a checkpoint's ``global_step``).
         draw : callable, optional
             Gives block centres instead of the random ones.
+        begun : int, optional
+            Step after which the run began that goes on here: the non-linearity depends on it.
         """
         settings = self.settings
+        shape = settings.trained_with(start if begun is None else begun)
         fine = self._fine(scene)
         bounds = settings.bounds
         if start < settings.coarse_steps:
@@ -91,19 +108,19 @@ class Fitter:
             centres = Centres(coarse.size_yx, coarse.block, [n // factor for n in bounds])
             for step in range(start + 1, min(settings.coarse_steps, settings.steps) + 1):
                 centre = draw(step, coarse) if draw else centres.draw(self._rng)
-                yield self._stepped(step, coarse, centre, settings.trained_with(start), penalised=False)
+                yield self._stepped(step, coarse, centre, shape, penalised=False)
         centres = Centres(fine.size_yx, fine.block, bounds)
-        first_mapped = max(settings.random_steps, settings.coarse_steps, start) + 1
+        first_mapped = max(settings.random_steps, settings.coarse_steps) + 1
         for step in range(max(start, settings.coarse_steps) + 1, settings.steps + 1):
             if draw:
                 centre = draw(step, fine)
             elif step <= settings.random_steps:
                 centre = centres.draw(self._rng)
             else:
-                if step == first_mapped or step % settings.map_every == 0:
-                    self._map = self.error_map(scene, settings.trained_with(start))
+                if self._map is None or step == first_mapped or step % settings.map_every == 0:
+                    self._map = self.error_map(scene, shape)
                 centre = self._mapped(fine)
-            yield self._stepped(step, fine, centre, settings.trained_with(start))
+            yield self._stepped(step, fine, centre, shape)
 
     def next_scene(self, scene: Scene, start: int = 0, draw: Draw | None = None) -> Iterator[StepDone]:
         """Yield the steps of a scene that begins with the network and the moments of the scene before."""

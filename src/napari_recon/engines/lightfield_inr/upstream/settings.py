@@ -3,51 +3,60 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from napari_recon.core.errors import InputError
-from napari_recon.core.grid import Frozen
+from napari_recon.core.params import EngineParams, make_params, param
 from napari_recon.engines.lightfield_inr.field import Encoding, Layers, PostProcessor
 
 LEAKY_BELOW = 500
 """A run that starts before this step uses the leaky non-linearity throughout."""
 
 
-class FitSettings(Frozen):
-    """What a published fit is told.
+_PUBLISHED: dict[str, Any] = {
+    "coarse_steps": 0,
+    "random_steps": 2,
+    "steps": 10000,
+    "block": 129,
+    "bounds": (100, 400),
+    "amplitude": 0.1,
+    "smoothness": 0.01,
+}
+"""What a settings file means that does not say so."""
 
-    Attributes
-    ----------
-    coarse_steps, random_steps, steps : int
-        Last step of the coarse stage, of random block centres, and of the run; between the last two, centres are drawn
-        from the error map.
-    steps_per_frame : int
-        Steps of every later frame of a sequence.
-    block : int
-        Pixels of a block along an axis.
-    bounds : tuple of int
-        Range of the block centres; empty takes all places.
-    similarity, amplitude, smoothness : float
-        Weights of structural similarity, mean absolute value and second differences.
-    """
 
-    coarse_steps: int = 0
-    coarse_factor: int = 2
-    random_steps: int = 2
-    steps: int = 10000
-    steps_per_frame: int = 100
-    map_every: int = 10
-    block: int = 129
-    bounds: tuple[int, ...] = (100, 400)
-    rate: float = 5e-4
-    rate_decay: float = 250.0
-    similarity: float = 0.0
-    amplitude: float = 0.1
-    smoothness: float = 0.01
-    post_processor: PostProcessor = "relu"
-    local_normalisation: bool = False
-    scene_stride: int = 1
-    centre_cut: float | None = None
+class FitSettings(EngineParams):
+    """Stages, blocks, objective and schedule of a published fit; the defaults are those published for a scene."""
+
+    steps: int = param(30000, "Steps of the first time point, all stages together.", ge=1, advanced=True)
+    coarse_steps: int = param(5000, "Steps of the coarse stage, at the beginning.", ge=0, advanced=True)
+    coarse_factor: int = param(2, "How much coarser the first stage is.", ge=2, le=8, advanced=True)
+    random_steps: int = param(
+        30000, "Step up to which blocks lie anywhere; later ones lie where the error is large.", ge=0, advanced=True
+    )
+    map_every: int = param(10, "Steps between two maps of the error.", ge=1, advanced=True)
+    steps_per_frame: int = param(
+        100, "Steps of every later time point, which goes on where the one before ended.", ge=0, advanced=True
+    )
+    block: int = param(
+        181, "Pixels of a block along y and x, odd; smaller in smaller views.", unit="pixel", ge=3, advanced=True
+    )
+    bounds: tuple[int, ...] = param(
+        (), "First and last of three block centres along an axis; empty takes any place.", advanced=True
+    )
+    rate: float = param(5e-4, "Step size of Adam at first.", gt=0, le=1, advanced=True)
+    rate_decay: float = param(250.0, "Thousands of steps over which the step size falls to a tenth.", gt=0, advanced=True)
+    similarity: float = param(0.1, "Weight of one minus the structural similarity of the views.", ge=0, advanced=True)
+    amplitude: float = param(0.1, "Weight of the mean absolute value of the volume.", ge=0, advanced=True)
+    smoothness: float = param(0.01, "Weight of the volume's second differences.", ge=0, advanced=True)
+    local_normalisation: bool = param(
+        False,
+        "Divide every time point by its own maximum instead of that of all: intensities can't be compared then.",
+        advanced=True,
+    )
+    post_processor: Literal["relu", "leakyrelu", "linear"] = param(
+        "relu", "What is made of the network's value.", advanced=True
+    )
 
     @classmethod
     def of_flags(cls, flags: Mapping[str, Any]) -> FitSettings:
@@ -67,18 +76,30 @@ class FitSettings(Frozen):
             "TV_regu_weight": "smoothness",
             "postprocessortype": "post_processor",
             "local_normalization": "local_normalisation",
-            "skip": "scene_stride",
-            "centercut": "centre_cut",
         }
-        found = {ours: flags[theirs] for theirs, ours in names.items() if theirs in flags}
+        found = dict(_PUBLISHED) | {ours: flags[theirs] for theirs, ours in names.items() if theirs in flags}
         found["similarity"] = flags.get("ssim_loss_weight", 0.01) if flags.get("add_ssim_loss") else 0.0
-        return cls.model_validate({**found, "bounds": tuple(found.get("bounds", cls().bounds))})
+        return make_params(cls, found, "the settings file")
 
     @property
     def coarse_block(self) -> int:
         """Pixels of a block in the coarse stage, odd."""
         reduced = self.block // self.coarse_factor
         return reduced if reduced % 2 else reduced + 1
+
+    def scaled(self, steps: int) -> FitSettings:
+        """Return the settings of a run of `steps` with stages in the same proportion."""
+        if steps == self.steps:
+            return self
+        stages = {name: round(getattr(self, name) * steps / self.steps) for name in ("coarse_steps", "random_steps")}
+        return self.model_copy(update={**stages, "steps": steps})
+
+    def fitted(self, size_yx: tuple[int, int]) -> FitSettings:
+        """Return the settings with blocks, coarse ones too, not larger than views of `size_yx`."""
+        made = self.model_copy(update={"block": min(self.block, *(n - 1 + n % 2 for n in size_yx))})
+        while made.block > 3 and made.coarse_steps and made.coarse_block > min(size_yx) // made.coarse_factor:
+            made = made.model_copy(update={"block": made.block - 2})
+        return made
 
     def rate_after(self, step: int) -> float:
         """Return the learning rate that follows step `step` (counted from one)."""

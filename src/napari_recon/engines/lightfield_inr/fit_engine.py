@@ -1,0 +1,125 @@
+"""The engine `lightfield_inr.fit`: a neural field whose volume explains the views. No torch until it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from napari_recon.core.compute import Compute
+from napari_recon.core.engine import EngineInfo, Inputs, InputSpec, OutputInfo
+from napari_recon.core.errors import InputError
+from napari_recon.core.events import Event
+from napari_recon.core.frames import Frame, FrameEngine, Refs
+from napari_recon.core.grid import Grid
+from napari_recon.core.plan import InputRef, ModelRef, OutputSpec, Plan, Resources
+from napari_recon.core.region import Box, Selection
+from napari_recon.core.token import CancelToken
+from napari_recon.engines.lightfield_inr.fit_params import FitParams, resolved_fit
+from napari_recon.optics.psf_checks import odd_size
+
+VIEWS = InputSpec(name="views", axes="VYX", loops="T", description="the light field, one page per view")
+PSF = InputSpec(
+    name="psf", axes="VZYX", accepts=("psf",), description="PSF per view and plane, sampled at the views' pixels"
+)
+
+
+class Fit(FrameEngine[FitParams]):
+    """Fits a field to a scene, and to the next scenes of a sequence from where the one before ended."""
+
+    Params = FitParams
+    info = EngineInfo(
+        name="lightfield_inr.fit",
+        kind="fit",
+        title="Neural field (fit)",
+        summary="A neural field of a light-field scene or sequence, from its views and the PSF alone",
+        inputs=(VIEWS, PSF),
+        outputs=(
+            OutputInfo(name="volume", axes="ZYX", description="the field on the views' pixels, in counts"),
+            OutputInfo(name="model", kind="model", description="the field, for lightfield_inr.query"),
+            OutputInfo(name="checkpoint", kind="file", description="the same in the published layout"),
+        ),
+        halo="all of the field: it is fitted whole, whatever the box",
+        roi_tolerance=1e-5,
+    )
+
+    def plan(
+        self,
+        refs: Sequence[InputRef],
+        params: Mapping[str, Any],
+        selection: Selection = Selection(),
+        model: ModelRef | None = None,
+        compute: Compute = Compute(),
+    ) -> Plan:
+        """See `Engine.plan`."""
+        values, by_name = self.checked(refs, params, model)
+        views, psf = (self.checked_grid(spec, by_name[spec.name][0]) for spec in (VIEWS, PSF))
+        _check_pair(views, psf)
+        values = resolved_fit(values, (views.size("Y"), views.size("X")), psf.size("Z"))
+        return super().plan(refs, values.model_dump(), selection, model, compute)
+
+    def outputs_of(self, refs: Refs, params: FitParams, model: ModelRef | None) -> tuple[OutputSpec, ...]:
+        """See `FrameEngine.outputs_of`."""
+        views, psf = refs["views"][0].grid, refs["psf"][0].grid
+        assert views is not None and psf is not None  # checked
+        return (OutputSpec(name="volume", grid=psf.only("Z").joined(views.only("YX"))),)
+
+    def resources(
+        self,
+        refs: Refs,
+        params: FitParams,
+        model: ModelRef | None,
+        box: Box,
+        outputs: tuple[OutputSpec, ...],
+        compute: Compute,
+    ) -> Resources:
+        """See `FrameEngine.resources`: a step keeps every layer of the points that its block sees."""
+        psf = refs["psf"][0].grid
+        assert psf is not None
+        planes, height, width = outputs[0].grid.shape
+        settings, layers = params.upstream, params.layers
+        rows, columns = (min(size, settings.block + psf.size(axis) - 1) for axis, size in (("Y", height), ("X", width)))
+        points = planes * rows * columns
+        memory = 4 * points * (3 * layers.width * layers.depth + 3 * layers.encoded) + 2**27
+        said = (
+            f"a step keeps {memory / 1e9:.1f} GB of layers, more than the {compute.memory_bytes / 1e9:.1f} GB free; "
+            "set a smaller upstream.block or width",
+        )
+        return Resources(
+            tile={"y": settings.block, "x": settings.block},
+            tiles=settings.steps,
+            memory_bytes=memory,
+            work=6.0 * layers.width**2 * layers.depth * points * settings.steps,
+            warnings=said if memory > compute.memory_bytes else (),
+        )
+
+    def process(self, plan: Plan, inputs: Inputs, token: CancelToken) -> Iterator[Event]:
+        """See `Engine.process`; frames are not independent here, so the loop is the method's own."""
+        from napari_recon.engines.lightfield_inr.upstream.run import UpstreamRun
+
+        token.check()
+        params, first = self.params_of(plan), plan.starts.get("T", 0)
+        frames = [self._read(VIEWS, inputs["views"], {"T": first + n}) for n in range(plan.frames)]
+        yield from UpstreamRun(plan, params, frames, self._read(PSF, inputs["psf"], {})).events(token)
+
+    def process_frame(self, plan: Plan, frame: Frame, index: int, token: CancelToken) -> Iterator[Event]:
+        """See `FrameEngine.process_frame`: one frame by itself."""
+        from napari_recon.engines.lightfield_inr.upstream.run import UpstreamRun
+
+        yield from UpstreamRun(plan, self.params_of(plan), [frame["views"]], frame["psf"]).events(token)
+
+
+def _check_pair(views: Grid, psf: Grid) -> None:
+    """Raise an InputError when views and PSF are not of one microscope."""
+    odd_size(psf.size("Y"), psf.size("X"))
+    if views.size("V") != psf.size("V"):
+        raise InputError(
+            f"the PSF should have one set of planes per view ({views.size('V')}), found {psf.size('V')}; give the PSF of "
+            "these views, in their order"
+        )
+    for axis in "YX":
+        known = views.unit(axis) == psf.unit(axis) == "micrometer"
+        if known and abs(views.step(axis) / psf.step(axis) - 1) > 0.02:
+            raise InputError(
+                f"PSF and views should have one pixel size along {axis.lower()}, found {psf.step(axis):.4g} and "
+                f"{views.step(axis):.4g} um; resample the PSF or correct a pixel size"
+            )
