@@ -34,6 +34,7 @@ generated: setup
 
 screenshots: setup
 	@scripts/on_display.sh $(VENV)/bin/python docs/make_screenshots.py
+	@$(VENV)/bin/python docs/make_figures.py
 
 benchmarks: setup
 	@scripts/on_display.sh $(VENV)/bin/python benchmarks/record_all.py

@@ -24,7 +24,8 @@ from napari_recon.engines.sim.classical.otf import CircularOtf, Transfer
 
 RINGS = 7
 BORDER = 12  # raw pixels at the border, lit by what lies outside, that are neither fitted nor counted
-STEPS = 4  # of fitting transfer and background in turns
+STEPS, INNER = 4, 3  # of fitting transfer and background in turns, of the background at each turn
+OUTLIERS = 4.5  # medians of a difference, or 3 standard deviations, from which on it is no background
 SAMPLES = 150_000  # pixels of the raw frames that are enough for the fit
 
 
@@ -151,8 +152,11 @@ class Reprojection:
             weights, errors = _fitted(torch.stack(columns), self._sampled(signal - self._gains * background), spread)
             model = self._predicted(rings.together(weights[:RINGS]) + weights[RINGS]) + self._gains * weights[RINGS + 1]
             if self._background is not None:
-                left = ((signal - model) / self._gains).mean(dim=0) - background
-                background = background + self._smoothed(left, self._background)
+                lacking = ((signal - model) / self._gains).mean(dim=0)
+                for _ in range(INNER):
+                    left = lacking - background
+                    limit = OUTLIERS * float(left.abs().median())  # what is invented must not count as background
+                    background = background + self._smoothed(left.clamp(-limit, limit), self._background)
         predicted = model + self._gains * background
         residual = signal - predicted
         check()

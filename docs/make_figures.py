@@ -1,0 +1,70 @@
+"""Make the figures of docs/images that are no screenshots: python docs/make_figures.py."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+from scipy.ndimage import gaussian_filter
+
+import napari_recon
+from napari_recon import samples
+from napari_recon.core.stack import ImageStack
+from napari_recon.io import open_stack
+
+IMAGES = Path(__file__).parent / "images"
+GAP, LABEL = 6, 22
+Picture = NDArray[np.uint8]
+
+
+def sim_residual() -> None:
+    """The sample's reconstruction, the same with an invented filament, and what sim.residual says of both."""
+    raw = open_stack(samples.path("sim"))
+    honest = napari_recon.run("sim.wiener", raw).outputs["sr"]
+    image = np.asarray(honest.data)
+    t = np.linspace(0, 1, 800)
+    added = np.zeros_like(image)
+    added[(215 + 60 * t).astype(int), (190 + 70 * t + 12 * np.sin(6 * t)).astype(int)] = 1
+    added = gaussian_filter(added, 1.5)
+    invented = ImageStack(image + added * (0.35 * np.quantile(image, 0.99) / added.max()), honest.grid, "invented")
+    maps = [napari_recon.run("sim.residual", raw, one)["significance"] for one in (honest, invented)]
+    low, high = np.quantile(image, (0.01, 0.997))
+    panels = {
+        "sim.wiener": grey(image, low, high),
+        "significance": signed(maps[0]),
+        "with an invented filament": grey(np.asarray(invented.data), low, high),
+        "significance ": signed(maps[1]),
+    }
+    figure(panels).save(IMAGES / "sim-residual.png", optimize=True)
+
+
+def grey(image: NDArray[np.floating], low: float, high: float) -> Picture:
+    """Return an RGB picture of an image on the fine grid."""
+    level = (np.clip((image - low) / (high - low), 0, 1) * 255).astype(np.uint8)
+    return np.repeat(level[..., None], 3, axis=2)
+
+
+def signed(significance: NDArray[np.floating], limit: float = 10.0) -> Picture:
+    """Return an RGB picture of a map on the raw grid: white agrees, magenta was invented, green is missing."""
+    strength = np.clip(np.abs(significance) / limit, 0, 1)[..., None]
+    colour = np.where(significance[..., None] < 0, (200, 0, 160), (0, 150, 60))
+    picture = (255 - strength * (255 - colour)).astype(np.uint8)
+    return np.repeat(np.repeat(picture, 2, axis=0), 2, axis=1)
+
+
+def figure(panels: dict[str, Picture]) -> Image.Image:
+    """Return panels side by side with their names above."""
+    height, width = next(iter(panels.values())).shape[:2]
+    whole = Image.new("RGB", (len(panels) * (width + GAP) - GAP, height + LABEL), "white")
+    draw = ImageDraw.Draw(whole)
+    for number, (name, picture) in enumerate(panels.items()):
+        left = number * (width + GAP)
+        draw.text((left + 2, 4), name.strip(), fill="black", font_size=14)
+        whole.paste(Image.fromarray(picture), (left, LABEL))
+    return whole
+
+
+if __name__ == "__main__":
+    sim_residual()
