@@ -52,6 +52,12 @@ def _flfm_psf() -> Example:
     return Example(FlfmPsf(), {}, SMALL)
 
 
+def _lfm_psf() -> Example:
+    from napari_recon.engines.simulate.lfm_psf import LfmPsf
+
+    return Example(LfmPsf(), {}, {"na": 1.0, "depth_from_um": -1.0, "depth_to_um": 1.0})
+
+
 def _lightfield_rl() -> Example:
     from napari_recon.engines.deconvolution.engine import LightFieldRL
     from tests.engines.deconvolution.scenes import beads, views_of
@@ -154,6 +160,7 @@ _MAKERS: dict[str, Callable[[], Example]] = {
     "toy.smooth": _toy,
     "simulate.lightfield": _simulate,
     "simulate.flfm_psf": _flfm_psf,
+    "simulate.lfm_psf": _lfm_psf,
     "simulate.sim": _simulate_sim,
     "simulate.sim/upstream": lambda: _simulate_sim(compat="upstream", frames=1),
     "deconvolution.lightfield_rl": _lightfield_rl,

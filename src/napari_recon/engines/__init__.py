@@ -16,6 +16,7 @@ registry = Registry(
         "sim.residual": "napari_recon.engines.sim.residual:SimResidual",
         "simulate.lightfield": "napari_recon.engines.simulate.engine:LightField",
         "simulate.flfm_psf": "napari_recon.engines.simulate.flfm_psf:FlfmPsf",
+        "simulate.lfm_psf": "napari_recon.engines.simulate.lfm_psf:LfmPsf",
         "simulate.sim": "napari_recon.engines.simulate.sim:SimulateSim",
         "sim.network": "napari_recon.engines.sim.network:SimNetwork",
     },

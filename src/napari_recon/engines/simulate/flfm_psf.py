@@ -17,6 +17,7 @@ from napari_recon.core.params import EngineParams, param
 from napari_recon.core.plan import InputRef, ModelRef, OutputSpec, Plan, Resources
 from napari_recon.core.region import Selection
 from napari_recon.core.token import CancelToken
+from napari_recon.engines.simulate.psf_grids import depths_of, psf_grid
 from napari_recon.optics.flfm_microscope import FlfmMicroscope
 
 
@@ -81,7 +82,7 @@ class FlfmPsf(Engine[FlfmPsfParams]):
         values, _ = self.checked(refs, params, model)
         if selection != Selection():
             raise InputError(f"{self.info.name} makes whole PSFs, found a region or time range; set the depths and radius")
-        microscope, depths = microscope_of(values), depths_of(values)
+        microscope, depths = microscope_of(values), _depths(values)
         outputs = output_specs(values, microscope, depths)
         size = microscope.sensor_pixels
         half = microscope.samples // 2
@@ -104,7 +105,7 @@ class FlfmPsf(Engine[FlfmPsfParams]):
         from napari_recon.optics.flfm_psf import sensor_psf
 
         params = self.params_of(plan)
-        microscope, depths = microscope_of(params), depths_of(params)
+        microscope, depths = microscope_of(params), _depths(params)
         centres = microscope.lens_centres.tolist()
         radius = (plan.output("psf").grid.size("Y") - 1) // 2
         yield ArtifactReady("parameters", "report", _report(params, microscope, depths, radius))
@@ -139,19 +140,6 @@ def microscope_of(params: FlfmPsfParams) -> FlfmMicroscope:
     return FlfmMicroscope(**{name: value for name, value in params.model_dump().items() if name in names})
 
 
-def depths_of(params: FlfmPsfParams) -> NDArray[np.float64]:
-    """Return the depths of the planes in micrometers."""
-    span = params.depth_to_um - params.depth_from_um
-    count = round(span / params.depth_step_um) + 1
-    if span < 0 or count > 2001:
-        raise InputError(
-            f"depth_to_um should lie above depth_from_um by at most 2000 steps, found {params.depth_from_um:g} to "
-            f"{params.depth_to_um:g} in steps of {params.depth_step_um:g}; choose other depths"
-        )
-    depths = params.depth_from_um + np.arange(count) * params.depth_step_um
-    return np.where(np.abs(depths) < 1e-6 * params.depth_step_um, 0.0, depths)
-
-
 def output_specs(params: FlfmPsfParams, microscope: FlfmMicroscope, depths: NDArray[np.float64]) -> tuple[OutputSpec, ...]:
     """Return PSF and sensor images; the point is the origin, lengths are in the sample."""
     centres, size = microscope.lens_centres, microscope.sensor_pixels
@@ -163,20 +151,14 @@ def output_specs(params: FlfmPsfParams, microscope: FlfmMicroscope, depths: NDAr
         )
     radius = params.radius or min(room, microscope.reach_pixels(depths), microscope.lens_pixels // 2)
     known = {"na": (params.na,), "wavelength_um": (params.wavelength_um,), "refractive_index": (params.medium_index,)}
-    planes = Grid.of("Z", (len(depths),), {"Z": params.depth_step_um}, {"Z": float(depths[0])}, {"Z": "micrometer"})
-    lateral = [
-        Grid.of(
-            "YX",
-            (pixels, pixels),
-            dict.fromkeys("YX", microscope.voxel_um),
-            dict.fromkeys("YX", -(pixels // 2) * microscope.voxel_um),
-            dict.fromkeys("YX", "micrometer"),
-        )
-        for pixels in (2 * radius + 1, size)
-    ]
-    views = Grid.of("V", (len(centres),))
-    psf = OutputSpec(name="psf", grid=views.joined(planes).joined(lateral[0]), optics=known)
-    return (psf, OutputSpec(name="psf_sensor", grid=planes.joined(lateral[1]), optics=known)) if params.sensor else (psf,)
+    voxel_um, views = microscope.voxel_um, Grid.of("V", (len(centres),))
+    around, whole = (psf_grid(depths, params.depth_step_um, n, voxel_um) for n in (2 * radius + 1, size))
+    psf = OutputSpec(name="psf", grid=views.joined(around), optics=known)
+    return (psf, OutputSpec(name="psf_sensor", grid=whole, optics=known)) if params.sensor else (psf,)
+
+
+def _depths(params: FlfmPsfParams) -> NDArray[np.float64]:
+    return depths_of(params.depth_from_um, params.depth_to_um, params.depth_step_um)
 
 
 def _report(params: FlfmPsfParams, microscope: FlfmMicroscope, depths: NDArray[np.float64], radius: int) -> dict[str, Any]:
