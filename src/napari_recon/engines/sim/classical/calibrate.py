@@ -17,7 +17,7 @@ from napari_recon.engines.sim.classical.carriers import correlations, object_of,
 from napari_recon.engines.sim.classical.noise import camera_offset as estimated_offset
 from napari_recon.engines.sim.classical.noise import checked
 from napari_recon.engines.sim.classical.otf import CircularOtf, Transfer
-from napari_recon.engines.sim.classical.regression import Fit, Samples, fit
+from napari_recon.engines.sim.classical.regression import Fit, Regression, Samples
 from napari_recon.engines.sim.classical.spectra import Spectra, spectra_of
 from napari_recon.engines.sim.layout import Layout
 from napari_recon.engines.sim.params import Optics
@@ -137,21 +137,22 @@ def _settled(
     """Fit all groups twice, the second time with order 0 freed of what pattern and intensities left in the mean."""
     samples = Samples(spectra)
     order0 = np.full(len(spectra.d), 1.0 / len(spectra.d))
-    ks = [s.k for s in starts]
+    problems = [Regression(samples, s.frames, s.k) for s in starts]
     fits: list[Fit] = []
-    for settled, (moving, rounds) in enumerate(((min(steps, 1), 2), (steps, 4))):
+    for settled, (moving, rounds) in enumerate(((min(steps, 1), 1), (steps, 3))):
         shared = torch.einsum("n,nyx->yx", torch.from_numpy(order0).to(spectra.d), spectra.d)
         found_object = object_of(spectra.search, shared, spectra.noise * float((order0**2).sum()))
         o = spectra.regression.image(spectra.regression.take(found_object, spectra.search.shape_yx))
         fits = []
-        for start, k in zip(starts, ks, strict=True):
-            fits.append(fit(samples, start.frames, order0, o, k, moving, rounds))
+        for number, start in enumerate(starts):
+            fits.append(problems[number].fit(order0, o, moving, rounds))
             for carrier, place in start.rivals if not settled else ():
-                other = np.where(np.arange(len(k))[:, None] == carrier, place, fits[-1].k)
-                tried = fit(samples, start.frames, order0, o, other, moving, rounds)
-                fits[-1] = min(fits[-1], tried, key=lambda f: f.residual)
+                k = np.where(np.arange(len(start.k))[:, None] == carrier, place, fits[-1].k)
+                other = Regression(samples, start.frames, k)
+                tried = other.fit(order0, o, moving, rounds)
+                if tried.residual < fits[-1].residual:
+                    problems[number], fits[-1] = other, tried
             _check(token)
-        ks = [f.k for f in fits]
         order0 = _order0_weights(starts, fits)
     gains = np.concatenate([f.gains for f in fits])
     gains /= gains.mean()

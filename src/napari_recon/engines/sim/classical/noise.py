@@ -56,9 +56,10 @@ def checked(frames: Tensor, layout: Layout) -> str:
                 f"every raw frame should show the object, found {_name(n, layout)} constant at {float(low[n]):g}; "
                 "leave out this image or check the file"
             )
-    at_top = torch.count_nonzero(frames == high.max(), dim=(1, 2)) / frames[0].numel()
-    worst = int(at_top.argmax())
-    share = float(at_top[worst])
+    top = high.max()
+    at_top = [int(torch.count_nonzero(frame == top)) for frame in frames]
+    worst = at_top.index(max(at_top))
+    share = at_top[worst] / frames[0].numel()
     if share > SATURATED:
         raise InputError(
             f"raw frames should not be saturated, found {share:.0%} of {_name(worst, layout)} at the highest value "

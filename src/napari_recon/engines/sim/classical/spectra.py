@@ -59,7 +59,8 @@ class Lattice:
         """Return the lattice with ``rate`` fc samples per um over a field of raw pixels."""
         size = (raw_yx[0] * optics.pixel_um[0], raw_yx[1] * optics.pixel_um[1])
         cutoff = optics.cutoff_per_um
-        rows, columns = (2 * next_smooth_size(max(8, math.ceil(rate * cutoff * s / 2))) for s in size)
+        # multiples of 8 are fastest
+        rows, columns = (8 * next_smooth_size(max(2, math.ceil(rate * cutoff * s / 8))) for s in size)
         fy = (torch.fft.fftfreq(rows, device=device) * (rows / size[0]))[:, None]
         fx = (torch.arange(columns // 2 + 1, device=device) / size[1])[None]
         count = torch.full((1, columns // 2 + 1), 2.0, device=device)
