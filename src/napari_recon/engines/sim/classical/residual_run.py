@@ -25,9 +25,9 @@ from napari_recon.engines.sim.classical.series import Found, calibrated_series
 from napari_recon.engines.sim.residual import SimResidualParams, optics_of
 
 #: Standard deviations from which a place counts, and from which one place alone matters.
-COUNTS, STANDS_OUT = 5.0, 8.0
+COUNTS, STANDS_OUT = 5.0, 6.5
 #: Shares of the field up to which an image agrees, or agrees but for some places.
-AGREES, MOSTLY = 0.003, 0.05
+AGREES, MOSTLY = 0.002, 0.05
 
 
 @dataclass(frozen=True, eq=False)
