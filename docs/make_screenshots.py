@@ -1,6 +1,6 @@
 """Makes docs/images from the real program: opens napari, the sample and the dock, works with them, takes pictures.
 
-    python docs/make_screenshots.py [FOLDER]
+    python docs/make_screenshots.py [FOLDER [light_field | sim]]
 
 Needs a display; without one it starts itself again under xvfb-run.
 """
@@ -31,7 +31,8 @@ def main() -> None:
             os.environ[name] = fresh
         os.environ["NAPARI_CONFIG"] = str(Path(fresh) / "napari.yaml")
         folder.mkdir(parents=True, exist_ok=True)
-        take_pictures(folder)
+        for name in sys.argv[2:] or PICTURES:
+            PICTURES[name](folder)
 
 
 def with_a_display() -> None:
@@ -43,21 +44,74 @@ def with_a_display() -> None:
         os.execv(runner, [runner, "-a", "-s", "-screen 0 1600x1000x24", sys.executable, *sys.argv])
 
 
-def take_pictures(folder: Path) -> None:
-    """Work through the dock as a newcomer would."""
+def opened(name: str, folder: Path) -> tuple[Any, Any, Any, Callable[[str], None]]:
+    """Open napari with a dock; return viewer, dock widget, dock, and what takes a picture."""
     import napari
     from qtpy.QtCore import Qt
 
     viewer = napari.Viewer()
     viewer.window.resize(*SIZE)
-    dock_widget, dock = viewer.window.add_plugin_dock_widget("napari-recon", "Light field")
-    window = viewer.window._qt_window
-    window.resizeDocks([dock_widget], [370], Qt.Orientation.Horizontal)
+    dock_widget, dock = viewer.window.add_plugin_dock_widget("napari-recon", name)
+    viewer.window._qt_window.resizeDocks([dock_widget], [370], Qt.Orientation.Horizontal)
 
-    def shoot(name: str) -> None:
+    def shoot(title: str) -> None:
         wait(0.6)
-        save(viewer.screenshot(canvas_only=False, flash=False), folder / f"{name}.png")
+        save(viewer.screenshot(canvas_only=False, flash=False), folder / f"{title}.png")
 
+    return viewer, dock_widget, dock, shoot
+
+
+def take_sim_pictures(folder: Path) -> None:
+    """From raw frames to a result that was checked."""
+    viewer, _, dock, shoot = opened("SIM", folder)
+    dock.data.sample_button.click()
+    planned(dock)
+    dock.frames.stripes_box.click()
+    until(lambda: not dock.frames.planner.busy)
+    shoot("sim-frames")
+    dock.pattern.button.click()
+    until(lambda: dock.spectrum.carriers is not None)
+    scroll_to(dock, dock.pattern)
+    shoot("sim-spectrum")
+    dock.settings.change({"frame_order": "pa"})
+    until(lambda: dock.spectrum.carriers is None)
+    shoot("sim-order")
+    dock.run_bar.offer_button.click()
+    dock.pattern.button.click()
+    result = run(dock.run_bar.run_button.click, dock)
+    view = dock.adjuster.view
+    until(lambda: view._session is not None and view._call is None)
+    wait(1.0)  # the first answers of a session are slower
+    for position in (280, 300, 320):
+        dock.live.rows["wiener"].slider.setValue(position)
+        until(lambda: view._call is None)
+    scroll_to(dock, dock.pattern)
+    shoot("sim-dock")
+    dock.live.rows["wiener"].auto.click()
+    viewer.layers.remove(result.layers[0])
+    ended: list[bool] = []
+    dock.comparison.ended.connect(lambda: ended.append(True))
+    dock.compare.compare_button.click()
+    until(lambda: bool(ended))
+    scroll_to(dock, dock.compare)
+    shoot("sim-compare")
+    dock.let_go()
+    viewer.close()
+
+
+def scroll_to(dock: Any, panel: Any) -> None:
+    """Bring a panel into sight, as far up as possible."""
+    bar = dock.scroll.verticalScrollBar()
+    wait(0.3)
+    bar.setValue(panel.mapTo(dock.form, panel.rect().topLeft()).y() - 30)
+
+
+def take_light_field_pictures(folder: Path) -> None:
+    """Work through the dock as a newcomer would."""
+    from qtpy.QtCore import Qt
+
+    viewer, dock_widget, dock, shoot = opened("Light field", folder)
+    window = viewer.window._qt_window
     shoot("first-run")
     dock.data.sample_button.click()
     planned(dock)
@@ -190,6 +244,8 @@ def save(rgba: Any, path: Path) -> None:
         picture.quantize(256).save(path, optimize=True)
     print(f"{path.name}: {path.stat().st_size // 1000} kB")
 
+
+PICTURES = {"light_field": take_light_field_pictures, "sim": take_sim_pictures}
 
 if __name__ == "__main__":
     main()

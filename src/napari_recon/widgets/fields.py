@@ -77,7 +77,8 @@ class NumberBox(QAbstractSpinBox):
     def mark(self, wrong: bool) -> None:
         """Colour a wrong value; the width stays small in narrow docks whatever the theme asks."""
         border = f"border: 1px solid {COLOURS['error']};" if wrong else ""
-        restyle(self, f"NumberBox {{min-width: 40px; {border}}}")
+        width = 40 if self.buttonSymbols() == QAbstractSpinBox.ButtonSymbols.NoButtons else 76
+        restyle(self, f"NumberBox {{min-width: {width}px; {border}}}")
 
     def value(self) -> int | float | str:
         """Return the number, or the text when it is none."""
@@ -329,7 +330,7 @@ class KeywordField(Field):
     def show_automatic(self, value: Any) -> None:
         """Show what the keyword stands for, without choosing it."""
         if self._keyword() is not _OWN:
-            self.inner.set_value(value)
+            self.inner.set_value(float(f"{value:.4g}") if isinstance(value, float) else value)
 
     def inputs(self) -> list[QWidget]:
         """See `Field.inputs`."""

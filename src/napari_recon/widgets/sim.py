@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from collections.abc import Mapping
 from functools import partial
@@ -222,7 +223,7 @@ class SimWidget(EngineDock):
     def _in_place(self, sentence: str) -> str:
         """Return a sentence that asks for the other page order with the name of the one that is other now."""
         order = self.settings.values().get("frame_order", "ap")
-        return sentence.replace("frame_order=pa", f"frame_order={swapped(order)}")
+        return re.sub(r"frame_order=pa( \(or ap, if it is pa\))?", f"frame_order={swapped(order)}", sentence)
 
     def compare_methods(self) -> None:
         """Reconstruct the image on show with every method that can run, then check each against the raw frames."""

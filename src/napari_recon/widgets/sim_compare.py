@@ -241,12 +241,15 @@ class Comparison(QObject):
         self.ended.emit()
 
     def _side_by_side(self, beside: bool) -> None:
-        """Show raw data, results and residuals in a grid, everything else hidden and out of it; or as before."""
+        """Show each result beside its significance in a grid, everything else hidden and out of it; or as before."""
         grid = self._viewer.canvas.grid
         if beside:
-            shown = [layer for e in self._entries for layer in (e.layer, e.significance) if layer is not None]
-            self._show_again = show_alone(self._viewer, [self._raw, *shown], kinds=())
-            grid.stride, grid.shape = 1, (-1, -1)
+            pairs = [(e.layer, e.significance) for e in self._entries if e.significance is not None]
+            layers = self._viewer.layers
+            for result, significance in pairs:
+                layers.move(layers.index(significance), layers.index(result) + 1)
+            self._show_again = show_alone(self._viewer, [layer for pair in pairs for layer in pair], kinds=())
+            grid.stride, grid.shape = 1, (len(pairs), 2)
         else:
             self._show_again()
             for entry in self._entries:
