@@ -64,6 +64,11 @@ def make_plan(
         When anything does not fit, in one sentence.
     """
     found = registry.get(engine) if isinstance(engine, str) else engine
+    if not found.info.inputs and (axes or voxel_size_um):
+        raise InputError(
+            f"{found.info.name} has no input whose axes or voxel size could be named, found "
+            f"{f'axes {axes}' if axes else 'a voxel size'}; leave it out and set its parameters"
+        )
     opened: dict[str, list[Any]] = {}
     refs: list[InputRef] = []
     for name, things in inputs.items():

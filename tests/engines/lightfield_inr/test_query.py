@@ -173,3 +173,8 @@ def test_other_networks_are_refused(tmp_path: Path) -> None:
     scene(changed, SMALL, seed=5)
     with pytest.raises(CheckpointError, match="checksum differs"):
         list(Query().run(made, {}))
+
+
+def test_a_voxel_size_of_no_input_is_not_ignored() -> None:
+    with pytest.raises(InputError, match="no input whose axes or voxel size"):
+        napari_recon.plan("lightfield_inr.query", model=model("scene").path, voxel_size={"z": 1, "y": 1, "x": 1})

@@ -90,8 +90,7 @@ class UpstreamRun:
             After a checkpoint and the field so far were yielded.
         """
         for sentence in self._said:
-            if "normal" not in sentence and "sum to" not in sentence:  # every view is scaled to one in this method
-                yield Warned(sentence)
+            yield Warned(sentence)
         fitter = self._fitter()
         try:
             with interruptible(fitter.network, token):
