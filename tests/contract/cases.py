@@ -156,6 +156,14 @@ def _sim_train() -> Example:
     return Example(Train(), {}, {**small, **easy})
 
 
+def _sim_wiener3d() -> Example:
+    from napari_recon.engines.sim.wiener3d import SimWiener3D
+    from tests.engines.sim.volume_data import ThreeBeam, simulate_volume
+
+    stack = simulate_volume(0, n=96, planes=6, angles=2, photons=5000)
+    return Example(SimWiener3D(), {"raw": ThreeBeam.raw(stack)}, ThreeBeam.params)
+
+
 _MAKERS: dict[str, Callable[[], Example]] = {
     "toy.smooth": _toy,
     "simulate.lightfield": _simulate,
@@ -178,6 +186,7 @@ _MAKERS: dict[str, Callable[[], Example]] = {
     "lightfield_inr.query": lambda: _query("sequence"),
     "lightfield_inr.query/scene": lambda: _query("scene", scale=1.5),
     "lightfield_inr.query/fpm": lambda: _query("dense"),
+    "sim.wiener3d": _sim_wiener3d,
     "serenet.refocus": _refocus,
     "serenet.reconstruct": lambda: _serenet("serenet"),
     "serenet.reconstruct/fserenet": lambda: _serenet("fserenet"),

@@ -12,6 +12,7 @@ registry = Registry(
         "lightfield_inr.query": "napari_recon.engines.lightfield_inr.engine:Query",
         "deconvolution.lightfield_rl": "napari_recon.engines.deconvolution.engine:LightFieldRL",
         "sim.wiener": "napari_recon.engines.sim.wiener:SimWiener",
+        "sim.wiener3d": "napari_recon.engines.sim.wiener3d:SimWiener3D",
         "sim.train": "napari_recon.engines.sim.train:Train",
         "sim.residual": "napari_recon.engines.sim.residual:SimResidual",
         "simulate.lightfield": "napari_recon.engines.simulate.engine:LightField",

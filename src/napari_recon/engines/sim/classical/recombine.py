@@ -124,6 +124,11 @@ class Reconstructor:
         """Return the image (2 Y, 2 X), float32, of bands from `bands`."""
         return self._image(self.numerator(bands, filters) * self.response(filters))
 
+    @property
+    def padded(self) -> tuple[int, ...]:
+        """Length of the period along each axis, in raw pixels."""
+        return self.padded_yx
+
     def overlap(self, number: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
         """Return where band `number` and order 0 hold the same frequencies of the result: slices into either's array."""
         own, zero = [], []

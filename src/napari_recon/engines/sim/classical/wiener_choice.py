@@ -9,17 +9,20 @@ from torch import Tensor
 
 from napari_recon.engines.sim.classical.filters import Filters
 from napari_recon.engines.sim.classical.recombine import Reconstructor
+from napari_recon.engines.sim.classical.volume import VolumeReconstructor
 
 #: Range of w that is looked through.
-LEAST, MOST = 2e-3, 1.0
+LEAST, MOST = 1e-3, 1.0
 #: Raw pixels over which frames are faded out.
 FADE = 24
-#: Support below this share of its maximum is left out: hardly anything is passed there, and what is, is less noise than
-#: what the borders and the transfer function's last percent do.
+#: Support below this share of its highest percent is left out: hardly anything is passed there, and what is, is less noise
+#: than what the borders and the transfer function's last percent do.
 NEGLIGIBLE = 1e-3
 
 
-def choose_wiener(reconstructor: Reconstructor, frames: Tensor, noise_power: float, filters: Filters) -> float:
+def choose_wiener(
+    reconstructor: Reconstructor | VolumeReconstructor, frames: Tensor, noise_power: float, filters: Filters
+) -> float:
     """Return the w of least expected error, to three digits.
 
     With Y = (sum v g H C) / S the unregularised result, S = sum v g H^2 the support, n / S the noise power in Y and
@@ -35,19 +38,20 @@ def choose_wiener(reconstructor: Reconstructor, frames: Tensor, noise_power: flo
     reconstructor : Reconstructor
         With bands weighted by their noise.
     frames : Tensor
-        (N, Y, X) raw frames in counts.
+        (N, Y, X) raw frames, or (N, Z, Y, X) of a volume, in counts.
     noise_power : float
-        Noise variance of a raw pixel in counts^2.
+        Noise variance of a raw pixel of these frames, counts^2.
     filters : Filters
         Its Wiener parameter is not looked at.
     """
     offset, fade = reconstructor.calibration.camera_offset, _fade(frames)
     bands = reconstructor.bands((frames - offset) * fade + offset)
-    noise_power *= float(fade.square().sum()) / math.prod(reconstructor.padded_yx)
+    noise_power *= float(fade.square().mean()) * frames[0].numel() / math.prod(reconstructor.padded)
     support = reconstructor.support(filters).double()
-    seen = support > NEGLIGIBLE * support.max()
+    peak = support.flatten().kthvalue(max(1, round(0.99 * support.numel()))).values
+    seen = support > NEGLIGIBLE * peak
     wanted = reconstructor.wanted(filters).double().square()
-    wanted[:, 1:] *= 2  # the other half plane
+    wanted[..., 1:] *= 2  # the other half plane
     share, support = wanted[seen], support[seen]
     power = (reconstructor.numerator(bands, filters)[seen].abs().double() / support).square()
     noise = noise_power * reconstructor.noise_gain / support
@@ -59,10 +63,10 @@ def choose_wiener(reconstructor: Reconstructor, frames: Tensor, noise_power: flo
 
     low, high = math.log(LEAST), math.log(MOST)
     best = low
-    for _ in range(3):
-        candidates = torch.linspace(low, high, 11).tolist()
+    for _ in range(4):
+        candidates = torch.linspace(low, high, 9).tolist()
         best = min(candidates, key=risk)
-        step = (high - low) / 10
+        step = (high - low) / 8
         low, high = max(low, best - step), min(high, best + step)
     return float(f"{math.exp(best):.3g}")
 
