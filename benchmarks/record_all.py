@@ -2,7 +2,7 @@
 
     scripts/on_display.sh python benchmarks/record_all.py [NAME ...]
 
-NAMEs choose some of: parity network_quality network_speed network_memory lightfield_rl sim_residual startup
+NAMEs choose some of: parity network_quality network_speed network_memory lightfield_rl psf_projector sim_residual startup
 responsiveness. It takes about half an hour; let the machine do nothing else. Published checkpoints and quality crops
 are read from $NAPARI_RECON_PARITY or ../shared/parity.
 """
@@ -82,6 +82,7 @@ BENCHMARKS: dict[str, Callable[[], Any]] = {
     "network_speed": network_speed,
     "network_memory": lambda: run("serenet_memory.py"),
     "lightfield_rl": lambda: run("lightfield_rl_quality.py", "--stretch", "--save"),
+    "psf_projector": lambda: run("psf_projector.py", "--save"),
     "sim_residual": lambda: run("sim_residual.py"),
     "sim_classical": lambda: run("sim_classical.py", *peer()),
     "startup": lambda: run("startup.py"),

@@ -49,7 +49,7 @@ class Physics:
         if psf_vzyx is not None:
             first, last = setup.psf_planes
             psf, self.said = mended_psf(psf_vzyx[:, first:last])
-            self._psf = normalised_psf(torch.from_numpy(np.ascontiguousarray(psf)))
+            self._psf = normalised_psf(torch.from_numpy(np.array(psf, order="C")))
             self.psf_shift_vz2 = psf_shift_of(self._psf)
             self.halo = min(setup.halo, psf_support(self._psf, setup.upsampling) + setup.wander)
         else:
