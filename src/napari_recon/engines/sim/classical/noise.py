@@ -57,9 +57,10 @@ def checked(frames: Tensor, layout: Layout) -> str:
                 "leave out this image or check the file"
             )
     top = high.max()
-    at_top = [int(torch.count_nonzero(frame == top)) for frame in frames]
-    worst = at_top.index(max(at_top))
-    share = at_top[worst] / frames[0].numel()
+    # every fourth row tells
+    at_top = [float((frame[::4] == top).float().mean()) for frame in frames]
+    share = max(at_top)
+    worst = at_top.index(share)
     if share > SATURATED:
         raise InputError(
             f"raw frames should not be saturated, found {share:.0%} of {_name(worst, layout)} at the highest value "

@@ -83,11 +83,15 @@ class MeasuredOtf:
         psf = psf - rim.median()
         if not float(psf.sum()) > 0:
             raise InputError("the PSF should be one bright spot on a dark ground, found none; check the file")
-        size = max(128, *psf.shape)
-        spectrum = torch.fft.fftshift(torch.fft.fft2(psf, s=(size, size)).abs())
-        step = (1 / (size * pixel_um[0]), 1 / (size * pixel_um[1]))
+        size = [max(64, n) for n in psf.shape]
+        spectrum = torch.fft.fftshift(torch.fft.fft2(psf, s=size).abs())
+        step = (1 / (size[0] * pixel_um[0]), 1 / (size[1] * pixel_um[1]))
+        rings = _ring_mean(spectrum, step)
         if radial:
-            spectrum = _ring_mean(spectrum, step)
+            spectrum = rings
+        # what is left of the background is all at zero frequency, where transfer functions go straight
+        y, x = size[0] // 2, size[1] // 2
+        spectrum[y, x] = max(2 * float(rings[y, x + 1]) - float(rings[y, x + 2]), float(rings[y, x + 1]))
         return cls(spectrum, step, cutoff_per_um)
 
     def __call__(self, fy: Tensor, fx: Tensor) -> Tensor:
