@@ -103,10 +103,12 @@ class SimWiener3D(FrameEngine[SimWiener3DParams]):
     ) -> Resources:
         """See `FrameEngine.resources`."""
         fine = outputs[0].grid
-        voxels = (fine.size("Z") + 24) * fine.size("Y") * fine.size("X") / 4
+        plane = fine.size("Y") * fine.size("X") / 4
+        voxels, padded = fine.size("Z") * plane, (fine.size("Z") + 24) * 1.1 * plane
         bands = 1 + 2 * params.angles
-        memory = voxels * (12 * params.layout.frames + 8 * 2 * bands + 4 * bands + 4 * 8 * 6)
-        return Resources(memory_bytes=int(memory), work=voxels * (300.0 + 100.0 * bands))
+        # raw stack, the same without offset and a mix; a padded band, all bands and transfer functions, the half space
+        memory = voxels * (12 * params.layout.frames + 64) + padded * (24 + 8 * bands + 40)
+        return Resources(memory_bytes=int(memory), work=padded * (300.0 + 100.0 * bands))
 
     def process_frame(self, plan: Plan, frame: Frame, index: int, token: CancelToken) -> Iterator[Event]:
         """See `FrameEngine.process_frame`."""
