@@ -53,14 +53,15 @@ def test_opposite_depths_share_one_field() -> None:
 
 def test_views_move_as_ray_optics_says() -> None:
     depths = np.array([-2.0, -1.0, 1.0, 2.0])
-    images = np.stack([image.numpy() for _, image in sensor_psf(FINER, depths.tolist())])
+    found = dict(sensor_psf(FINER, depths.tolist()))
+    images = np.stack([found[number].numpy() for number in range(len(depths))])
     radius = FINER.reach_pixels(depths)
     views = cut_views(images, FINER.lens_centres.tolist(), radius)
     np.testing.assert_allclose(views.sum(axis=(0, 2, 3)), 1.0, atol=2e-3)
-    found = centre_of_mass_shift(views) * FINER.voxel_um
+    shift = centre_of_mass_shift(views) * FINER.voxel_um
     expected = FINER.view_shift_um(depths)
-    assert np.abs(found - expected).max() < 0.02 * np.abs(expected).max()
-    assert (np.sign(found[0, -1]) == np.sign(FINER.lens_centres[0] - FINER.lens_centres[3])).all()
+    assert np.abs(shift - expected).max() < 0.02 * np.abs(expected).max()
+    assert (np.sign(shift[0, -1]) == np.sign(FINER.lens_centres[0] - FINER.lens_centres[3])).all()
 
 
 @pytest.mark.parametrize(

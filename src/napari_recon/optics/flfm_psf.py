@@ -31,7 +31,7 @@ def sensor_psf(
     device: torch.device | str = "cpu",
     check: Callable[[], None] = lambda: None,
 ) -> Iterator[tuple[int, Tensor]]:
-    """Yield number and sensor image (S, S, float64) of each depth, deepest pairs first come first.
+    """Yield number and sensor image (S, S, float64) of each depth, from focus outward.
 
     Parameters
     ----------
@@ -47,23 +47,20 @@ def sensor_psf(
     """
     lenses = microlens_array(microscope).to(device)
     propagator = free_space(microscope).to(device)
-    fields: dict[float, Tensor] = {}
-    last = {round(abs(depth), 9): number for number, depth in enumerate(depths_um)}
+    together: dict[float, list[int]] = {}
     for number, depth in enumerate(depths_um):
-        key = round(abs(depth), 9)
-        if key not in fields:
-            fields[key] = field_at_microlenses(microscope, -abs(depth), device=device, check=check)
-        field = fields[key] if depth <= 0 else fields[key].conj()
-        if last[key] == number:
-            del fields[key]
-        check()
-        spectrum = torch.fft.fft2(field * lenses)
-        check()
-        wave = torch.fft.ifft2(spectrum.mul_(propagator))
-        image = wave.real.square() + wave.imag.square()
-        image = torch.where(image < threshold * image.max(), 0.0, image)
-        check()
-        yield number, image / image.sum()
+        together.setdefault(round(abs(depth), 9), []).append(number)
+    for distance, numbers in sorted(together.items()):
+        below = field_at_microlenses(microscope, -distance, device=device, check=check)
+        for number in numbers:
+            field = below if depths_um[number] <= 0 else below.conj()
+            spectrum = torch.fft.fft2(field * lenses)
+            check()
+            wave = torch.fft.ifft2(spectrum.mul_(propagator))
+            image = wave.real.square() + wave.imag.square()
+            image = torch.where(image < threshold * image.max(), 0.0, image)
+            check()
+            yield number, image / image.sum()
 
 
 def field_at_microlenses(

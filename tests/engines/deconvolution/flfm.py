@@ -24,7 +24,8 @@ DEPTHS = np.arange(-4, 5) * 0.75
 @cache
 def psf() -> NDArray[np.float32]:
     """Views x 9 planes x 21 x 21, the light of a depth summing to 1 over all views."""
-    images = np.stack([image.numpy() for _, image in sensor_psf(MICROSCOPE, DEPTHS.tolist())])
+    found = dict(sensor_psf(MICROSCOPE, DEPTHS.tolist()))
+    images = np.stack([found[number].numpy() for number in range(len(DEPTHS))])
     return cut_views(images, MICROSCOPE.lens_centres.tolist(), 10)
 
 

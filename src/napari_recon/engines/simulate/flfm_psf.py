@@ -95,7 +95,7 @@ class FlfmPsf(Engine[FlfmPsfParams]):
             compute=compute.resolved(),
             resources=Resources(
                 tiles=len(depths),
-                memory_bytes=(6 + different // 2) * 16 * size**2 + 24 * half * microscope.crop + 2**27,
+                memory_bytes=7 * 16 * size**2 + 24 * half * microscope.crop + 2**27,
                 work=different * 4.0 * half**2 * microscope.crop + len(depths) * 200.0 * size**2,
             ),
         )
@@ -112,7 +112,7 @@ class FlfmPsf(Engine[FlfmPsfParams]):
         device = "cpu" if plan.compute.device == "mps" else plan.compute.device  # double precision is needed
         images = sensor_psf(microscope, depths.tolist(), threshold=params.threshold, device=device, check=token.check)
         lost = 0.0
-        for number, image in images:
+        for done, (number, image) in enumerate(images):
             whole = image.cpu().numpy()
             views = [whole[row - radius : row + radius + 1, col - radius : col + radius + 1] for row, col in centres]
             block = np.stack(views)[:, None].astype(np.float32)
@@ -126,7 +126,7 @@ class FlfmPsf(Engine[FlfmPsfParams]):
                     (slice(number, number + 1), slice(0, size), slice(0, size)),
                     whole[None].astype(np.float32),
                 )
-            yield Progress(number + 1, len(depths), "plane", f"{depths[number]:+.3g} um")
+            yield Progress(done + 1, len(depths), "plane", f"{depths[number]:+.3g} um")
         if lost > 0.02:
             yield Warned(
                 f"up to {100 * lost:.1f} % of a depth's light lies outside the views' {2 * radius + 1} pixels; "
