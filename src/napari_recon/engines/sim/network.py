@@ -164,7 +164,7 @@ class SimNetwork(FrameEngine[SimNetworkParams]):
         height, width = (outputs[0].grid.size(a) // scale for a in "YX")
         frames = raw.size("N") * raw.size("Y") * raw.size("X") * 4
         features, maps = (options["n_feats"], 4) if "n_feats" in options else (64, 6)
-        rows = params.tile_size or max(16, 2**19 // (width * features) // 4 * 4)
+        rows = params.tile_size or max(16, 2**19 // (width * features) // 16 * 16)
         rows = height if compute.device != "cpu" and not params.tile_size else min(rows, height)
         strips = 4 * width * features * rows * (4 + 4 * scale**2)
         weights = sum(int(np.prod(s)) for s in expected_shapes(model.architecture, options).values() if len(s) == 4)

@@ -38,7 +38,10 @@ def recognise(state: State) -> Recognised | None:
     residual = architecture in ("rcan", "edsr")
     options, inferred = _residual_options(state, architecture) if residual else _unet_options(state, architecture)
     problems = [*_other_task(state, options), *differences(state, expected_shapes(architecture, options))]
-    frames = {6: "frames 0 1 3 4 6 7 of nine", 3: "frames 0 4 8 of nine"}.get(options["nch_in"], f"the first {options['nch_in']} frames")
+    nch_in = options["nch_in"]
+    frames = {6: "frames 0 1 3 4 6 7 of nine", 3: "frames 0 4 8 of nine"}.get(nch_in, f"the first {nch_in} frames")
+        options["nch_in"], f"the first {options['nch_in']} frames"
+    )
     return Recognised(
         engine=ENGINE,
         architecture=architecture,

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from typing import Protocol
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +33,7 @@ _BACK = torch.tensor(
     ]
 )
 """Six points to four outputs: what `_outputs` does, as a matrix."""
+_WEIGHTS: WeakKeyDictionary[nn.Conv2d, Tensor] = WeakKeyDictionary()
 
 
 class Strip(Protocol):
@@ -87,14 +89,7 @@ class Winograd:
     multiple = TILE
 
     def __init__(self, layer: nn.Conv2d, scratch: Scratch) -> None:
-        # rows: the points 0, a, -a, b, -b, infinity of Lagrange's polynomials; sqrt(2) is moved here from `_outputs`
-        a, b = 1 / _ROOT, _ROOT
-        near, far = 1 / (2 * a * a * (a * a - b * b)), 1 / (2 * b * b * (b * b - a * a))
-        rows = [[1, 0, 0], *([near * _ROOT**-1 * (s * a) ** i for i in range(3)] for s in (1, -1))]
-        rows += [[far * _ROOT**-1 * (s * b) ** i for i in range(3)] for s in (1, -1)] + [[0, 0, 1]]
-        g = torch.tensor(rows, dtype=torch.float64)
-        moved = torch.einsum("ia,kcab,jb->ijck", g, layer.weight.double(), g)
-        self._weight = moved.reshape(36, layer.in_channels, layer.out_channels).float().contiguous()
+        self._weight = _moved(layer)
         self._bias = layer.bias
         self._buffer = scratch.take
 
@@ -139,6 +134,20 @@ class Winograd:
         whole = self._buffer(7, (down, TILE, across, TILE, outputs))
         _outputs(half, whole.permute(1, 3, 0, 2, 4), scratch)
         out.copy_(whole.view(TILE * down, TILE * across, outputs)[:height, :width])
+
+
+def _moved(layer: nn.Conv2d) -> Tensor:
+    """Return a trained layer's weights at the 36 points, (36, inputs, outputs); frames after the first find them again."""
+    if layer not in _WEIGHTS:
+        # rows: the points 0, a, -a, b, -b, infinity of Lagrange's polynomials; sqrt(2) is moved here from `_outputs`
+        a, b = 1 / _ROOT, _ROOT
+        near, far = 1 / (2 * a * a * (a * a - b * b)), 1 / (2 * b * b * (b * b - a * a))
+        rows = [[1, 0, 0], *([near * _ROOT**-1 * (s * a) ** i for i in range(3)] for s in (1, -1))]
+        rows += [[far * _ROOT**-1 * (s * b) ** i for i in range(3)] for s in (1, -1)] + [[0, 0, 1]]
+        g = torch.tensor(rows, dtype=torch.float64)
+        moved = torch.einsum("ia,kcab,jb->ijck", g, layer.weight.double(), g)
+        _WEIGHTS[layer] = moved.reshape(36, layer.in_channels, layer.out_channels).float().contiguous()
+    return _WEIGHTS[layer]
 
 
 def _inputs(x: Tensor, out: Tensor, scratch: Tensor) -> None:
