@@ -40,8 +40,6 @@ def recognise(state: State) -> Recognised | None:
     problems = [*_other_task(state, options), *differences(state, expected_shapes(architecture, options))]
     nch_in = options["nch_in"]
     frames = {6: "frames 0 1 3 4 6 7 of nine", 3: "frames 0 4 8 of nine"}.get(nch_in, f"the first {nch_in} frames")
-        options["nch_in"], f"the first {options['nch_in']} frames"
-    )
     return Recognised(
         engine=ENGINE,
         architecture=architecture,
