@@ -72,13 +72,18 @@ def field_at_microlenses(
 ) -> Tensor:
     """Return the complex wave (S, S) that a point at ``depth_um`` on the axis sends onto the microlens plane."""
     quarter = pupil_quarter(microscope, depth_um, device=device, check=check)
-    inner = quarter.shape[0] - 1
+    inner, crop, size = quarter.shape[0] - 1, microscope.crop, microscope.sensor_pixels
+    matrix = torch.from_numpy(cubic_matrix(2 * crop + 1, size))[size // 2 :]
+    from_axis = matrix[:, crop : crop + inner + 1]
+    from_axis[:, 1:] += matrix[:, crop - inner : crop].flip(1)  # what lies beyond the axis is its mirror image
+    from_axis = from_axis.to(device)
+    return _whole(torch.complex(*(from_axis @ part @ from_axis.T for part in (quarter.real, quarter.imag))))
+
+
+def _whole(quarter: Tensor) -> Tensor:
+    """Return the field that is even in x and y, from its part on and beyond the axes."""
     half = torch.cat([quarter[1:].flip(0), quarter])
-    pupil = torch.cat([half[:, 1:].flip(1), half], dim=1)
-    crop = microscope.crop
-    matrix = torch.from_numpy(cubic_matrix(2 * crop + 1, microscope.sensor_pixels))[:, crop - inner : crop + inner + 1]
-    matrix = matrix.to(device)
-    return torch.complex(matrix @ pupil.real @ matrix.T, matrix @ pupil.imag @ matrix.T)
+    return torch.cat([half[:, 1:].flip(1), half], dim=1)
 
 
 def pupil_quarter(
