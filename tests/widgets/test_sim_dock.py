@@ -13,6 +13,7 @@ from napari.components import ViewerModel
 from napari.layers import Image
 from superqt.utils import WorkerBase
 
+from napari_recon import hub
 from napari_recon import run as run_engine
 from napari_recon.core.provenance import KEY
 from napari_recon.core.stack import ImageStack
@@ -191,6 +192,55 @@ def test_of_a_series_the_frame_on_show_is_adjusted_in_a_layer_of_its_own(
     assert not dock.adjuster.view.active
     viewer.layers.remove(layer)
     assert not dock.adjust_fold.isVisible()
+
+
+def test_time_points_in_the_pages_have_a_range_and_a_preview(
+    dock: SimWidget, viewer: ViewerModel, truth: Stack, qtbot: Any
+) -> None:
+    layer = add(viewer, truth, np.concatenate([truth.frames, truth.frames[:, ::-1], truth.frames]))
+    assert dock.region.rows["T"].isVisible() and dock.region.rows["T"].bounds() == (0, 3)
+    viewer.dims.set_current_step(0, 13)  # a page of the second time point
+    result = finished(dock, qtbot, dock.run_bar.preview_button.click)
+    assert result.error is None and result.plan.selection.time.start == 1 and result.plan.frames == 1
+    dock.region.frame_button.click()
+    assert dock.region.rows["T"].bounds() == (1, 2)
+    dock.settings.change({"wiener": 0.1})
+    assert dock.region.rows["T"].bounds() == (1, 2)  # the region survives other settings
+    result = finished(dock, qtbot, dock.run_bar.run_button.click)
+    assert result.plan.frames == 1 and result.plan.starts == {"T": 1}
+    settled(dock, qtbot)
+    assert layer in viewer.layers
+
+
+def test_compare_runs_both_methods_and_checks_each(dock: SimWidget, viewer: ViewerModel, truth: Stack, qtbot: Any) -> None:
+    if not [card for card in hub.catalogue("sim.network") if card.available]:
+        pytest.skip("there is no built-in network")
+    add(viewer, truth)
+    qtbot.waitUntil(lambda: not dock.planner.busy and dock.compare.compare_button.isEnabled(), timeout=10000)
+    with qtbot.waitSignal(dock.comparison.ended, timeout=120000):
+        dock.compare.compare_button.click()
+    assert list(dock.compare.rows) == ["Wiener SIM", "Network SIM"]
+    results = [x for x in viewer.layers if x.metadata.get(KEY, {}).get("output") == "sr"]
+    assert [x.metadata[KEY]["engine"] for x in results] == ["sim.wiener", "sim.network"]
+    shown = [x for x in viewer.layers if x.visible]
+    assert len(shown) == 4 and viewer.canvas.grid.shape == (2, 2)
+    assert ["significance" in x.name for x in shown] == [False, True, False, True]  # each beside its result
+    first, second = (x for x in shown if "significance" in x.name)
+    first.contrast_limits = (-3, 3)
+    assert tuple(second.contrast_limits) == (-3, 3)
+
+
+def test_results_of_other_data_are_not_checked_against_these(
+    dock: SimWidget, viewer: ViewerModel, truth: Stack, qtbot: Any
+) -> None:
+    add(viewer, truth)
+    (result,) = finished(dock, qtbot, dock.run_bar.run_button.click).layers
+    path = dock._calibration_path()
+    assert dock.compare.check_button.isEnabled() and path is not None
+    other = add(viewer, truth)
+    dock.data.combo.choose(other)
+    viewer.layers.selection.active = result
+    assert not dock.compare.check_button.isEnabled() and dock._calibration_path() is None
 
 
 def test_swapped_order_is_noticed_and_one_click_mends_it(

@@ -39,24 +39,23 @@ def is_plain(matrix: NDArray[np.float64]) -> bool:
 def displayed_grid(grid: Grid, parent: Grid | None, channel: int = 0) -> Grid:
     """Return the grid of one channel's layer: without C, and with T as far left as in the data it is made from.
 
-    napari lines layers up by their last axes, so a result TZYX beside data TCVYX gets a C axis of length one.
+    napari lines layers up by their last axes, so a result TZYX beside data TCVYX gets a C axis of length one, and a result
+    TYX of pages NYX an N axis: its one voxel covers all pages, so that it is seen whichever page is.
     """
     shown = grid.only(grid.axes.replace("C", ""))
-    if parent is None or "T" not in shown.axes or "T" not in parent.axes:
+    if parent is None or "T" not in shown.axes:
         return shown
     at = shown.axes.index("T")
-    missing = (len(parent.axes) - parent.axes.index("T")) - (len(shown.axes) - at)
-    between = parent.axes[parent.axes.index("T") + 1 :]
+    between = parent.axes[parent.axes.index("T") + 1 :] if "T" in parent.axes else parent.axes
+    missing = len(between) + 1 - (len(shown.axes) - at)
     fillers = [a for a in between if a not in shown.axes][: max(0, missing)]
     if missing <= 0 or len(fillers) < missing:
         return shown
-    filler = parent.only("".join(fillers)).cropped({a: _one(a, channel if "C" in grid.axes else 0) for a in fillers})
+    filler = parent.only("".join(fillers)).resampled({a: 1 for a in fillers if a != "C"})
+    if "C" in fillers:
+        start = channel if "C" in grid.axes else 0
+        filler = filler.cropped({"C": (start, start + 1)})
     return shown.only(shown.axes[: at + 1]).joined(filler).joined(shown.only(shown.axes[at + 1 :]))
-
-
-def _one(axis: str, channel: int) -> tuple[int, int]:
-    start = channel if axis == "C" else 0
-    return start, start + 1
 
 
 def layer_geometry(grid: Grid, stack: ImageStack | None = None, layer: Layer | None = None) -> dict[str, Any]:

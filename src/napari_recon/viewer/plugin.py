@@ -14,7 +14,7 @@ from napari_recon.core.provenance import KEY
 from napari_recon.viewer.files import LayerData, layer_stack, opened_layer
 
 PLUGIN = "napari-recon"
-DOCKS = {"serenet": "Light field", "deconvolution": "Light field", "sim": "SIM"}
+DOCKS = {"serenet": "Light field", "deconvolution": "Light field", "sim": "SIM", "simulate.sim": "SIM"}
 RECIPE_SUFFIXES = (".recipe.yaml", ".recipe.yml")
 
 
@@ -63,7 +63,7 @@ def open_dock(viewer: Any, engine: str) -> Any:
     InputError
         When no dock offers it.
     """
-    name = DOCKS.get(engine.partition(".")[0])
+    name = DOCKS.get(engine) or DOCKS.get(engine.partition(".")[0])
     if name is None or viewer is None:
         raise InputError(f"a dock for {engine} was expected, found none; run the recipe with: napari-recon rerun")
     _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, name)

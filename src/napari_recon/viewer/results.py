@@ -254,10 +254,11 @@ class ResultLayers(QObject):
         dims = self._viewer.dims
         offset = dims.ndim - layer.ndim
         low, high = layer.extent.world
+        half = np.asarray(layer.scale) / 2
         middle = np.asarray(layer.data_to_world([(n - 1) // 2 for n in layer.data.shape]))
         for axis in dims.not_displayed:
             own = axis - offset
-            if own >= 0 and not low[own] <= dims.point[axis] <= high[own]:
+            if own >= 0 and not low[own] - half[own] <= dims.point[axis] <= high[own] + half[own]:
                 dims.set_point(axis, float(middle[own]))
 
     def _unused(self, name: str) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_recon.core.errors import InputError
 from napari_recon.core.grid import Grid
 from napari_recon.core.stack import ImageStack
 from napari_recon.engines.sim.layout import Layout, arranged, fitting
@@ -23,6 +24,29 @@ class Pages:
     stack: ImageStack
     layout: Layout
     order: str
+
+    @property
+    def arranged(self) -> Grid | None:
+        """The grid as engines see it: T, C, Z, N, Y, X; None when the pages do not fit."""
+        try:
+            return arranged(self.stack.grid, self.layout, self.order).grid
+        except InputError:
+            return None
+
+    def at(self, index: Sequence[int]) -> dict[str, int]:
+        """Return the time point, channel and plane (of the axes there are) of a place in the file's own axes.
+
+        Parameters
+        ----------
+        index : sequence of int
+            One per axis of the stack; only the outer ones count.
+        """
+        found = arranged(self.stack.grid, self.layout, self.order)
+        outer = self.stack.grid.shape[:-2]
+        inside = [min(max(i, 0), n - 1) for i, n in zip(index, outer, strict=False)]
+        page = np.ravel_multi_index(inside, outer) if outer else 0
+        place = np.argwhere(found.pages == page)[0]
+        return {a: int(i) for a, i in zip(found.grid.axes, place, strict=False) if a in "TCZ"}
 
     def same(self, other: Pages | None) -> bool:
         """Return whether `other` reads the same pixels in the same way."""
@@ -71,8 +95,6 @@ def thumbnails(pages: Pages, stripes: bool) -> NDArray[np.uint8]:
 
 def recognised(grid: Grid, layout: Layout, order: str) -> Layout | None:
     """Return the likely angles and phases when `layout` does not fit the stack; None when it does, or nothing would."""
-    from napari_recon.core.errors import InputError
-
     try:
         arranged(grid, layout, order)
     except InputError:

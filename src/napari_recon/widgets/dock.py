@@ -150,8 +150,12 @@ class EngineDock(QWidget):
         request = self._ready()
         if request is not None and self.data.needed:
             lighter = self.preview_params.get(self.engine, {})
-            here = replace(request, boxes=(self.region.region.box or Box(),))
+            here = replace(request, boxes=(self.preview_box(self.region.region.box or Box()),))
             self._start(here.preview(self.region.current_frame(), self.preview_size, lighter), preview=True)
+
+    def preview_box(self, box: Box) -> Box:
+        """Return the box whose middle a preview shows; a family's dock may limit it further."""
+        return box
 
     def start_run(self) -> None:
         """Reconstruct everything that is asked for."""
@@ -231,9 +235,12 @@ class EngineDock(QWidget):
         self._data_changed()
 
     def _data_changed(self) -> None:
+        self._set_region()
+        self._ask()
+
+    def _set_region(self) -> None:
         stack = self.data.stack()
         self.region.set_source(self.data.layer if stack else None, self.data.axes, stack.grid if stack else None)
-        self._ask()
 
     def _ask(self) -> None:
         """Plan again, soon; meanwhile say what is missing."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from qtpy.QtCore import Qt, Signal
@@ -117,6 +118,7 @@ class RegionPanel(QWidget):
         self._source: Grid | None = None
         self._layer: Any = None
         self._axes = ""
+        self._frame: Callable[[], int] | None = None
         self.whole_button, self.box_button = QRadioButton("Wh&ole field"), QRadioButton("&Box")
         self.draw_button, self.view_button = QPushButton("&Draw"), QPushButton("From view")
         self.frame_button = QPushButton("Curren&t frame")
@@ -136,8 +138,20 @@ class RegionPanel(QWidget):
         self._allow()
         self._show()
 
-    def set_source(self, layer: Any, axes: str, grid: Grid | None) -> None:
-        """Work on another layer (None: none); the region survives when the extent is the same."""
+    def set_source(self, layer: Any, axes: str, grid: Grid | None, frame: Callable[[], int] | None = None) -> None:
+        """Work on another layer (None: none); the region survives when the extent is the same.
+
+        Parameters
+        ----------
+        layer : Layer or None
+        axes : str
+            Of the layer.
+        grid : Grid or None
+            As the engine sees the layer.
+        frame : callable, optional
+            Says which time point the viewer shows, for data whose time is in their pages.
+        """
+        self._frame = frame
         same_layer = self.shapes is not None and layer is not None and self._layer is layer and self._axes == axes
         before = self._source
         self._source, self._layer, self._axes = grid, layer, axes
@@ -178,6 +192,8 @@ class RegionPanel(QWidget):
 
     def current_frame(self) -> int:
         """Return the time point the viewer shows, 0 for a single frame."""
+        if self._frame is not None:
+            return self._frame()
         if self._source is None or "T" not in self._axes or self._layer is None:
             return 0
         axis = self._axes.index("T")

@@ -60,6 +60,8 @@ class Request:
         Input name -> `ImageStack` objects or paths.
     boxes : tuple of Box
         One job each, in voxels of the main input; z counts output planes when the input has no Z.
+    arranged : Grid, optional
+        The main input's grid where the engine sees its pages along other axes.
     """
 
     engine: str
@@ -69,12 +71,13 @@ class Request:
     time: TimeRange | None = None
     model: ModelRef | None = None
     compute: Compute = field(default_factory=Compute)
+    arranged: Grid | None = None
 
     @property
     def source(self) -> Grid:
-        """The main input's grid."""
+        """The main input's grid, as the engine arranges it."""
         first: ImageStack = next(iter(self.inputs.values()))[0]
-        return first.grid
+        return self.arranged or first.grid
 
     def plan(self, box: Box) -> tuple[Plan, Inputs]:
         """Return the plan of one box, with fingerprints, and the opened inputs."""

@@ -6,6 +6,7 @@ import json
 import re
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -69,6 +70,7 @@ class SimWidget(EngineDock):
         self._diagnoser = Diagnoser()
         self._calibration_file: Path | None = None
         self._seen: Any = None
+        self._calibrated: Any = None
         self._asked_inputs: Mapping[str, Any] = {}
         self.adjust_fold = Fold("Adjust the result", self.live, folded=False)
         self.adjust_fold.hide()
@@ -95,6 +97,19 @@ class SimWidget(EngineDock):
             if self._calibration_file is not None:
                 self._calibration_file.unlink(missing_ok=True)
         super().let_go()
+
+    def request(self) -> Request | None:
+        """See `EngineDock.request`; time points may be in the pages."""
+        found, pages = super().request(), self.pages()
+        return found if found is None or pages is None else replace(found, arranged=pages.arranged)
+
+    def preview_box(self, box: Box) -> Box:
+        """See `EngineDock.preview_box`: of a stack of planes, the one on show."""
+        pages = self.pages()
+        if pages is None or pages.arranged is None or "Z" not in pages.arranged.axes:
+            return box
+        plane = self._frame_on_show()["Z"]
+        return box.model_copy(update={"z": (plane, plane + 1)})
 
     def pages(self) -> Pages | None:
         """Return the raw stack and how its pages are read; it need not have a pixel size yet."""
@@ -155,9 +170,16 @@ class SimWidget(EngineDock):
             self.frames.recognise(pages.stack, pages.layout, pages.order)
         self._settings_changed()
 
+    def _set_region(self) -> None:
+        """See `EngineDock._set_region`; time points and planes that are in the pages have rows of their own."""
+        pages = self.pages()
+        grid = pages.arranged if pages is not None and not self.data.reason() else None
+        self.region.set_source(self.data.layer if grid else None, self.data.axes, grid, self._time_on_show)
+
     def _settings_changed(self) -> None:
         """Bring what is shown in line with data and settings; cheap."""
         pages, values = self.pages(), self.settings.values()
+        self._set_region()
         self.pattern.set_reason("" if pages is not None else "Choose raw frames first")
         if pages is None:
             self.frames.show_pages(None, Layout(3, 3), "ap")
@@ -209,12 +231,15 @@ class SimWidget(EngineDock):
             self._offer_fix(diagnosis.problem)
 
     def _frame_on_show(self) -> dict[str, int]:
-        """Return the index of what the viewer shows, of the axes T, C and Z that the layer has."""
-        layer, axes = self.data.layer, self.data.axes
+        """Return the index of what the viewer shows, of the axes T, C and Z that the frames have."""
+        layer, pages = self.data.layer, self.pages()
+        if pages is None or pages.arranged is None:
+            return {}
         at = layer.world_to_data(self.viewer.dims.point[-layer.ndim :])
-        sizes = layer.data[0].shape if layer.multiscale else layer.data.shape
-        found = {a: round(float(x)) for a, x in zip(axes, at, strict=True) if a in "TCZ"}
-        return {a: min(max(i, 0), sizes[axes.index(a)] - 1) for a, i in found.items()}
+        return pages.at([round(float(x)) for x in at])
+
+    def _time_on_show(self) -> int:
+        return self._frame_on_show().get("T", 0)
 
     def _offer_fix(self, sentence: str) -> None:
         """See `EngineDock._offer_fix`."""
@@ -250,9 +275,9 @@ class SimWidget(EngineDock):
         values = self.settings.values()
         params = {**self.settings.values_of(engine), **{name: values[name] for name in SHARED if name in values}}
         params = {name: value for name, value in params.items() if name in registry.get(engine).Params.model_fields}
-        index, axes = self._frame_on_show(), self.data.axes
-        time = TimeRange(start=index["T"], stop=index["T"] + 1) if "T" in axes else None
-        box = Box(z=(index["Z"], index["Z"] + 1)) if "Z" in axes else Box()
+        index = self._frame_on_show()
+        time = TimeRange(start=index["T"], stop=index["T"] + 1) if "T" in index else None
+        box = Box(z=(index["Z"], index["Z"] + 1)) if "Z" in index else Box()
         return Request(engine, {"raw": request.inputs["raw"]}, params, (box,), time, model, request.compute)
 
     def _model_for(self, engine: str) -> Any:
@@ -273,10 +298,17 @@ class SimWidget(EngineDock):
         layer = self.viewer.layers.selection.active
         record = getattr(layer, "metadata", {}).get(KEY, {})
         made = record.get("output", "sr") == "sr" and record.get("engine") in self.methods and "grid" in record
-        return "" if made else "Select a reconstructed layer first; it is made of the raw stack above"
+        sources = [place.get("id") for place in record.get("layers", {}).get("raw", ())]
+        ours = self.data.layer is not None and str(self.data.layer.unique_id) in sources
+        return "" if made and ours else "Select a layer first that was reconstructed from the raw frames above"
 
     def _calibration_path(self) -> str | None:
-        return str(self._calibration_file) if self._calibration_file is not None else None
+        """Return the file of the calibration found last, None when data or microscope have changed since."""
+        return str(self._calibration_file) if self._calibrated == self._described() else None
+
+    def _described(self) -> Any:
+        values = self.settings.values()
+        return self.data.layer, {name: values.get(name) for name in SHARED}
 
     def _start(self, request: Any, preview: bool) -> None:
         self._asked_inputs = request.inputs
@@ -291,6 +323,7 @@ class SimWidget(EngineDock):
         if self._calibration_file is None:
             with tempfile.NamedTemporaryFile(prefix="napari-recon-", suffix=".json", delete=False) as file:
                 self._calibration_file = Path(file.name)
+        self._calibrated = self._described()
         self._calibration_file.write_text(json.dumps(found.model_dump(mode="json")), encoding="utf-8")
 
     def _finished(self, result: Any) -> None:
@@ -304,7 +337,8 @@ class SimWidget(EngineDock):
         """Return what spares a live session the search: frames come in order, and the calibration is there."""
         known: dict[str, Any] = {"frame_order": "ap"}
         path = self._calibration_path()
-        if path is not None and plan.params.get("calibration") == "auto":
+        channels = plan.outputs[0].grid.size("C")  # each has a calibration of its own
+        if path and channels == 1 and plan.params.get("calibration") == "auto" and plan.params.get("calibrate_on") != "each":
             known["calibration"] = path
         return known
 
