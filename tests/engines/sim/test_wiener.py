@@ -243,6 +243,16 @@ def test_a_wide_field_stack_has_no_pattern() -> None:
         ran(stacked(wide.frames))
 
 
+def test_an_angle_without_a_pattern_is_said(stack: Stack) -> None:
+    frames = stack.frames.copy()
+    light = np.maximum(frames[3:6].mean(axis=0) - 100, 0)
+    frames[3:6] = np.random.default_rng(0).poisson(light, frames[3:6].shape) + 100
+    found = ran(stacked(frames))
+    assert any("angle 2: no pattern" in e.message for e in found if isinstance(e, Warned))
+    assert [row["angle"] for row in payload(found, "quality")["angles"]] == [1, 3]
+    assert np.isfinite(image(found)).all()
+
+
 def test_clipped_pixels_are_remarked_upon(stack: Stack) -> None:
     clipped = np.minimum(stack.frames, np.percentile(stack.frames, 98.5))
     said = [e.message for e in ran(stacked(clipped)) if isinstance(e, Warned)]

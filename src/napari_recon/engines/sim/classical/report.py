@@ -28,13 +28,13 @@ def quality_report(calibration: Calibration, wiener: float) -> dict[str, Any]:
 
 
 def complaints(calibration: Calibration) -> list[str]:
-    """Return a sentence for every carrier that is not clear."""
-    return [
-        f"angle {angle + 1}: {carrier.verdict}"
-        for angle, group in enumerate(calibration.groups)
-        for carrier in group.carriers
-        if carrier.verdict and not carrier.verdict.startswith("clear")
-    ]
+    """Return a sentence for every angle without a pattern, and for every carrier that is not clear."""
+    found = []
+    for angle, group in enumerate(calibration.groups):
+        if not group.carriers:
+            found.append(f"angle {angle + 1}: no pattern was found; it adds nothing to the resolution")
+        found += [f"angle {angle + 1}: {c.verdict}" for c in group.carriers if not c.verdict.startswith("clear")]
+    return found
 
 
 def _row(carrier: Carrier) -> dict[str, Any]:
