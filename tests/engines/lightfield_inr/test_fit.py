@@ -141,3 +141,16 @@ def test_pixel_sizes_have_to_agree() -> None:
     grid = data["psf"].grid.model_copy(update={"scale": (1.0, 1.5, 0.4, 0.4)})
     with pytest.raises(InputError, match=r"one pixel size along y, found 0.4 and 0.5 um"):
         napari_recon.plan("lightfield_inr.fit", data["views"], ImageStack(data["psf"].data, grid), params=TINY)
+
+
+def test_blocks_larger_than_the_memory_are_computed_in_parts() -> None:
+    from napari_recon.core.compute import Compute
+    from napari_recon.engines.lightfield_inr.fit_engine import Fit
+
+    scene = example().plan()
+    views, psf = scene.inputs
+    large = views.model_copy(update={"grid": views.grid.model_copy(update={"shape": (4, 499, 499)})})
+    planes = psf.model_copy(update={"grid": psf.grid.model_copy(update={"shape": (4, 51, 101, 101)})})
+    roomy, tight = (Fit().plan([large, planes], {}, compute=Compute(memory_bytes=n << 30)) for n in (200, 4))
+    assert roomy.resources.details["points_at_once"] == 0 < tight.resources.details["points_at_once"]
+    assert tight.resources.memory_bytes <= 4 << 30 < roomy.resources.memory_bytes

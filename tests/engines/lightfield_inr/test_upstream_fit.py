@@ -89,6 +89,13 @@ def test_a_run_goes_through_its_stages_and_repeats() -> None:
     assert all(4 <= c <= 16 for done in first[3:] for c in done.centre_yx)
 
 
+def test_little_memory_changes_nothing_but_rounding() -> None:
+    small = fitter()
+    thrifty = Fitter(fitter().network, SMALL, points_at_once=100)
+    for one, other in zip(small.first_scene(scene()), thrifty.first_scene(scene()), strict=True):
+        assert one.centre_yx == other.centre_yx and one.loss == pytest.approx(other.loss, rel=1e-4)
+
+
 def test_it_learns_and_the_next_scene_starts_where_it_ended() -> None:
     long = SMALL.model_copy(update={"coarse_steps": 0, "random_steps": 150, "steps": 150, "amplitude": 0.01, "block": 21})
     one = fitter(settings=long)

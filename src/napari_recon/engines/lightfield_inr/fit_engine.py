@@ -72,24 +72,27 @@ class Fit(FrameEngine[FitParams]):
         outputs: tuple[OutputSpec, ...],
         compute: Compute,
     ) -> Resources:
-        """See `FrameEngine.resources`: a step keeps every layer of the points that its block sees."""
+        """See `FrameEngine.resources`.
+
+        A step keeps the layers of all points that its block sees; where those are too many for the memory, they are
+        computed again for the gradient, some points at a time.
+        """
         psf = refs["psf"][0].grid
         assert psf is not None
         planes, height, width = outputs[0].grid.shape
         settings, layers = params.upstream, params.layers
         rows, columns = (min(size, settings.block + psf.size(axis) - 1) for axis, size in (("Y", height), ("X", width)))
         points = planes * rows * columns
-        memory = 4 * points * (3 * layers.width * layers.depth + 3 * layers.encoded) + 2**27
-        said = (
-            f"a step keeps {memory / 1e9:.1f} GB of layers, more than the {compute.memory_bytes / 1e9:.1f} GB free; "
-            "set a smaller upstream.block or width",
-        )
+        per_point = 4 * (3 * layers.width * layers.depth + 3 * layers.encoded)
+        around = 2**28 + 64 * points  # volumes, their spectra and gradients
+        room = max(compute.memory_bytes - around, 2**27) // per_point
+        at_once = int(room) if points > room else 0
         return Resources(
             tile={"y": settings.block, "x": settings.block},
             tiles=settings.steps,
-            memory_bytes=memory,
+            memory_bytes=around + per_point * (at_once or points),
             work=6.0 * layers.width**2 * layers.depth * points * settings.steps,
-            warnings=said if memory > compute.memory_bytes else (),
+            details={"points_at_once": at_once},
         )
 
     def process(self, plan: Plan, inputs: Inputs, token: CancelToken) -> Iterator[Event]:

@@ -10,10 +10,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from napari_recon.engines.lightfield_inr.checkpoint import restored
 from napari_recon.engines.lightfield_inr.encoding import lattice_coordinates
 from napari_recon.engines.lightfield_inr.field import PostProcessor
+from napari_recon.engines.lightfield_inr.lattice import LatticeField
 from napari_recon.engines.lightfield_inr.network import FieldNetwork, post_processed
 from napari_recon.engines.lightfield_inr.upstream.losses import dissimilarity, error_map, regulariser
 from napari_recon.engines.lightfield_inr.upstream.settings import FitSettings
@@ -58,11 +60,20 @@ class Fitter:
         State of Adam to go on from.
     seed : int
         Of the block centres.
+    points_at_once : int
+        Points whose layers are kept for the gradient; of larger blocks they are computed again, some points at a time.
+        0 keeps all.
     """
 
     def __init__(
-        self, network: FieldNetwork, settings: FitSettings, optimiser: Mapping[str, Any] | None = None, seed: int = 0
+        self,
+        network: FieldNetwork,
+        settings: FitSettings,
+        optimiser: Mapping[str, Any] | None = None,
+        seed: int = 0,
+        points_at_once: int = 0,
     ) -> None:
+        self._at_once = points_at_once
         self.network, self.settings = network, settings
         self.optimiser = torch.optim.Adam(network.parameters(), lr=settings.rate, betas=(0.9, 0.999))
         restored(self.optimiser, optimiser or {})
@@ -134,7 +145,9 @@ class Fitter:
         """Return where the view in the middle is explained badly, as probabilities (y, x)."""
         stage = self._fine(scene)
         with torch.no_grad():
-            volume = self._volume(stage, slice(None), slice(None), post_processor)
+            state, layers, encoding = self.network.state_dict(), self.network.layers, self.network.encoding
+            field = LatticeField(state, layers, encoding, post_processor, stage.x.device)
+            volume = field.values(stage.x, stage.y, stage.z)
             projector = PsfProjector.same(scene.targets.psf, stage.size_yx, device=volume.device)
             view = min(CENTRE_VIEW, len(scene.targets.views) - 1)
             return error_map(scene.targets.views[view], projector.forward(volume)[view], MAP_DIAMETER)
@@ -175,7 +188,11 @@ class Fitter:
 
     def _volume(self, stage: Stage, rows: slice, columns: slice, post_processor: PostProcessor) -> Tensor:
         points = lattice_coordinates(stage.x[columns], stage.y[rows], stage.z)
-        return post_processed(self.network(points), post_processor)
+        flat = points.view(-1, 3)
+        if not self._at_once or len(flat) <= self._at_once:
+            return post_processed(self.network(points), post_processor)
+        parts = [checkpoint(self.network, part, use_reentrant=False) for part in torch.split(flat, self._at_once)]
+        return post_processed(torch.cat(parts).view(points.shape[:-1]), post_processor)
 
     def _fine(self, scene: Scene) -> Stage:
         return Stage(scene.targets, self.settings.block, self._lattice(scene), 1, scene.similar)

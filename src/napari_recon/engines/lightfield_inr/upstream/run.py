@@ -126,7 +126,8 @@ class UpstreamRun:
                     f"resume goes on from a checkpoint of the same data, found {found}; use init to start from it"
                 )
             self._begun, self._frame, self._done = kept["begun"], kept["frame"], list(kept["done"])
-        fitter = Fitter(network.to(self._device), params.upstream, moments, seed)
+        at_once = int(self._plan.resources.details.get("points_at_once", 0))
+        fitter = Fitter(network.to(self._device), params.upstream, moments, seed, at_once)
         if kept:
             fitter.set_random_state(kept["random"])
         self._random = fitter.random_state()
