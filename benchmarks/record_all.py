@@ -2,9 +2,9 @@
 
     scripts/on_display.sh python benchmarks/record_all.py [NAME ...]
 
-NAMEs choose some of: parity network_quality network_speed network_memory lightfield_rl psf_projector sim_residual sim_classical
-startup responsiveness. It takes about half an hour; let the machine do nothing else. Published checkpoints and quality crops
-are read from $NAPARI_RECON_PARITY or ../shared/parity.
+NAMEs choose some of: parity network_quality network_speed network_memory lightfield_rl psf_projector sim_residual
+sim_classical startup responsiveness. It takes about half an hour; let the machine do nothing else. Published checkpoints and
+quality crops are read from $NAPARI_RECON_PARITY or ../shared/parity.
 """
 
 from __future__ import annotations
