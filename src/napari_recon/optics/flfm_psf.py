@@ -45,22 +45,34 @@ def sensor_psf(
     check : callable
         Called between pieces of work; may raise to stop.
     """
-    lenses = microlens_array(microscope).to(device)
-    propagator = free_space(microscope).to(device)
+    middle = microscope.sensor_pixels // 2
+    lenses = microlens_array(microscope)[middle:, middle:].to(device)
+    propagator = free_space(microscope)[: middle + 1, : middle + 1].to(device)
     together: dict[float, list[int]] = {}
     for number, depth in enumerate(depths_um):
         together.setdefault(round(abs(depth), 9), []).append(number)
     for distance, numbers in sorted(together.items()):
-        below = field_at_microlenses(microscope, -distance, device=device, check=check)
+        below = field_quarter(microscope, -distance, device=device, check=check)
         for number in numbers:
             field = below if depths_um[number] <= 0 else below.conj()
-            spectrum = torch.fft.fft2(field * lenses)
+            spectrum = _even_transform(field * lenses, torch.fft.fft)
             check()
-            wave = torch.fft.ifft2(spectrum.mul_(propagator))
+            wave = _even_transform(spectrum.mul_(propagator), torch.fft.ifft)
             image = wave.real.square() + wave.imag.square()
-            image = torch.where(image < threshold * image.max(), 0.0, image)
+            image = _whole(torch.where(image < threshold * image.max(), 0.0, image))
             check()
             yield number, image / image.sum()
+
+
+def _even_transform(quarter: Tensor, transform: Callable[..., Tensor]) -> Tensor:
+    """Return a quarter of the two-dimensional transform of a field of odd size that is even in x and y.
+
+    Half the lines of the first axis and half those of the second are all there is to transform.
+    """
+    for _ in range(2):
+        lines = torch.cat([quarter, quarter[:, 1:].flip(1)], dim=1)
+        quarter = transform(lines)[:, : quarter.shape[1]].T
+    return quarter
 
 
 def field_at_microlenses(
@@ -71,13 +83,24 @@ def field_at_microlenses(
     check: Callable[[], None] = lambda: None,
 ) -> Tensor:
     """Return the complex wave (S, S) that a point at ``depth_um`` on the axis sends onto the microlens plane."""
+    return _whole(field_quarter(microscope, depth_um, device=device, check=check))
+
+
+def field_quarter(
+    microscope: FlfmMicroscope,
+    depth_um: float,
+    *,
+    device: torch.device | str = "cpu",
+    check: Callable[[], None] = lambda: None,
+) -> Tensor:
+    """Return the part of :func:`field_at_microlenses` from the axis outward; the rest is its mirror image."""
     quarter = pupil_quarter(microscope, depth_um, device=device, check=check)
     inner, crop, size = quarter.shape[0] - 1, microscope.crop, microscope.sensor_pixels
     matrix = torch.from_numpy(cubic_matrix(2 * crop + 1, size))[size // 2 :]
     from_axis = matrix[:, crop : crop + inner + 1]
     from_axis[:, 1:] += matrix[:, crop - inner : crop].flip(1)  # what lies beyond the axis is its mirror image
     from_axis = from_axis.to(device)
-    return _whole(torch.complex(*(from_axis @ part @ from_axis.T for part in (quarter.real, quarter.imag))))
+    return torch.complex(*(from_axis @ part @ from_axis.T for part in (quarter.real, quarter.imag)))
 
 
 def _whole(quarter: Tensor) -> Tensor:

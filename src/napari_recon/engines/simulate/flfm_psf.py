@@ -95,7 +95,7 @@ class FlfmPsf(Engine[FlfmPsfParams]):
             compute=compute.resolved(),
             resources=Resources(
                 tiles=len(depths),
-                memory_bytes=7 * 16 * size**2 + 24 * half * microscope.crop + 2**27,
+                memory_bytes=6 * 16 * size**2 + 24 * half * microscope.crop + 2**27,
                 work=different * 4.0 * half**2 * microscope.crop + len(depths) * 200.0 * size**2,
             ),
         )
