@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_recon.engines.sim.classical.edges import continued, padded_size
+from napari_recon.engines.sim.classical.edges import continued, padded_size, wrapped
 from napari_recon.engines.sim.classical.filters import Filters, apodisation, attenuation
 from napari_recon.engines.sim.classical.forward import ForwardModel, predict
 from napari_recon.engines.sim.classical.offset import with_offset
@@ -136,6 +136,14 @@ def test_a_continued_field_is_unchanged_inside_and_closes_smoothly(length: int, 
     assert (whole >= field.min(dim=1, keepdim=True).values - 1e-6).all()
     assert (whole <= field.max(dim=1, keepdim=True).values + 1e-6).all()
     assert (whole[:, length] - field[:, -1]).abs().max() < 0.02 and (whole[:, -1] - field[:, 0]).abs().max() < 0.02
+
+
+@settings(max_examples=30, deadline=None)
+@given(size=st.integers(1, 20), start=st.integers(-60, 60), share=st.floats(0, 1))
+def test_a_part_of_a_periodic_axis(size: int, start: int, share: float) -> None:
+    count = round(share * size)
+    row = torch.arange(size)
+    assert wrapped(row, start, count, 0).tolist() == [(start + n) % size for n in range(count)]
 
 
 def test_filters_stay_within_their_bounds() -> None:

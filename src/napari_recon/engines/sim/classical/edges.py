@@ -1,4 +1,4 @@
-"""What lies beyond the borders of a field, for operators that take it as periodic."""
+"""What lies beyond the borders of a field, for operators that take it as periodic; parts of periodic spectra."""
 
 from __future__ import annotations
 
@@ -35,3 +35,12 @@ def continued(image: Tensor, size: int, dim: int) -> Tensor:
     fade = 0.5 + 0.5 * torch.cos(math.pi * (index + 0.5) / gap)
     fade = fade.reshape([-1 if d == dim % image.ndim else 1 for d in range(image.ndim)]).to(end.real.dtype)
     return torch.cat([image, end * fade + start * (1 - fade)], dim=dim)
+
+
+def wrapped(spectrum: Tensor, start: int, count: int, dim: int) -> Tensor:
+    """Return ``count`` samples of a periodic axis from index ``start`` on, which may be negative."""
+    size = spectrum.shape[dim]
+    first = start % size
+    here = min(size - first, count)
+    part = spectrum.narrow(dim, first, here)
+    return part if here == count else torch.cat([part, spectrum.narrow(dim, 0, count - here)], dim=dim)

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from napari_recon.engines.sim.calibration import Calibration
-from napari_recon.engines.sim.classical.edges import Edges, continued, padded_size
+from napari_recon.engines.sim.classical.edges import Edges, continued, padded_size, wrapped
 from napari_recon.engines.sim.classical.filters import Filters, apodisation, attenuation
 from napari_recon.engines.sim.classical.otf import Transfer
 from napari_recon.engines.sim.classical.separation import Band, separation
@@ -158,8 +158,8 @@ class Reconstructor:
             band = torch.complex(images[2 * number - 1], images[2 * number]) * ey[:, None] * ex[None, :]
         band = continued(continued(band, self.padded_yx[0], 0), self.padded_yx[1], 1)
         (cy, cx), (hy, hx) = self._windows[number].centre_yx, self._half
-        spectrum = torch.fft.fft(band, dim=1).index_select(1, self._indices(cx, hx, self.padded_yx[1]))
-        spectrum = torch.fft.fft(spectrum, dim=0).index_select(0, self._indices(cy, hy, self.padded_yx[0]))
+        spectrum = wrapped(torch.fft.fft(band, dim=1), cx - hx, 2 * hx + 1, 1)
+        spectrum = wrapped(torch.fft.fft(spectrum, dim=0), cy - hy, 2 * hy + 1, 0)
         windowed: Tensor = spectrum * self.transfers[number]
         return windowed
 
@@ -225,9 +225,6 @@ class Reconstructor:
             for c, h, d, k in zip(centre, self._half, self._step, (ky, kx), strict=True)
         )
         return _Window(centre, fy, fx)
-
-    def _indices(self, centre: int, half: int, size: int) -> Tensor:
-        return torch.arange(centre - half, centre + half + 1, device=self.device) % size
 
     def _mixing(self) -> tuple[Tensor, Tensor]:
         """Return the real matrix from frames to images (order 0, real and imaginary part per carrier) and its offset."""

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from napari_recon.engines.sim.calibration import Calibration, Group
-from napari_recon.engines.sim.classical.edges import continued, padded_size
+from napari_recon.engines.sim.classical.edges import continued, padded_size, wrapped
 from napari_recon.engines.sim.classical.filters import Filters, apodisation, attenuation
 from napari_recon.engines.sim.classical.otf3d import TransferTable
 from napari_recon.engines.sim.classical.volume_optics import VolumeOptics
@@ -221,8 +221,8 @@ class VolumeReconstructor:
         for axis in range(3):
             band = continued(band, self.padded[axis], axis)
         (cy, cx), (hy, hx) = self._centre(k), self._half
-        spectrum = torch.fft.fft(band, dim=2).index_select(2, _wrapped(cx, hx, self.padded[2], self.device))
-        spectrum = torch.fft.fft(spectrum, dim=1).index_select(1, _wrapped(cy, hy, self.padded[1], self.device))
+        spectrum = wrapped(torch.fft.fft(band, dim=2), cx - hx, 2 * hx + 1, 2)
+        spectrum = wrapped(torch.fft.fft(spectrum, dim=1), cy - hy, 2 * hy + 1, 1)
         windowed: Tensor = torch.fft.fft(spectrum, dim=0) * self.transfers[number]
         return windowed
 
@@ -284,7 +284,3 @@ class VolumeReconstructor:
         fy = torch.arange(-self._reach[0], self._reach[0] + 1, dtype=torch.float64) * self._step[1]
         fx = torch.arange(0, self._reach[1] + 1, dtype=torch.float64) * self._step[2]
         return fz[:, None, None], fy[None, :, None], fx[None, None, :]
-
-
-def _wrapped(centre: int, half: int, size: int, device: torch.device) -> Tensor:
-    return torch.arange(centre - half, centre + half + 1, device=device) % size
