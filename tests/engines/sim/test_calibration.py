@@ -101,6 +101,13 @@ def test_a_weak_angle_is_found_where_the_others_point() -> None:
     assert found.groups[2].carriers[0].modulation == pytest.approx(0.12, abs=0.03)
 
 
+def test_an_even_field_is_calibrated_by_the_pattern_itself() -> None:
+    stack = simulate(3, n=192, kind="uniform", rel=0.5, photons=300)
+    for a, group in enumerate(calibrated(stack).groups):
+        off, phase = k_and_phase_error(group.carriers[0], stack.k_ac[a][0], stack.phases_acp[a, 0])
+        assert off < 0.004 and phase < 0.1
+
+
 def test_hexagonal_pattern() -> None:
     stack = simulate(6, pattern="hexagonal", phases=7, photons=1500, n=160)
     (group,) = calibrated(stack, Layout(1, 7, "hexagonal")).groups

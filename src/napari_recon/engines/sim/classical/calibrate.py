@@ -28,6 +28,8 @@ PHASE_FLOOR, GAIN_FLOOR = 0.01, 0.004
 BELIEVED = 4.0
 #: Gauss-Newton steps of the carriers at most; most stacks need two.
 STEPS = 6
+#: Uncertainty of amplitudes from which on the centre of the object's spectrum is used, trustworthy or not.
+STRUCTURELESS = 0.15
 
 
 class Start(NamedTuple):
@@ -76,8 +78,14 @@ def calibrate(
         Frames that can't be used, no pattern, or a pattern that fits only the other order of angles and phases.
     """
     remark = checked(frames, layout)
+    otf = transfer or CircularOtf(optics.cutoff_per_um)
     offset = estimated_offset(frames) if camera_offset == "auto" else float(camera_offset)
-    spectra = spectra_of(frames - offset, optics, transfer or CircularOtf(optics.cutoff_per_um))
+    spectra = spectra_of(frames - offset, optics, otf)
+    light = float(frames.mean()) - offset
+    if camera_offset == "auto" and light < 0.5 * spectra.noise_power:
+        # an even field has no dark places, but noise that says how much light there is
+        offset = max(0.0, offset + light - spectra.noise_power)
+        spectra = spectra_of(frames - offset, optics, otf)
     _check(token)
     corr = correlations(spectra)
     groups, number = _groups(layout)
@@ -146,6 +154,10 @@ def _settled(
         fits = []
         for number, start in enumerate(starts):
             fits.append(problems[number].fit(order0, o, moving, rounds))
+            if not settled and fits[-1].uncertainty > STRUCTURELESS:
+                # an even field shows the pattern itself, and nothing but it
+                problems[number] = Regression(samples, start.frames, start.k, centre=0.0)
+                fits[-1] = problems[number].fit(order0, o, moving, rounds)
             for carrier, place in start.rivals if not settled else ():
                 k = np.where(np.arange(len(start.k))[:, None] == carrier, place, fits[-1].k)
                 other = Regression(samples, start.frames, k)

@@ -24,6 +24,8 @@ USED = 0.95
 WHITEN = 0.5
 #: Maxima around a carrier that may be the true one, over the highest.
 RIVAL = 0.75
+#: Power of a correlation below this share of the highest one's is no carrier, however far above the noise.
+FAINT = 1e-4
 
 
 class Peak(NamedTuple):
@@ -155,6 +157,9 @@ def peaks(
     whole = magnitudes.square().sum(dim=0)[annulus][::3]
     middle = math.sqrt(max(float(whole.median()) * 2 / (count - 1), 1e-30))
     power = torch.where(annulus if allowed is None else annulus & allowed, power, power.new_zeros(()))
+    # any two bright frequencies make a peak far above the noise; next to the carrier's own it is tiny
+    least = FAINT * float((power * corr.sigma.square()).max())
+    heights, power = power, power / (1 + least / corr.sigma.square())
     steps = torch.arange(count, dtype=torch.float64) * (2 * math.pi / count)
 
     found: list[Peak] = []
@@ -163,7 +168,7 @@ def peaks(
         harmonic = int(which[y, x])
         phases = torch.polar(torch.ones_like(steps), (harmonic + 1) * steps + float(harmonics[harmonic, y, x].angle()))
         kx, ky = float(lattice.fx[0, x]), float(lattice.fy[y, 0])
-        found.append(Peak((kx, ky), math.sqrt(float(power[y, x])) / middle, phases))
+        found.append(Peak((kx, ky), math.sqrt(float(heights[y, x])) / middle, phases))
         for sign in (1, -1) if len(found) < number else ():
             power[torch.hypot(lattice.fy - sign * ky, lattice.fx - sign * kx) < apart * lattice.cutoff] = 0
     return found

@@ -39,6 +39,8 @@ def accepted(corr: Correlations, groups: Sequence[list[int]], layout: Layout, nu
     """
     candidates = [peaks(corr, group, number) for group in groups]
     found = [c if all(p.height >= FOUND for p in c) else [] for c in candidates]
+    if number == 1 and not _turned([c[0] for c in found if c]):
+        found = [[] for _ in found]
     if all(found):
         return found
     if layout.angles > 1:
@@ -69,9 +71,17 @@ def _guided(corr: Correlations, group: list[int], found: Sequence[list[Peak]]) -
     return best if best[0].height >= GUIDED else []
 
 
+def _turned(found: Sequence[Peak]) -> bool:
+    """Return whether carriers point in different directions; those of an object's own stripes that move do not."""
+    directions = [math.atan2(p.k_per_um[1], p.k_per_um[0]) for p in found]
+    apart = [abs(math.remainder(a - b, math.pi)) for i, a in enumerate(directions) for b in directions[:i]]
+    return not apart or max(apart) > math.radians(APART_DEG)
+
+
 def _refuse_other_order(corr: Correlations, layout: Layout, as_set: int) -> None:
     swapped = [list(range(a, layout.frames, layout.angles)) for a in range(layout.angles)]
-    if all(peaks(corr, group, 1)[0].height >= FOUND for group in swapped):
+    found = [peaks(corr, group, 1)[0] for group in swapped]
+    if all(p.height >= CLEAR for p in found) and _turned(found):
         raise InputError(
             f"raw frames should be ordered angle by angle (or as frame_order says), found carriers at {as_set} of "
             f"{layout.angles} angles so, but at all of them with angles and phases swapped; "

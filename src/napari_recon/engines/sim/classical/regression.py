@@ -32,6 +32,8 @@ KNOWN = 0.85
 
 #: Carriers have settled when they move by less than this share of their standard deviation.
 SETTLED = 0.3
+#: Fourier pixels that a carrier may move from where it was seen.
+REACH = 1.0
 
 
 class Fit(NamedTuple):
@@ -60,6 +62,12 @@ class Fit(NamedTuple):
     amplitude_error: Array
     k_error: Array
     residual: float
+
+    @property
+    def uncertainty(self) -> float:
+        """Standard deviation of an amplitude over the amplitude, of the worst carrier."""
+        size = np.abs(self.amplitudes).mean(axis=1)
+        return float((self.amplitude_error.mean(axis=1) / np.maximum(size, 1e-6)).max(initial=0.0))
 
 
 class Samples:
@@ -99,10 +107,12 @@ class Regression:
         Indices of the group's frames.
     k : ndarray
         (C, 2) start, cycles/um.
+    centre : float
+        Where O is not trusted, in units of fc.
     """
 
-    def __init__(self, samples: Samples, frames: list[int], k: Array) -> None:
-        self.samples, self.k = samples, k
+    def __init__(self, samples: Samples, frames: list[int], k: Array, centre: float = CENTRE) -> None:
+        self.samples, self.k, self._start, self._centre = samples, k, k, centre
         self.data = samples.data[frames]
         self._real_data = torch.view_as_real(self.data).flatten(1)
         self._power = float(self._real_data.square().sum(dtype=torch.float64))
@@ -137,7 +147,8 @@ class Regression:
                 weights = self._solve()
             variance, error = self._errors(weights)
             change, spread = self._step_of_k(weights)
-            if steps:
+            # a step beyond the peak it starts on follows noise
+            if steps and bool((np.abs(self.k + change - self._start) < REACH * self.samples.lattice.step_per_um).all()):
                 self.k = self.k + change
             if step + 1 >= steps or bool((change**2 <= SETTLED**2 * spread * variance).all()):
                 break
@@ -161,7 +172,7 @@ class Regression:
         # the slopes only steer k: near enough they are kept, and window and transfer function may change places
         moved = self._slopes_at is None or bool(np.abs(k - self._slopes_at).max(initial=0) > 0.1 * lattice.step_per_um)
         self._slopes_at = k if moved else self._slopes_at
-        inner, outer = (CENTRE * lattice.cutoff) ** 2, (KNOWN * lattice.cutoff) ** 2
+        inner, outer = (self._centre * lattice.cutoff) ** 2, (KNOWN * lattice.cutoff) ** 2
         for c, (kx, ky) in enumerate(k):
             for s, sign in enumerate((1, -1)):
                 squared = (samples.fx - sign * kx).square_() + (samples.fy - sign * ky).square_()
