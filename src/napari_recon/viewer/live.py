@@ -14,13 +14,17 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from napari_recon.core.engine import Inputs, Session
 from napari_recon.core.events import BlockReady, Decided, Event, PreviewReady
 from napari_recon.core.plan import Plan
+from napari_recon.core.provenance import KEY
 from napari_recon.core.region import Selection
 from napari_recon.core.stack import ImageStack
+from napari_recon.viewer.placement import layer_geometry
+from napari_recon.viewer.selection import selection_kept
 from napari_recon.viewer.worker import call_in_background
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from napari.components import ViewerModel
     from napari.layers import Layer
 
 REST_MS = 300
@@ -225,3 +229,19 @@ def live_params(engine: Any) -> set[str]:
     from napari_recon.core.params import describe_parameters
 
     return {row.name for row in describe_parameters(engine.Params) if row.live} if engine.info.live else set()
+
+
+def add_one_frame(viewer: ViewerModel, plan: Plan, inputs: Inputs, layer: Layer) -> Layer:
+    """Add an empty layer for one frame of a series, looking like the series' `layer`, and return it."""
+    grid = plan.outputs[0].grid
+    grid = grid.only("".join(a for a in grid.axes if a not in plan.looped))
+    with selection_kept(viewer):
+        return viewer.add_image(
+            np.zeros(grid.shape, np.float32),
+            name=f"{layer.name} · adjusted",
+            colormap=layer.colormap,
+            contrast_limits=layer.contrast_limits,
+            blending=layer.blending,
+            metadata={KEY: {**layer.metadata[KEY], "grid": grid.model_dump(mode="json")}},
+            **layer_geometry(grid, inputs[plan.inputs[0].name][0], layer),
+        )

@@ -12,10 +12,8 @@ from napari_recon.core.engine import Inputs
 from napari_recon.core.plan import Plan
 from napari_recon.core.provenance import KEY
 from napari_recon.engines import registry
-from napari_recon.viewer.live import LiveSource, LiveView, live_params
-from napari_recon.viewer.placement import layer_geometry
+from napari_recon.viewer.live import LiveSource, LiveView, add_one_frame, live_params
 from napari_recon.viewer.run import RunResult
-from napari_recon.viewer.selection import selection_kept
 from napari_recon.widgets.live_panel import LivePanel
 
 
@@ -101,7 +99,7 @@ class Adjuster(QObject):
             return
         self._values = wanted
         if not self.view.active:
-            self._open(self._layer if self._single else self._add_layer())
+            self._open(self._layer if self._single else add_one_frame(self._viewer, plan, self._inputs, self._layer))
         self.view.update(wanted)
 
     def drop(self) -> None:
@@ -155,23 +153,6 @@ class Adjuster(QObject):
         if "C" in index:
             index["C"] += record.get("channel", 0)
         return index
-
-    def _add_layer(self) -> Any:
-        """Add a layer for one frame of a series."""
-        plan, layer = self._plan, self._layer
-        assert plan is not None  # as above
-        grid = plan.outputs[0].grid
-        grid = grid.only("".join(a for a in grid.axes if a not in plan.looped))
-        with selection_kept(self._viewer):
-            return self._viewer.add_image(
-                np.zeros(grid.shape, np.float32),
-                name=f"{layer.name} · adjusted",
-                colormap=layer.colormap,
-                contrast_limits=layer.contrast_limits,
-                blending=layer.blending,
-                metadata={KEY: {**layer.metadata[KEY], "grid": grid.model_dump(mode="json")}},
-                **layer_geometry(grid, self._inputs[plan.inputs[0].name][0], layer),
-            )
 
     def _note(self, values: Mapping[str, Any]) -> None:
         """Write into the layer how it is made now."""

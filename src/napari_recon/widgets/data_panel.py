@@ -15,11 +15,12 @@ from napari_recon.core.grid import SPATIAL
 from napari_recon.core.stack import ImageStack
 from napari_recon.viewer.file_facts import look_up
 from napari_recon.viewer.layer_input import Problem, check_layer, fits, guess_axes, letters_of, stack_from_layer
+from napari_recon.viewer.pixel_size import lacks_pixel_size
 from napari_recon.widgets.fields import FileField
 from napari_recon.widgets.fold import Fold
 from napari_recon.widgets.layer_combo import LayerCombo
 from napari_recon.widgets.look import PRIMARY, Line, describe
-from napari_recon.widgets.pixel_row import PixelRow, lacks_pixel_size
+from napari_recon.widgets.pixel_row import PixelRow
 
 PICTURES = {"image", "labels", "psf"}
 NOTHING = InputSpec(name="", required=False)

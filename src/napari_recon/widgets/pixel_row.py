@@ -9,6 +9,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QWidget
 
 from napari_recon.viewer.file_facts import file_facts
+from napari_recon.viewer.pixel_size import lacks_pixel_size, set_pixel_size
 from napari_recon.widgets.fields import NumberBox
 from napari_recon.widgets.look import allow, describe
 
@@ -66,16 +67,5 @@ class PixelRow(QWidget):
     def _apply(self) -> None:
         if self._layer is None or not self.button.isEnabled():
             return
-        layer, axes, size = self._layer, self._axes, float(self.box.value())
-        scale, units = [float(s) for s in layer.scale], [str(u) for u in layer.units]
-        for axis in "YX":
-            scale[axes.index(axis)], units[axes.index(axis)] = size, "micrometer"
-        layer.scale, layer.units = scale, units
+        set_pixel_size(self._layer, self._axes, float(self.box.value()))
         self.applied.emit()
-
-
-def lacks_pixel_size(layer: Any, axes: str) -> bool:
-    """Return whether y and x of the layer are in pixels."""
-    if len(axes) != layer.ndim or not {"Y", "X"} <= set(axes):
-        return False
-    return any(str(layer.units[axes.index(a)]) == "pixel" for a in "YX")

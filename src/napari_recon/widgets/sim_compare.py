@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-import numpy as np
-from napari.layers.utils._link_layers import link_layers
 from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_recon.core.grid import Grid
 from napari_recon.core.provenance import KEY
 from napari_recon.core.stack import ImageStack
-from napari_recon.viewer.alone import show_alone
 from napari_recon.viewer.layer_input import stack_from_layer
 from napari_recon.viewer.run import Job, RunResult, job_title
+from napari_recon.viewer.side_by_side import dress_significance, link_looks, show_pairs
 from napari_recon.widgets.look import Line, allow, describe
 from napari_recon.widgets.request import Request
 
 RESIDUAL = "sim.residual"
-SIGMAS = 8.0
-ALIKE = 3.0
-"""Results whose brightness differs by more than this factor keep contrast limits of their own."""
 
 
 class ComparePanel(QWidget):
@@ -135,7 +130,7 @@ class Comparison(QObject):
         self._entries: list[_Entry] = []
         self._residual: Request | None = None
         self._raw: Any = None
-        self._show_again: Callable[[], None] = lambda: None
+        self._end_pairs: Callable[[], None] = lambda: None
         controller.artifact.connect(self._take_report)
         controller.finished.connect(self._take)
         panel.side_button.toggled.connect(self._side_by_side)
@@ -212,8 +207,7 @@ class Comparison(QObject):
         for layer in result.layers:
             if layer.metadata[KEY].get("output") == "significance":
                 entry.significance = layer
-                layer.colormap, layer.contrast_limits = "PiYG", (-SIGMAS, SIGMAS)
-                layer.name = f"{entry.layer.name} · significance"
+                dress_significance(layer, f"{entry.layer.name} · significance")
             else:
                 layer.visible = False
         if result.error is not None:
@@ -227,10 +221,7 @@ class Comparison(QObject):
     def _end(self) -> None:
         layers = [e.layer for e in self._entries if e.layer is not None and e.layer in self._viewer.layers]
         shown = [e.significance for e in self._entries if e.significance is not None]
-        if len(layers) > 1 and _alike(layers):
-            link_layers(layers, ("contrast_limits", "gamma"))
-        if len(shown) > 1:
-            link_layers(shown, ("contrast_limits", "colormap"))
+        link_looks(layers, shown)
         if layers:
             self._viewer.layers.selection.active = layers[0]
         self._panel.side_button.setVisible(bool(shown))
@@ -241,23 +232,13 @@ class Comparison(QObject):
         self.ended.emit()
 
     def _side_by_side(self, beside: bool) -> None:
-        """Show each result beside its significance in a grid, everything else hidden and out of it; or as before."""
-        grid = self._viewer.canvas.grid
+        """Show each result beside its significance, or end that."""
+        self._end_pairs()
+        self._end_pairs = lambda: None
         if beside:
             pairs = [(e.layer, e.significance) for e in self._entries if e.significance is not None]
-            layers = self._viewer.layers
-            for result, significance in pairs:
-                layers.move(layers.index(significance), layers.index(result) + 1)
-            self._show_again = show_alone(self._viewer, [layer for pair in pairs for layer in pair], kinds=())
-            grid.stride, grid.shape = 1, (len(pairs), 2)
-        else:
-            self._show_again()
-            for entry in self._entries:
-                if entry.significance is not None:
-                    entry.significance.visible = False  # it would cover its result
-        grid.enabled = beside
+            self._end_pairs = show_pairs(self._viewer, pairs)
         self._panel.side_button.setText("Over each other again" if beside else "Side by side")
-        self._viewer.reset_view()
 
 
 def _of_result(layer: Any) -> ImageStack:
@@ -266,12 +247,6 @@ def _of_result(layer: Any) -> ImageStack:
     axes = "".join(a for a in stack.grid.axes if a in "TCZYX")
     place = tuple(slice(None) if a in axes else 0 for a in stack.grid.axes)
     return replace(stack, data=stack.data[place], grid=stack.grid.only(axes))
-
-
-def _alike(layers: Sequence[Any]) -> bool:
-    """Return whether the layers are about as bright."""
-    tops = [float(np.percentile(np.asarray(layer.data), 99.8)) for layer in layers]
-    return min(tops) > 0 and max(tops) / min(tops) < ALIKE
 
 
 def _percent(value: Any) -> str:

@@ -1,0 +1,23 @@
+"""The pixel size of a layer: whether it has one, and giving it one when somebody asks for that."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from napari.layers import Layer
+
+
+def lacks_pixel_size(layer: Layer, axes: str) -> bool:
+    """Return whether y and x of the layer are in pixels."""
+    if len(axes) != layer.ndim or not {"Y", "X"} <= set(axes):
+        return False
+    return any(str(layer.units[axes.index(a)]) == "pixel" for a in "YX")
+
+
+def set_pixel_size(layer: Layer, axes: str, size_um: float) -> None:
+    """Set scale and units of the layer along y and x."""
+    scale, units = [float(s) for s in layer.scale], [str(u) for u in layer.units]
+    for axis in "YX":
+        scale[axes.index(axis)], units[axes.index(axis)] = size_um, "micrometer"
+    layer.scale, layer.units = scale, units
