@@ -230,6 +230,18 @@ def test_compare_runs_both_methods_and_checks_each(dock: SimWidget, viewer: View
     assert tuple(second.contrast_limits) == (-3, 3)
 
 
+def test_a_cancelled_comparison_stops_there(dock: SimWidget, viewer: ViewerModel, truth: Stack, qtbot: Any) -> None:
+    add(viewer, truth)
+    qtbot.waitUntil(lambda: not dock.planner.busy and dock.compare.compare_button.isEnabled(), timeout=10000)
+    dock.compare.compare_button.click()
+    assert not dock.compare.compare_button.isEnabled()
+    dock.run_bar.cancel_button.click()
+    qtbot.waitUntil(lambda: dock.controller.state == "idle", timeout=30000)
+    qtbot.wait(50)
+    assert dock.controller.state == "idle" and not dock.compare.rows
+    assert dock.compare.compare_button.isEnabled() and not viewer.canvas.grid.enabled
+
+
 def test_results_of_other_data_are_not_checked_against_these(
     dock: SimWidget, viewer: ViewerModel, truth: Stack, qtbot: Any
 ) -> None:

@@ -50,7 +50,7 @@ SHARED = (*FRAME_ROWS, *OPTICS_ROWS, "pattern", "refractive_index")
 class SimWidget(EngineDock):
     """Super-resolved images from structured illumination: by physics, by network, and side by side."""
 
-    methods: ClassVar[Mapping[str, str]] = {name: text for name, text in METHODS.items() if name in registry.names()}
+    methods: ClassVar[Mapping[str, str]] = METHODS
     what: ClassVar[str] = "raw SIM stack"
     sample: ClassVar[tuple[str, str] | None] = ("napari-recon", "sim")
     preview_size: ClassVar[int] = 256
@@ -137,6 +137,7 @@ class SimWidget(EngineDock):
         self.adjuster.available.connect(self.adjust_fold.setVisible)
         self.adjuster.decided.connect(lambda values: self.settings.form.show_automatic(values))
         self.controller.artifact.connect(self._take_artifact)
+        self.controller.state_changed.connect(self._allow_compare)
         self.compare.compare_button.clicked.connect(self.compare_methods)
         self.compare.check_button.clicked.connect(self.check_result)
         self.viewer.layers.selection.events.active.connect(self._allow_compare)
@@ -291,7 +292,7 @@ class SimWidget(EngineDock):
         return cards[0].ref() if cards else None
 
     def _allow_compare(self, _: Any = None) -> None:
-        missing = self._reason() or ("" if RESIDUAL in registry.names() else "There is no residual")
+        missing = self._reason() or ("" if self.controller.state == "idle" else "A run is going on: cancel it or wait")
         self.compare.set_reasons(missing, missing or self._not_checkable())
 
     def _not_checkable(self) -> str:

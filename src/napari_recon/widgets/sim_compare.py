@@ -168,6 +168,9 @@ class Comparison(QObject):
         self._panel.line.say("")
 
     def _take(self, result: RunResult) -> None:
+        if self.owns(result.job) and result.partial and result.error is None:
+            self._entries = []  # cancelled: the jobs behind it are gone
+            return
         for entry in self._entries:
             if entry.job is result.job:
                 entry.layer = result.layers[0] if result.layers and result.error is None else None
