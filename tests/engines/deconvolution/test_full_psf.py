@@ -162,6 +162,17 @@ def test_the_smoothing_is_the_derivative_of_the_total_variation() -> None:
         torch.testing.assert_close(found, 1 / (1 + strength * slope[place]), rtol=1e-9, atol=0)
 
 
+@pytest.mark.parametrize("update", ["accelerated", "subsets"])
+def test_the_automatic_stop_knows_dim_views(update: str) -> None:
+    """Views without read noise are iterated until their photon noise is explained, not until 5 counts^2 more are."""
+    given = stacks(peak=30)
+    automatic, events = run(given, {"update": update})
+    report = next(e.payload for e in events if isinstance(e, ArtifactReady) and e.name == "report")
+    assert 0.8 < report["reduced_deviance"] < 1.15  # type: ignore[index,call-overload]
+    best = max(correlation(run(given, {"update": update, "iterations": n})[0], truth()) for n in (2, 4, 6, 9, 14))
+    assert correlation(automatic, truth()) > best - 0.05
+
+
 def test_subsets_need_full_psfs() -> None:
     views = {"views": ImageStack.of(np.ones((49, 12, 12)), "VYX")}
     for given, params in ((views, {"update": "subsets"}), (stacks(), {"update": "subsets", "refine_views": True})):

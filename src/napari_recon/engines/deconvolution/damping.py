@@ -12,6 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from napari_recon.engines.deconvolution.noise import READ_VARIANCE
 from napari_recon.engines.deconvolution.richardson_lucy import Projector, reduced_deviance
 
 #: Weights of the early estimate to choose from; the deviance rises with the weight.
@@ -63,13 +64,14 @@ def damped(
     weight: float | None,
     light: float | None,
     target: float,
+    read_variance: float = READ_VARIANCE,
     check: Callable[[], None],
 ) -> tuple[Tensor, float, float]:
     """Return the weighted geometric mean of two estimates, its weight and the factor that restores its light.
 
     Parameters
     ----------
-    projector, data, background
+    projector, data, background, read_variance
         As in the iteration.
     early, late : Tensor
         Non-negative volumes.
@@ -94,7 +96,7 @@ def damped(
         views = projector.forward(mixed, check)
         factor = float((data - background).sum().clamp_min(0) / views.sum().clamp_min(1e-30)) if light is None else light
         model = (views * factor).clamp_min_(0).add_(background)
-        return factor, reduced_deviance(data, model)
+        return factor, reduced_deviance(data, model, read_variance)
 
     if weight is not None:
         factor, _ = mix(weight)

@@ -13,6 +13,9 @@ READ_VARIANCE = 5.0
 #: Smallest background of the model, in counts: a model near zero under noise lets the estimate run away.
 LEAST_LIGHT = 0.5
 
+#: Variance of rounding to whole counts.
+ROUNDING = 1 / 12
+
 _WINDOW = 5
 _DARKEST = 0.005
 
@@ -41,6 +44,11 @@ class Dark:
         noise = max(self.variance, LEAST_LIGHT)
         light = min(level, noise) if level >= LEAST_LIGHT else noise
         return level - light, light
+
+
+def measured_read_variance(dark: Dark, light: float) -> float:
+    """Return what of the darkest places' variance is not that of the ``light`` there, at most :data:`READ_VARIANCE`."""
+    return min(READ_VARIANCE, max(dark.variance - light, 0.0) + ROUNDING)
 
 
 def estimate_dark(views_vyx: NDArray[np.float32]) -> Dark:

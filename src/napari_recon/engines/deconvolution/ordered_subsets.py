@@ -35,6 +35,7 @@ def ordered_subsets(
     iterations: int,
     seen: Tensor,
     start: Tensor,
+    read_variance: float = READ_VARIANCE,
     stop: Callable[[Estimate], bool] | None = None,
     smoothing: Smoothing = no_smoothing,
     check: Callable[[], None] = lambda: None,
@@ -47,7 +48,7 @@ def ordered_subsets(
         Gives projectors of every n-th view.
     seen : Tensor
         Mask of the voxels that take part; others stay dark.
-    data, background, iterations, start, stop, smoothing, check
+    data, background, iterations, start, read_variance, stop, smoothing, check
         As for `richardson_lucy`.
 
     References
@@ -67,7 +68,7 @@ def ordered_subsets(
         for number, part in enumerate(parts):
             view_data = data[number::count]
             model = part.forward(volume, check).clamp_min_(0).add_(background)
-            deviance += reduced_deviance(view_data, model, READ_VARIANCE) * len(view_data) / len(data)
+            deviance += reduced_deviance(view_data, model, read_variance) * len(view_data) / len(data)
             before = volume.clone()
             mean = float(before.mean())
             for place, planes in part.adjoint_planes(view_data / model.clamp_min(TINY), check):

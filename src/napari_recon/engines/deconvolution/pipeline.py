@@ -27,7 +27,13 @@ from napari_recon.core.plan import Plan
 from napari_recon.core.region import Box
 from napari_recon.core.token import CancelToken
 from napari_recon.engines.deconvolution.damping import Snapshots, damped
-from napari_recon.engines.deconvolution.noise import Dark, counts_scale, estimate_dark
+from napari_recon.engines.deconvolution.noise import (
+    READ_VARIANCE,
+    Dark,
+    counts_scale,
+    estimate_dark,
+    measured_read_variance,
+)
 from napari_recon.engines.deconvolution.ordered_subsets import ordered_subsets
 from napari_recon.engines.deconvolution.physics import Physics
 from napari_recon.engines.deconvolution.richardson_lucy import (
@@ -73,6 +79,8 @@ class _FrameState:
         Counts per unit of the data.
     level, background : float
         Constant part of the data in their own unit; what of it the model takes for light, in counts.
+    read_variance : float
+        Variance of the data besides that of light, in squared counts.
     """
 
     views: NDArray[np.float32]
@@ -80,6 +88,7 @@ class _FrameState:
     scale: float
     level: float
     background: float
+    read_variance: float = READ_VARIANCE
     offset_pixels: Tensor | None = None
     light: float | None = None
     deviance: float = float("nan")
@@ -140,9 +149,14 @@ class LightFieldRun:
         dark = estimate_dark(views)
         level = dark.level if isinstance(given, str) else float(given)
         scale = counts_scale(views - np.float32(min(level, 0.0)))
-        offset, light = Dark(dark.level * scale, dark.variance * scale**2).split(level * scale)
+        dark = Dark(dark.level * scale, dark.variance * scale**2)
+        offset, light = dark.split(level * scale)
+        # dim views of few pixels: the usual allowance for read noise would end the iterations far too early
+        read_variance = measured_read_variance(dark, light) if self._setup.convolves else READ_VARIANCE
         self._physics_for(frame)
-        return _FrameState(views * np.float32(scale) - np.float32(offset), frame["start"], scale, level, light)
+        return _FrameState(
+            views * np.float32(scale) - np.float32(offset), frame["start"], scale, level, light, read_variance
+        )
 
     def _physics_for(self, frame: Frame) -> Physics:
         if self._physics is None:
@@ -232,7 +246,7 @@ class LightFieldRun:
             snapshots = Snapshots(stop.earliest_end if self._damping is None else lambda iteration: iteration)
         estimate: Estimate | None = None
         start = self._start(state, window, projector, data, token)
-        for estimate in self._iterate(projector, data, state.background, limit, start, stop, positions, token):
+        for estimate in self._iterate(projector, data, state, limit, start, stop, positions, token):
             if self._damping != 0.0:
                 snapshots.keep(estimate.iteration, estimate.volume)
             usual = max(USUAL_ITERATIONS, estimate.iteration) if stop else limit
@@ -260,6 +274,7 @@ class LightFieldRun:
                 weight=self._damping,
                 light=state.light,
                 target=TARGET_DEVIANCE,
+                read_variance=state.read_variance,
                 check=token.check,
             )
         if stop is not None:
@@ -272,7 +287,7 @@ class LightFieldRun:
         self,
         projector: ViewProjector,
         data: Tensor,
-        background: float,
+        state: _FrameState,
         iterations: int,
         start: Tensor,
         stop: AutomaticStop | None,
@@ -288,7 +303,8 @@ class LightFieldRun:
             return ordered_subsets(
                 projector,
                 data,
-                background=background,
+                background=state.background,
+                read_variance=state.read_variance,
                 iterations=iterations,
                 seen=self._weight[1],
                 start=start,
@@ -299,7 +315,8 @@ class LightFieldRun:
         return richardson_lucy(
             projector,
             data,
-            background=background,
+            background=state.background,
+            read_variance=state.read_variance,
             iterations=iterations,
             weight=self._weight[0],
             start=start,
