@@ -106,3 +106,10 @@ def test_any_rotation_and_scale_keeps_every_pixel_in_place(angle, sy, sx, shift,
     made = Image(np.zeros((3, 24, 30)), **geometry)
     centre = made.data_to_world((0, 3 * y + 1, 3 * x + 1))
     np.testing.assert_allclose(centre[1:], layer.data_to_world((0, y, x))[1:], atol=1e-6)
+
+
+def test_time_points_found_in_pages_get_a_slider_of_their_own_and_are_seen_at_every_page() -> None:
+    parent = Grid.of("NYX", (27, 8, 8))
+    shown = displayed_grid(Grid.of("TYX", (3, 16, 16)), parent)
+    assert shown.axes == "TNYX" and shown.shape == (3, 1, 16, 16)
+    assert (shown.step("N"), shown.translate[1]) == (27, 13)  # one voxel from the first page to the last

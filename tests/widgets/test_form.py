@@ -15,6 +15,7 @@ from qtpy.QtWidgets import QApplication, QWidget
 from napari_recon.core.grid import Frozen
 from napari_recon.core.params import EngineParams, param
 from napari_recon.engines import registry
+from napari_recon.engines.sim.params import OpticsParams
 from napari_recon.widgets.form import ParamsForm
 
 
@@ -231,3 +232,31 @@ def test_every_input_has_an_accessible_name_and_a_tooltip(form: ParamsForm) -> N
     for field in form.fields.values():
         for widget in field.inputs():
             assert widget.accessibleName() and widget.toolTip()
+
+
+def test_rows_taken_elsewhere_stay_part_of_the_form(qtbot: Any) -> None:
+    form = ParamsForm(OpticsParams)
+    qtbot.addWidget(form)
+    taken = form.take(("na", "angles", "unknown"))
+    qtbot.addWidget(taken)
+    assert taken.isAncestorOf(form.fields["na"]) and taken.isAncestorOf(form.fields["angles"])
+    assert form.isAncestorOf(form.fields["phases"])
+    changes: list[bool] = []
+    form.changed.connect(lambda: changes.append(True))
+    box = form.fields["angles"].inputs()[0]
+    box.set_value(9)
+    box.edited.emit()
+    assert changes and form.values()["angles"] == 9 and "angles" in form.problems()
+    form.reset()
+    assert form.values()["angles"] == 3
+
+
+def test_what_automatic_parameters_stand_for_is_shown_but_not_chosen(qtbot: Any) -> None:
+    form = ParamsForm(OpticsParams)
+    qtbot.addWidget(form)
+    form.show_automatic({"na": 1.123456, "angles": 4, "wavelength_um": None})
+    assert form.fields["na"].inner.value() == 1.123 and form.values()["na"] == "auto"  # type: ignore[attr-defined]
+    assert form.values()["angles"] == 3 and form.fields["wavelength_um"].inner.value() == ""  # type: ignore[attr-defined]
+    form.set_values({"na": 1.4})
+    form.show_automatic({"na": 1.1})
+    assert form.values()["na"] == 1.4
