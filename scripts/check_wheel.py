@@ -1,4 +1,4 @@
-"""Check that a wheel is small and holds what must ship: manifest, type marker, sample data, licence."""
+"""Check that a wheel is small and holds what must ship: manifest, type marker, sample data, models, licence."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ REQUIRED = (
     "napari_recon/py.typed",
     "napari_recon/samples/data/README.md",
     "napari_recon/samples/data/*.tif",
+    "napari_recon/hub/models/*.json",
+    "napari_recon/hub/models/*.safetensors",
     ".dist-info/licenses/LICENSE",
     ".dist-info/entry_points.txt",
 )

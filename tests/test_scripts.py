@@ -94,7 +94,12 @@ def test_python_that_is_too_old_is_refused(tools: Path) -> None:
 
 @pytest.mark.parametrize(
     ("left_out", "complaint"),
-    [("napari_recon/py.typed", "py.typed"), ("napari_recon/napari.yaml", "napari.yaml"), ("data/raw.ome.tif", "data")],
+    [
+        ("napari_recon/py.typed", "py.typed"),
+        ("napari_recon/napari.yaml", "napari.yaml"),
+        ("data/raw.ome.tif", "data"),
+        ("models/net.safetensors", "models"),
+    ],
 )
 def test_an_incomplete_wheel_is_found_out(tmp_path: Path, left_out: str, complaint: str) -> None:
     names = {
@@ -102,6 +107,8 @@ def test_an_incomplete_wheel_is_found_out(tmp_path: Path, left_out: str, complai
         "napari_recon/py.typed",
         "napari_recon/samples/data/README.md",
         "napari_recon/samples/data/raw.ome.tif",
+        "napari_recon/hub/models/net.json",
+        "napari_recon/hub/models/net.safetensors",
         "napari_recon-0.dist-info/licenses/LICENSE",
         "napari_recon-0.dist-info/entry_points.txt",
     }
