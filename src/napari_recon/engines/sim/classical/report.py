@@ -7,11 +7,18 @@ from typing import Any
 
 from napari_recon.engines.sim.calibration import Calibration, Carrier
 
+ABSENT = "no pattern was found; it adds nothing to the resolution"
+
 
 def quality_report(calibration: Calibration, wiener: float) -> dict[str, Any]:
-    """Return what was found: per angle k (cycles/um), modulation, phase steps (degrees), peak over noise, a verdict."""
+    """Return what was found: per angle k (cycles/um), modulation, phase steps (degrees), peak over noise, a verdict.
+
+    ``misfit`` is what the fitted pattern leaves of the frames, over the noise: about 1 where it explains them.
+    """
     rows = [
-        {"angle": angle + 1, **_row(carrier)} for angle, group in enumerate(calibration.groups) for carrier in group.carriers
+        {"angle": angle + 1, **row, "misfit": round(group.misfit, 3)}
+        for angle, group in enumerate(calibration.groups)
+        for row in ([_row(carrier) for carrier in group.carriers] or [{"peak_to_noise": 0.0, "verdict": ABSENT}])
     ]
     return {
         "angles": rows,
@@ -32,7 +39,7 @@ def complaints(calibration: Calibration) -> list[str]:
     found = []
     for angle, group in enumerate(calibration.groups):
         if not group.carriers:
-            found.append(f"angle {angle + 1}: no pattern was found; it adds nothing to the resolution")
+            found.append(f"angle {angle + 1}: {ABSENT}")
         found += [f"angle {angle + 1}: {c.verdict}" for c in group.carriers if not c.verdict.startswith("clear")]
     return found
 
