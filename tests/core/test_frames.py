@@ -168,3 +168,10 @@ def test_packed_pages_become_frames() -> None:
     assert engine.planned_for(stacks).inputs[0].grid == stacks["image"].grid, "the plan refers to the input as it is"
     part = Selection(time=TimeRange(start=2, stop=3))
     np.testing.assert_allclose(engine.on(stacks, part), STACK[2:, 0], rtol=1e-6)
+
+
+def test_a_plan_knows_where_in_the_input_each_frame_of_the_run_is() -> None:
+    stack = ImageStack.of(np.stack([MOVIE, MOVIE]), "CTYX")
+    plan = Probe(IMAGE).planned_for({"image": stack}, Selection(time=TimeRange(start=2, stop=4)))
+    assert [plan.place(n) for n in range(4)] == [{"C": c, "T": t} for c in (0, 1) for t in (2, 3)]
+    assert plan.place(4) == plan.place(0), "a live session counts on"

@@ -145,11 +145,10 @@ class FrameEngine(Engine[P]):
         worker = self.prepared(plan)
         inputs = self._arranged_inputs(plan, inputs)
         static = {spec.name: self._read(spec, inputs.get(spec.name, ()), {}) for spec in self._static(plan, inputs)}
-        starts = plan.starts
         extents = [plan.outputs[0].grid.size(axis) for axis in plan.looped]
         for number, place in enumerate(np.ndindex(*extents)):
             token.check()
-            index = {a: i + starts[a] for a, i in zip(plan.looped, place, strict=True)}
+            index = plan.place(number)
             frame = static | {
                 spec.name: self._read(spec, inputs.get(spec.name, ()), index)
                 for spec in self.info.inputs

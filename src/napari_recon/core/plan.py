@@ -141,6 +141,14 @@ class Plan(Frozen):
         found = dict.fromkeys(self.looped, 0) | ({"T": time.start} if time and "T" in self.looped else {})
         return found | ({a: b[0] for a, b in box.items() if a in found} if isinstance(box, Box) else {})
 
+    def place(self, index: int) -> dict[str, int]:
+        """Return looped axis -> index in the input, of the `index`-th frame of the run; a live session counts on."""
+        found = {}
+        for axis in reversed(self.looped):
+            index, at = divmod(index, self.outputs[0].grid.size(axis))
+            found[axis] = at + self.starts[axis]
+        return found
+
     @property
     def work(self) -> float:
         """Work of the whole plan, in the engine's unit."""

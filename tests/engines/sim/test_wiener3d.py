@@ -76,7 +76,7 @@ def test_one_plane_and_other_patterns_are_refused(stack: VolumeStack) -> None:
 def test_the_table_is_the_spectrum_of_the_point_spread_function() -> None:
     optics = VolumeOptics(1.2, 0.525, 0.488, 1.33, (0.15, 0.1, 0.1))
     shape = (24, 128, 128)
-    psf, z = psf_of(shape, optics.pixel_um, optics.na, optics.wavelength_um, optics.index)
+    psf, z = psf_of(shape, optics.pixel_um, optics.na, optics.wavelength_um, optics.refractive_index)
     f = np.fft.fftfreq(128, 0.1)
     for kz in (0.0, 0.9):
         spectrum = np.fft.fftn(psf * np.cos(2 * np.pi * kz * z)[:, None, None]).real / shape[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal, NamedTuple, get_args
 
 from pydantic import BeforeValidator
@@ -42,7 +43,7 @@ def arranged(grid: Grid, layout: Layout, order: str) -> Arrangement:
     """Return how a file's axes become (T, C, Z looped) N Y X with N angle-major.
 
     Takes N Y X with N a multiple of the frames per image, A P Y X, and both with T, C, Z; A and P may also be unnamed
-    leading dimensions of the right sizes.
+    leading dimensions of the right sizes, and so may be those of an order with z (angle, phase, z, y, x and the like).
 
     Raises
     ------
@@ -50,7 +51,7 @@ def arranged(grid: Grid, layout: Layout, order: str) -> Arrangement:
         A number of pages that is no multiple of angles times phases; the counts that would fit are named.
     """
     sizes = {"A": layout.angles, "P": layout.phases}
-    grid = _named(grid, layout, order)
+    grid = _in_a_row(_named(grid, layout, order), layout, order)
     if "A" in grid.axes or "P" in grid.axes:
         found = {a: grid.size(a) for a in "AP"}
         if found != sizes:
@@ -93,8 +94,20 @@ def _named(grid: Grid, layout: Layout, order: str) -> Grid:
     return grid
 
 
+def _in_a_row(grid: Grid, layout: Layout, order: str) -> Grid:
+    """Return the grid with all its pages along N, where an order with z says what several outer dimensions are.
+
+    Only where the last of them is no whole set of frames, so that there is no other way to read them.
+    """
+    axes, lead = grid.axes, grid.shape[:-2]
+    taken = "z" not in order or "A" in axes or "P" in axes or len(lead) < 2 or lead[-1] % layout.frames == 0
+    if taken or math.prod(lead) % layout.frames or axes[:-2].endswith("V"):
+        return grid
+    return Grid.of("N", (math.prod(lead),)).joined(grid.only("YX"))
+
+
 def fitting(pages: int) -> list[Layout]:
-    """Return the usual layouts of a single image of so many pages, else those that divide them; nearest to 3 angles first."""
+    """Return the usual layouts of a single image of so many pages, else those that divide them; 3 angles first."""
     fits = [Layout(a, p) for a in range(1, 6) for p in range(3, 8) if pages and pages % (a * p) == 0]
     fits = [fit for fit in fits if fit.frames == pages] or fits
     return sorted(fits, key=lambda fit: (abs(fit.angles - 3), fit.phases))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
-import numpy as np
 from pydantic import Field
 
 from napari_recon.core.arrange import Arrangement
@@ -116,9 +115,8 @@ class SimWiener3D(FrameEngine[SimWiener3DParams]):
 
         params = self.params_of(plan)
         raw = self._arranged_ref(self.info.inputs[0], plan.inputs[0], params)
-        sizes = {axis: plan.outputs[0].grid.size(axis) for axis in plan.looped}
-        place = dict(zip(sizes, np.unravel_index(index, tuple(sizes.values())), strict=True)) if sizes else {}
-        yield from reconstruct(plan, params, volume_optics(params, raw, int(place.get("C", 0))), frame["raw"], token)
+        optics = volume_optics(params, raw, plan.place(index).get("C", 0))
+        yield from reconstruct(plan, params, optics, frame["raw"], token)
 
 
 def volume_optics(params: SimWiener3DParams, raw: InputRef, channel: int) -> VolumeOptics:

@@ -32,7 +32,7 @@ class TransferTable:
         step = 2 * edge / PUPIL
         f = (torch.arange(2 * PUPIL, dtype=torch.float64) - PUPIL) * step
         radius = torch.hypot(f[:, None], f[None, :])
-        depth = torch.sqrt(((optics.index / optics.wavelength_um) ** 2 - radius.square()).clamp(min=0.0))
+        depth = torch.sqrt(((optics.refractive_index / optics.wavelength_um) ** 2 - radius.square()).clamp(min=0.0))
         pupil = (radius <= edge).to(torch.complex128)
         self._z = torch.fft.ifftshift(torch.arange(planes, dtype=torch.float64) - planes // 2) * optics.pixel_um[0]
         rows = []

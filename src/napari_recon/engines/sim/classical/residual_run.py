@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -59,11 +58,11 @@ class ResidualRun:
         token.check()
         raw, image = torch.as_tensor(frame["raw"]), torch.as_tensor(frame["reconstruction"])
         remark = checked(raw, self._params.layout)
-        number = self._channel_of(index)
+        number = self._plan.place(index).get("C", 0)
         if number not in self._channels:
             yield Progress(0, 3, "step", "finding the pattern")
             self._channels[number] = self._found(number, frame, token)
-            if self._channels_in_all == 1:
+            if self._plan.outputs[0].grid.size("C") == 1:
                 yield Decided({"camera_offset": self._channels[number].calibration.camera_offset})
         channel = self._channels[number]
         reprojection = channel.reprojection
@@ -116,18 +115,6 @@ class ResidualRun:
             model_error=self._params.model_error,
             device=self._plan.compute.device,
         )
-
-    @property
-    def _channels_in_all(self) -> int:
-        return self._plan.outputs[0].grid.size("C")
-
-    def _channel_of(self, index: int) -> int:
-        """Return the channel of a frame of the run."""
-        looped = self._plan.looped
-        if "C" not in looped:
-            return 0
-        sizes = [self._plan.outputs[0].grid.size(axis) for axis in looped]
-        return int(np.unravel_index(index % math.prod(sizes), sizes)[looped.index("C")])
 
 
 def agreement(comparison: Comparison, significance: Tensor, calibration: Calibration) -> dict[str, Any]:

@@ -220,9 +220,4 @@ class WienerRun:
 
     def _channel_of(self, index: int) -> int:
         """Return the channel of a frame of the run."""
-        looped = self._plan.looped
-        if "C" not in looped:
-            return 0
-        sizes = [self._plan.outputs[0].grid.size(axis) for axis in looped]
-        place = np.unravel_index(index % int(np.prod(sizes)), sizes)
-        return int(place[looped.index("C")])
+        return self._plan.place(index).get("C", 0)

@@ -12,7 +12,7 @@ class VolumeOptics(NamedTuple):
     na: float
     wavelength_um: float
     excitation_um: float
-    index: float
+    refractive_index: float
     pixel_um: tuple[float, float, float]
 
     @property
@@ -23,9 +23,9 @@ class VolumeOptics(NamedTuple):
     @property
     def axial_cutoff_per_um(self) -> float:
         """Largest axial frequency, (n - sqrt(n^2 - NA^2)) / wavelength."""
-        return (self.index - math.sqrt(max(self.index**2 - self.na**2, 0.0))) / self.wavelength_um
+        return (self.refractive_index - math.sqrt(max(self.refractive_index**2 - self.na**2, 0.0))) / self.wavelength_um
 
     def axial_shift_per_um(self, k1_per_um: float) -> float:
         """Return kz of the first order of three beams whose outer ones have the lateral frequency k1."""
-        whole = self.index / self.excitation_um
+        whole = self.refractive_index / self.excitation_um
         return whole - math.sqrt(max(whole**2 - k1_per_um**2, 0.0))

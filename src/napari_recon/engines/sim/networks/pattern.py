@@ -42,7 +42,7 @@ class Pattern:
 
     def of(self, raw: Array, index: int, token: CancelToken) -> Iterator[Event]:
         """Set `calibration` for the `index`-th image of the run, (N, Y, X), and yield what is to be said about it."""
-        channel = self._channel(index)
+        channel = self._plan.place(index).get("C", 0)
         first = channel not in self._found
         if first:
             self._found[channel] = self._calibrated(channel, raw, token)
@@ -70,9 +70,3 @@ class Pattern:
             camera_offset=self._params.camera_offset,
             token=token,
         )
-
-    def _channel(self, index: int) -> int:
-        """Return which channel the `index`-th image of a run belongs to."""
-        extents = [self._plan.outputs[0].grid.size(axis) for axis in self._plan.looped]
-        place = dict(zip(self._plan.looped, np.unravel_index(index, extents), strict=True)) if extents else {}
-        return int(place.get("C", 0)) + self._plan.starts.get("C", 0)
