@@ -66,6 +66,19 @@ def test_two_plain_dimensions_of_the_right_sizes_are_angle_and_phase() -> None:
     assert arranged(plain.grid, LAYOUT, "ap").of(plain).read("NYX")[:, 0, 0].tolist() == expected(0, 0)
 
 
+@pytest.mark.parametrize("order", [order for order in ORDERS if "z" in order])
+@pytest.mark.parametrize("joined", [None, 0, 1])
+def test_plain_dimensions_follow_an_order_with_z(order: str, joined: int | None) -> None:
+    stack = coded(order.upper() + "YX", {"A": 2, "P": 3, "Z": 5})
+    shape = list(stack.grid.shape)
+    if joined is not None:
+        shape[joined : joined + 2] = [shape[joined] * shape[joined + 1]]
+    plain = ImageStack.of(stack.data.reshape(shape), "TCNYX" if joined is None else "TNYX")
+    result = arranged(plain.grid, LAYOUT, order).of(plain)
+    planes = result.data[:].reshape(5, 6, 2, 3)  # along Z, or T where whole sets follow each other
+    assert [frames[:, 0, 0].tolist() for frames in planes] == [expected(0, z) for z in range(5)]
+
+
 @pytest.mark.parametrize(
     ("axes", "shape", "words"),
     [
