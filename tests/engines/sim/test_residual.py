@@ -254,7 +254,7 @@ def test_unfit_inputs_are_one_sentence(
 def test_a_calibration_of_other_frames_is_refused(tmp_path: Path) -> None:
     given = tmp_path / "calibration.json"
     given.write_text(case_of(3).calibration.model_dump_json())
-    with pytest.raises(InputError, match=r"calibration is of 3 x 3 frames of 96 x 96 .* found 3 x 3 frames of 64 x 64"):
+    with pytest.raises(InputError, match=r"calibration is of raw frames of 96 x 96 .* found 64 x 64"):
         plan_of(Grid.of("NYX", (9, 64, 64), **MICRONS), Grid.of("YX", (64, 64)), calibration=str(given))
 
 

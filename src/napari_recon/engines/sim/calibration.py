@@ -21,7 +21,7 @@ class Carrier(Frozen):
     k_per_um : tuple of float
         (kx, ky) in cycles/um.
     modulation : float
-        Between 0 and 1; 2 for an ideal two-beam pattern's order pair is never exceeded.
+        1 is the full depth of a pure cosine; the first harmonic of a grating with sharp lines may exceed it.
     phases_rad : tuple of float
         One absolute phase per frame of the group.
     peak_to_noise : float
@@ -114,6 +114,11 @@ class Calibration(Frozen):
     def frames(self) -> int:
         """Number of raw frames."""
         return sum(len(group.frames) for group in self.groups)
+
+    @classmethod
+    def given(cls, parameter: str) -> Calibration | None:
+        """Return what a parameter `calibration` names: a file's content, or None for auto (InputError as for `load`)."""
+        return None if parameter == "auto" else cls.load(parameter)
 
     @classmethod
     def load(cls, path: str | Path) -> Calibration:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, NamedTuple, get_args
 from pydantic import BeforeValidator
 
 from napari_recon.core.arrange import Arrangement, arrangement
+from napari_recon.core.engine import InputSpec
 from napari_recon.core.errors import InputError
 from napari_recon.core.grid import Grid
 
@@ -24,6 +25,13 @@ FrameOrder = Annotated[Order, BeforeValidator(_short)]
 """Pages from the slowest to the fastest index: a angle, p phase, z plane. Further sets of frames are time points."""
 
 ORDERS: tuple[str, ...] = get_args(Order)
+RAW = InputSpec(
+    name="raw",
+    axes="NYX",
+    loops="TCZ",
+    also=("A", "P"),
+    description="the raw frames: angles times phases pages per image",
+)
 
 
 class Layout(NamedTuple):
@@ -97,10 +105,10 @@ def _named(grid: Grid, layout: Layout, order: str) -> Grid:
 def _in_a_row(grid: Grid, layout: Layout, order: str) -> Grid:
     """Return the grid with all its pages along N, where an order with z says what several outer dimensions are.
 
-    Only where the last of them is no whole set of frames, so that there is no other way to read them.
+    Only where N is no whole number of sets of frames, so that there is no other way to read them.
     """
     axes, lead = grid.axes, grid.shape[:-2]
-    taken = "z" not in order or "A" in axes or "P" in axes or len(lead) < 2 or lead[-1] % layout.frames == 0
+    taken = "z" not in order or "A" in axes or "P" in axes or len(lead) < 2 or grid.size("N") % layout.frames == 0
     if taken or math.prod(lead) % layout.frames or axes[:-2].endswith("V"):
         return grid
     return Grid.of("N", (math.prod(lead),)).joined(grid.only("YX"))

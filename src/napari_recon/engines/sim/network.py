@@ -23,12 +23,11 @@ from napari_recon.core.plan import ModelRef, OutputSpec, Plan, Resources
 from napari_recon.core.region import Box
 from napari_recon.core.token import CancelToken
 from napari_recon.engines.sim.calibration import Calibration
-from napari_recon.engines.sim.layout import arranged
+from napari_recon.engines.sim.layout import RAW, arranged
 from napari_recon.engines.sim.networks.checkpoint import ARCHITECTURES, ENGINE
 from napari_recon.engines.sim.networks.normalise import CROP, NORM, check_norm, picked
 from napari_recon.engines.sim.networks.shapes import expected_shapes
-from napari_recon.engines.sim.params import OpticsParams, resolved_optics
-from napari_recon.engines.sim.residual import check_calibration
+from napari_recon.engines.sim.params import OpticsParams, check_calibration, resolved_optics
 from napari_recon.engines.sim.wiener import samples
 
 if TYPE_CHECKING:
@@ -84,15 +83,7 @@ class SimNetwork(FrameEngine[SimNetworkParams]):
         kind="reconstruct",
         title="Network SIM",
         summary="Super-resolved image from a structured-illumination stack with a trained network (ML-SIM and ours)",
-        inputs=(
-            InputSpec(
-                name="raw",
-                axes="NYX",
-                loops="TCZ",
-                also=("A", "P"),
-                description="the raw frames: angles times phases pages per image",
-            ),
-        ),
+        inputs=(RAW,),
         outputs=(
             OutputInfo(
                 name="sr",
@@ -127,7 +118,7 @@ class SimNetwork(FrameEngine[SimNetworkParams]):
         if params.norm != "auto":
             check_norm(params.norm)
         if needs_optics(options):
-            given = given_calibration(params)
+            given = Calibration.given(params.calibration)
             if given is not None:
                 check_calibration(given, params, raw.grid)
             for channel in range(raw.grid.size("C")) if given is None else ():
@@ -269,8 +260,3 @@ def grid_of(field: Grid, options: Mapping[str, Any]) -> Grid:
     if options.get("grid") == "samples" or needs_optics(options):
         return field.finer(scale)
     return field.resampled({a: scale * field.size(a) for a in "YX"})
-
-
-def given_calibration(params: SimNetworkParams) -> Calibration | None:
-    """Return the calibration file's content, None for auto."""
-    return None if params.calibration == "auto" else Calibration.load(params.calibration)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, NamedTuple
 
+import numpy as np
 from pydantic import Field
 
 from napari_recon.core.errors import InputError
 from napari_recon.core.grid import Grid
 from napari_recon.core.params import EngineParams, param
 from napari_recon.core.plan import InputRef
+from napari_recon.engines.sim.calibration import Calibration
 from napari_recon.engines.sim.layout import FrameOrder, Layout, Pattern
 
 #: Refractive index of immersion oil: what an objective's NA can't exceed unless another index is given.
@@ -68,8 +70,8 @@ class Optics(NamedTuple):
         return 2.0 * self.na / self.wavelength_um
 
 
-def resolved_optics(params: OpticsParams, ref: InputRef, channel: int = 0) -> Optics:
-    """Return the optics from the parameters, else from what the file says.
+def resolved_optics(params: OpticsParams, ref: InputRef, channel: int = 0, given: Calibration | None = None) -> Optics:
+    """Return the optics from the parameters, else from a given calibration, else from what the file says.
 
     Raises
     ------
@@ -77,6 +79,9 @@ def resolved_optics(params: OpticsParams, ref: InputRef, channel: int = 0) -> Op
         Missing NA, wavelength or pixel size; a wavelength in nanometers; an NA above the immersion index; pixels too
         coarse for the OTF.
     """
+    if given is not None:
+        known = {name: getattr(given, name) for name in ("na", "wavelength_um") if getattr(params, name) == "auto"}
+        params = params.model_copy(update=known)
     na = _known(params.na, ref, "na", channel, "na=1.4")
     wavelength = _known(params.wavelength_um, ref, "wavelength_um", channel, "wavelength_um=0.525")
     if wavelength >= 10:
@@ -86,8 +91,8 @@ def resolved_optics(params: OpticsParams, ref: InputRef, channel: int = 0) -> Op
         )
     if not 0.2 <= wavelength <= 2:
         raise InputError(f"wavelength_um should be between 0.2 and 2 um, found {wavelength:g}; check the unit")
-    given = params.refractive_index
-    index = given if given != "auto" else _of_channel(ref.optics.get("refractive_index"), channel) or OIL
+    said = params.refractive_index
+    index = said if said != "auto" else _of_channel(ref.optics.get("refractive_index"), channel) or OIL
     if na > index:
         raise InputError(
             f"na should not exceed the refractive index of the immersion ({index:g}), found {na:g}; "
@@ -109,6 +114,24 @@ def pixel_um(grid: Grid | None, what: str) -> tuple[float, float]:
         y, x = (grid.scale[grid.axes.index(a)] for a in "YX")
         return y, x
     raise InputError(f"{what} should have a pixel size in micrometers, found none; give --voxel-size y=0.065,x=0.065")
+
+
+def check_calibration(given: Calibration, params: OpticsParams, raw: Grid) -> None:
+    """Raise an InputError where a calibration is of other frames than those of `raw` (N Y X)."""
+    layout = params.layout
+    if (given.angles, given.phases, given.pattern) != layout:
+        raise InputError(
+            f"the calibration is of {given.angles} angles x {given.phases} phases ({given.pattern}), found "
+            f"{layout.angles} x {layout.phases} ({layout.pattern}) set; set angles={given.angles}, phases={given.phases}, "
+            f"pattern={given.pattern}, or use calibration=auto"
+        )
+    shape, pixel = (raw.size("Y"), raw.size("X")), pixel_um(raw, "raw")
+    if given.shape_yx != shape or not np.allclose(given.pixel_um, pixel, rtol=1e-3):
+        raise InputError(
+            f"the calibration is of raw frames of {given.shape_yx[0]} x {given.shape_yx[1]} pixels of "
+            f"{given.pixel_um[0]:.4g} x {given.pixel_um[1]:.4g} um, found {shape[0]} x {shape[1]} pixels of "
+            f"{pixel[0]:.4g} x {pixel[1]:.4g} um; use calibration=auto, or one of the same camera region"
+        )
 
 
 def _known(value: float | str, ref: InputRef, name: str, channel: int, example: str) -> float:

@@ -6,7 +6,6 @@ import copy
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Literal
 
-import numpy as np
 from pydantic import Field
 
 from napari_recon.core.arrange import Arrangement
@@ -17,12 +16,12 @@ from napari_recon.core.events import Event
 from napari_recon.core.frames import Frame, FrameEngine, Refs
 from napari_recon.core.grid import Grid
 from napari_recon.core.params import param
-from napari_recon.core.plan import InputRef, ModelRef, OutputSpec, Plan, Resources
+from napari_recon.core.plan import ModelRef, OutputSpec, Plan, Resources
 from napari_recon.core.region import Box
 from napari_recon.core.token import CancelToken
 from napari_recon.engines.sim.calibration import Calibration
-from napari_recon.engines.sim.layout import arranged
-from napari_recon.engines.sim.params import Optics, OpticsParams, pixel_um, resolved_optics
+from napari_recon.engines.sim.layout import RAW, arranged
+from napari_recon.engines.sim.params import OpticsParams, check_calibration, resolved_optics
 from napari_recon.engines.sim.wiener import SimWiener, samples
 
 if TYPE_CHECKING:
@@ -67,13 +66,7 @@ class SimResidual(FrameEngine[SimResidualParams]):
         title="SIM residual",
         summary="Shows where a super-resolved image, classical or of a network, is not what the raw frames say",
         inputs=(
-            InputSpec(
-                name="raw",
-                axes="NYX",
-                loops="TCZ",
-                also=("A", "P"),
-                description="the raw frames: angles times phases pages per image",
-            ),
+            RAW,
             InputSpec(
                 name="reconstruction",
                 axes="YX",
@@ -107,11 +100,12 @@ class SimResidual(FrameEngine[SimResidualParams]):
         assert raw is not None and image is not None  # checked by the base class
         if refs["psf"] and refs["otf"]:
             raise InputError("psf and otf say the same, expected one of them, found both; leave one out")
+        given = Calibration.given(params.calibration)
         for channel in range(raw.size("C")):
-            optics_of(params, refs["raw"][0], channel)
+            resolved_optics(params, refs["raw"][0], channel, given)
         _check_sizes(raw, image)
-        if params.calibration != "auto":
-            check_calibration(Calibration.load(params.calibration), params, raw)
+        if given is not None:
+            check_calibration(given, params, raw)
         field = raw.only("YX")
         found = [OutputSpec(name="residual", grid=field), OutputSpec(name="significance", grid=field)]
         if params.frames:
@@ -154,28 +148,6 @@ class SimResidual(FrameEngine[SimResidualParams]):
         run = self._run or self.prepared(plan)._run
         assert run is not None
         yield from run.frame(frame, index, token)
-
-
-def optics_of(params: SimResidualParams, raw: InputRef, channel: int) -> Optics:
-    """Return the optics of one channel; what is automatic comes from a given calibration before the file."""
-    if params.calibration != "auto":
-        given = Calibration.load(params.calibration)
-        known = {n: getattr(given, n) for n in ("na", "wavelength_um") if getattr(params, n) == "auto"}
-        params = params.model_copy(update=known)
-    return resolved_optics(params, raw, channel)
-
-
-def check_calibration(given: Calibration, params: OpticsParams, raw: Grid) -> None:
-    """Raise an InputError where a calibration is of other frames."""
-    shape, pixel = (raw.size("Y"), raw.size("X")), pixel_um(raw, "raw")
-    same = given.shape_yx == shape and np.allclose(given.pixel_um, pixel, rtol=1e-3)
-    if not same or (given.angles, given.phases) != params.layout[:2]:
-        raise InputError(
-            f"the calibration is of {given.angles} x {given.phases} frames of {given.shape_yx[0]} x {given.shape_yx[1]} "
-            f"pixels of {given.pixel_um[0]:.4g} um, found {params.layout.angles} x {params.layout.phases} frames of "
-            f"{shape[0]} x {shape[1]} pixels of {pixel[0]:.4g} um; give the one that the reconstruction was made with, or "
-            "set angles and phases"
-        )
 
 
 def _check_sizes(raw: Grid, image: Grid) -> None:

@@ -18,13 +18,13 @@ from napari_recon.core.events import Event
 from napari_recon.core.frames import Frame, FrameEngine, Refs, read_frame
 from napari_recon.core.grid import Grid
 from napari_recon.core.params import param
-from napari_recon.core.plan import InputRef, ModelRef, OutputSpec, Plan, Resources
+from napari_recon.core.plan import ModelRef, OutputSpec, Plan, Resources
 from napari_recon.core.region import Box
 from napari_recon.core.stack import ImageStack
 from napari_recon.core.token import CancelToken
 from napari_recon.engines.sim.calibration import Calibration
-from napari_recon.engines.sim.layout import arranged
-from napari_recon.engines.sim.params import Optics, OpticsParams, pixel_um, resolved_optics
+from napari_recon.engines.sim.layout import RAW, arranged
+from napari_recon.engines.sim.params import OpticsParams, check_calibration, resolved_optics
 
 if TYPE_CHECKING:
     from napari_recon.engines.sim.classical.run import WienerRun
@@ -79,13 +79,7 @@ class SimWiener(FrameEngine[SimWienerParams]):
         title="Wiener SIM",
         summary="Super-resolved image from a structured-illumination stack by its physics; needs no model",
         inputs=(
-            InputSpec(
-                name="raw",
-                axes="NYX",
-                loops="TCZ",
-                also=("A", "P"),
-                description="the raw frames: angles times phases pages per image",
-            ),
+            RAW,
             InputSpec(
                 name="psf",
                 axes="YX",
@@ -125,12 +119,12 @@ class SimWiener(FrameEngine[SimWienerParams]):
         assert raw.grid is not None  # checked by the base class
         if refs["psf"] and refs["otf"]:
             raise InputError("psf and otf say the same, expected one of them, found both; leave one out")
+        given = Calibration.given(params.calibration)
         for channel in range(raw.grid.size("C")):
-            optics_of(params, raw, channel)
+            resolved_optics(params, raw, channel, given)
         field = raw.grid.only("YX")
-        given = given_calibration(params)
         if given is not None:
-            _check_calibration(given, params, raw)
+            check_calibration(given, params, raw.grid)
         extra = [name for name, wanted in (("mcnr", params.mcnr), ("widefield", params.widefield)) if wanted]
         return (
             OutputSpec(name="sr", grid=field.finer(2)),
@@ -184,20 +178,6 @@ class SimWiener(FrameEngine[SimWienerParams]):
         return WienerSession(self.prepared(plan), plan, inputs)
 
 
-def given_calibration(params: SimWienerParams) -> Calibration | None:
-    """Return the calibration file's content, None for auto (InputError when it can't be read)."""
-    return None if params.calibration == "auto" else Calibration.load(params.calibration)
-
-
-def optics_of(params: SimWienerParams, raw: InputRef, channel: int) -> Optics:
-    """Return the optics of one channel; what is automatic comes from a given calibration before the file."""
-    given = given_calibration(params)
-    if given is not None:
-        known = {n: getattr(given, n) for n in ("na", "wavelength_um") if getattr(params, n) == "auto"}
-        params = params.model_copy(update=known)
-    return resolved_optics(params, raw, channel)
-
-
 def samples(series: ImageStack, spec: InputSpec, channel: int) -> list[NDArray[np.float32]]:
     """Return some raw sets (N, Y, X) of one channel, evenly spread over time and depth.
 
@@ -221,21 +201,3 @@ def _sample_count(grid: Grid) -> int:
     """Return how many raw sets of a series (axes N Y X and looped ones) are looked at together."""
     one = 4 * grid.size("N") * grid.size("Y") * grid.size("X")
     return min(SAMPLES, max(2, SAMPLE_BYTES // one), grid.size("T") * grid.size("Z"))
-
-
-def _check_calibration(given: Calibration, params: SimWienerParams, raw: InputRef) -> None:
-    assert raw.grid is not None  # checked by the base class
-    layout = params.layout
-    if (given.angles, given.phases, given.pattern) != layout:
-        raise InputError(
-            f"the calibration is of {given.angles} angles x {given.phases} phases ({given.pattern}), found "
-            f"{layout.angles} x {layout.phases} ({layout.pattern}) set; set angles={given.angles}, phases={given.phases}, "
-            f"pattern={given.pattern}, or use calibration=auto"
-        )
-    shape, pixel = (raw.grid.size("Y"), raw.grid.size("X")), pixel_um(raw.grid, raw.name)
-    if given.shape_yx != shape or not np.allclose(given.pixel_um, pixel, rtol=1e-3):
-        raise InputError(
-            f"the calibration is of raw frames of {given.shape_yx[0]} x {given.shape_yx[1]} pixels of "
-            f"{given.pixel_um[0]:.4g} x {given.pixel_um[1]:.4g} um, found {shape[0]} x {shape[1]} pixels of "
-            f"{pixel[0]:.4g} x {pixel[1]:.4g} um; use calibration=auto, or one of the same camera region"
-        )

@@ -1,4 +1,4 @@
-"""Images on the raw grid that help to judge a stack: its wide field, and its modulation against the noise."""
+"""What a calibrated raw stack shows without reconstruction: its noise, its wide field, its modulation against the noise."""
 
 from __future__ import annotations
 
@@ -6,12 +6,20 @@ import torch
 from torch import Tensor
 
 from napari_recon.engines.sim.calibration import Calibration
+from napari_recon.engines.sim.classical.spectra import noise_variance
+from napari_recon.engines.sim.params import Optics
 
 
 def even_frames(frames: Tensor, calibration: Calibration) -> Tensor:
     """Return raw frames (N, Y, X) without camera offset, all as bright as their mean."""
     gains = torch.tensor(calibration.gains or (1.0,) * calibration.frames, device=frames.device)
     return (frames - calibration.camera_offset) / gains[:, None, None]
+
+
+def noise_of(frames: Tensor, calibration: Calibration) -> float:
+    """Return the noise variance of a raw pixel, counts^2, in these very frames as a reconstruction sees them."""
+    optics = Optics(calibration.na, calibration.wavelength_um, calibration.pixel_um)
+    return noise_variance(even_frames(frames, calibration), optics)
 
 
 def wide_field(frames: Tensor, calibration: Calibration) -> Tensor:

@@ -21,7 +21,8 @@ from napari_recon.engines.sim.classical.noise import checked
 from napari_recon.engines.sim.classical.otf import Transfer, transfer_of
 from napari_recon.engines.sim.classical.reprojection import BORDER, Comparison, Reprojection
 from napari_recon.engines.sim.classical.series import Found, calibrated_series
-from napari_recon.engines.sim.residual import SimResidualParams, optics_of
+from napari_recon.engines.sim.params import resolved_optics
+from napari_recon.engines.sim.residual import SimResidualParams
 
 #: Standard deviations from which a place counts, and from which one place alone matters.
 COUNTS, STANDS_OUT = 5.0, 6.5
@@ -93,9 +94,10 @@ class ResidualRun:
     def _found(self, number: int, frame: Frame, token: CancelToken) -> _Channel:
         """Calibrate a channel on the series, or take over a given calibration."""
         params = self._params
-        optics, psf = optics_of(params, self._plan.inputs[0], number), self._plan.input("psf")
+        given, psf = Calibration.given(params.calibration), self._plan.input("psf")
+        optics = resolved_optics(params, self._plan.inputs[0], number, given)
         transfer = transfer_of(frame, psf.grid if psf else None, optics)
-        if params.calibration == "auto":
+        if given is None:
             sets = [torch.as_tensor(a) for a in (self.samples(number) if self.samples else [frame["raw"]])]
             offset = params.camera_offset
             found = calibrated_series(sets, optics, params.layout, transfer=transfer, camera_offset=offset, token=token)
@@ -103,7 +105,7 @@ class ResidualRun:
             known: dict[str, Any] = {"na": optics.na, "wavelength_um": optics.wavelength_um}
             if params.camera_offset != "auto":
                 known["camera_offset"] = params.camera_offset
-            found = Found(Calibration.load(params.calibration).model_copy(update=known), False)
+            found = Found(given.model_copy(update=known), False)
         return _Channel(transfer, found.calibration, found.each, self._reprojection(found.calibration, transfer))
 
     def _reprojection(self, calibration: Calibration, transfer: Transfer) -> Reprojection:

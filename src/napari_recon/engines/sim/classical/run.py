@@ -19,16 +19,15 @@ from napari_recon.core.token import CancelToken
 from napari_recon.engines.sim.calibration import Calibration
 from napari_recon.engines.sim.classical.calibrate import refine
 from napari_recon.engines.sim.classical.filters import Filters
-from napari_recon.engines.sim.classical.maps import even_frames, modulation_contrast, wide_field
+from napari_recon.engines.sim.classical.maps import modulation_contrast, noise_of, wide_field
 from napari_recon.engines.sim.classical.noise import checked
 from napari_recon.engines.sim.classical.otf import Transfer, transfer_of
 from napari_recon.engines.sim.classical.recombine import Reconstructor
 from napari_recon.engines.sim.classical.report import complaints, quality_report
 from napari_recon.engines.sim.classical.series import Found, calibrated_series
-from napari_recon.engines.sim.classical.spectra import spectra_of
 from napari_recon.engines.sim.classical.wiener_choice import choose_wiener
-from napari_recon.engines.sim.params import Optics
-from napari_recon.engines.sim.wiener import SimWienerParams, given_calibration, optics_of
+from napari_recon.engines.sim.params import resolved_optics
+from napari_recon.engines.sim.wiener import SimWienerParams
 
 Array = NDArray[np.float32]
 
@@ -135,11 +134,11 @@ class WienerRun:
         """Calibrate a channel on the series, or take over a given calibration."""
         params = self._params
         raw = self._plan.inputs[0]
-        optics = optics_of(params, raw, number)
+        given = Calibration.given(params.calibration)
+        optics = resolved_optics(params, raw, number, given)
         psf = self._plan.input("psf")
         transfer = transfer_of(frame, psf.grid if psf else None, optics)
         sets = [torch.as_tensor(a) for a in (self.samples(number) if self.samples else [frame["raw"]])]
-        given = given_calibration(params)
         if given is None:
             found = calibrated_series(
                 sets,
@@ -156,7 +155,7 @@ class WienerRun:
                 update={"camera_offset": offset, "na": optics.na, "wavelength_um": optics.wavelength_um}
             )
             found = Found(given, params.calibrate_on == "each")
-        noise = median(self._noise(frames, found.calibration, transfer) for frames in sets)
+        noise = median(noise_of(frames, found.calibration) for frames in sets)
         calibration = found.calibration.model_copy(update={"noise_power": noise})
         reconstructor = self._reconstructor(calibration, transfer)
         return _Channel(transfer, sets, calibration, found.each, calibration, reconstructor)
@@ -177,7 +176,7 @@ class WienerRun:
         if filters not in channel.chosen:
             choices = []
             for frames in channel.sets or [torch.as_tensor(channel.latest)]:
-                noise = self._noise(frames, channel.calibration, channel.transfer)
+                noise = noise_of(frames, channel.calibration)
                 choices.append(choose_wiener(channel.reconstructor, frames, noise, filters))
             channel.chosen[filters] = median(choices)
             channel.sets = channel.sets if len(channel.sets) == 1 else []  # a series may be large
@@ -198,11 +197,6 @@ class WienerRun:
             yield ArtifactReady(name, "transform", calibration.model_dump(mode="json"))
         report = quality_report(calibration, filters.wiener)
         yield ArtifactReady("quality", "report", report if self._channels_in_all == 1 else {"channel": number, **report})
-
-    @staticmethod
-    def _noise(frames: Tensor, calibration: Calibration, transfer: Transfer) -> float:
-        optics = Optics(calibration.na, calibration.wavelength_um, calibration.pixel_um)
-        return spectra_of(even_frames(frames, calibration), optics, transfer).noise_power
 
     def _reconstructor(self, calibration: Calibration, transfer: Transfer) -> Reconstructor:
         return Reconstructor(calibration, calibration.shape_yx, transfer, device=self._plan.compute.device)

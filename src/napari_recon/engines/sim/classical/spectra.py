@@ -130,12 +130,10 @@ def spectra_of(frames: Tensor, optics: Optics, transfer: Transfer) -> Spectra:
     search, regression = (
         Lattice.of(raw_yx, optics, transfer, rate, frames.device) for rate in (SEARCH_RATE, REGRESSION_RATE)
     )
-    outer, inner = ([_window(n, *ends).to(frames) for n in raw_yx] for ends in ((0, TAPER), (GUARD, FADE)))
-    whole = torch.fft.rfft2(frames * (outer[0][:, None] * outer[1]), norm="forward")
-    shares = [float(rows.square().mean() * columns.square().mean()) for rows, columns in (outer, inner)]
-    noise = _noise(whole, (raw_yx[0] * optics.pixel_um[0], raw_yx[1] * optics.pixel_um[1]), optics.cutoff_per_um)
-    inside = torch.fft.rfft2(frames * (inner[0][:, None] * inner[1]), norm="forward")
-    window = [_sampled(line, n) for line, n in zip(inner, regression.shape_yx, strict=True)]
+    whole, share, _ = _faded(frames, 0, TAPER)
+    inside, inner_share, lines = _faded(frames, GUARD, FADE)
+    noise = _noise(whole, raw_yx, optics)
+    window = [_sampled(line, n) for line, n in zip(lines, regression.shape_yx, strict=True)]
     return Spectra(
         search=search,
         regression=regression,
@@ -143,9 +141,23 @@ def spectra_of(frames: Tensor, optics: Optics, transfer: Transfer) -> Spectra:
         inner=regression.take(inside, raw_yx),
         window=window[0][:, None] * window[1],
         noise=noise,
-        inner_noise=noise * shares[1] / shares[0],
-        noise_power=noise * raw_yx[0] * raw_yx[1] / shares[0],
+        inner_noise=noise * inner_share / share,
+        noise_power=noise * raw_yx[0] * raw_yx[1] / share,
     )
+
+
+def noise_variance(frames: Tensor, optics: Optics) -> float:
+    """Return the variance of noise in one raw pixel (counts^2) of frames (N, Y, X): `Spectra.noise_power` alone."""
+    raw_yx = (int(frames.shape[-2]), int(frames.shape[-1]))
+    whole, share, _ = _faded(frames, 0, TAPER)
+    return _noise(whole, raw_yx, optics) * raw_yx[0] * raw_yx[1] / share
+
+
+def _faded(frames: Tensor, dark: int, fade: int) -> tuple[Tensor, float, list[Tensor]]:
+    """Return the half spectra of frames seen through a window, the window's mean square, and its lines along y and x."""
+    lines = [_window(n, dark, fade).to(frames) for n in frames.shape[-2:]]
+    spectra = torch.fft.rfft2(frames * (lines[0][:, None] * lines[1]), norm="forward")
+    return spectra, float(lines[0].square().mean() * lines[1].square().mean()), lines
 
 
 def _window(size: int, dark: int, fade: int) -> Tensor:
@@ -164,12 +176,11 @@ def _sampled(line: Tensor, number: int) -> Tensor:
     return line[low] * (1 - part) + line[(low + 1) % len(line)] * part
 
 
-def _noise(whole: Tensor, size: tuple[float, float], cutoff: float) -> float:
+def _noise(whole: Tensor, raw_yx: tuple[int, int], optics: Optics) -> float:
     """Return the noise power in the frequencies beyond the cut-off (there are always some, in the corners)."""
-    rows, columns = whole.shape[-2:]
-    fy = torch.fft.fftfreq(rows, device=whole.device)[:, None] * rows / size[0]
-    fx = torch.arange(columns, device=whole.device)[None] / size[1]
-    beyond = ((fy * fy + fx * fx) > (1.05 * cutoff) ** 2).flatten().nonzero()[:, 0]
+    fy = torch.fft.fftfreq(raw_yx[0], optics.pixel_um[0], device=whole.device)[:, None]
+    fx = torch.fft.rfftfreq(raw_yx[1], optics.pixel_um[1], device=whole.device)[None]
+    beyond = ((fy * fy + fx * fx) > (1.05 * optics.cutoff_per_um) ** 2).flatten().nonzero()[:, 0]
     stride = max(1, len(beyond) * len(whole) // NOISE_SAMPLES)
     values = whole.flatten(1)[:, beyond[::stride]]
     if not values.numel():

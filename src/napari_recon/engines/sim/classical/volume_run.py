@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from napari_recon.core.errors import InputError
 from napari_recon.core.events import ArtifactReady, BlockReady, Decided, Event, Progress
@@ -18,10 +17,8 @@ from napari_recon.core.token import CancelToken
 from napari_recon.engines.sim.calibration import Calibration
 from napari_recon.engines.sim.classical.calibrate import calibrate
 from napari_recon.engines.sim.classical.filters import Filters
-from napari_recon.engines.sim.classical.maps import even_frames
-from napari_recon.engines.sim.classical.otf import CircularOtf
+from napari_recon.engines.sim.classical.maps import noise_of
 from napari_recon.engines.sim.classical.report import quality_report
-from napari_recon.engines.sim.classical.spectra import spectra_of
 from napari_recon.engines.sim.classical.volume import VolumeReconstructor
 from napari_recon.engines.sim.classical.volume_optics import VolumeOptics
 from napari_recon.engines.sim.classical.wiener_choice import choose_wiener
@@ -47,7 +44,7 @@ def reconstruct(
             "check the number of angles, frame_order, na and wavelength_um"
         )
     planes = sorted({0, raw.shape[1] // 2, raw.shape[1] - 1})
-    noise = median(_noise(frames[:, z], calibration, flat) for z in planes)
+    noise = median(noise_of(frames[:, z], calibration) for z in planes)
     calibration = calibration.model_copy(update={"noise_power": noise})
     yield Progress(1, 4, "step", "separating the bands")
     token.check()
@@ -88,7 +85,3 @@ def report(calibration: Calibration, reconstructor: VolumeReconstructor, wiener:
         f"an order is hardly there at angle {weak[0]}; is the pattern one of three beams?" if weak else "clear"
     )
     return found
-
-
-def _noise(frames: Tensor, calibration: Calibration, optics: Optics) -> float:
-    return spectra_of(even_frames(frames, calibration), optics, CircularOtf(optics.cutoff_per_um)).noise_power

@@ -16,7 +16,7 @@ from napari_recon.engines.sim.classical.calibrate import refine
 from napari_recon.engines.sim.classical.otf import CircularOtf
 from napari_recon.engines.sim.classical.report import complaints
 from napari_recon.engines.sim.classical.series import Found, calibrated_series
-from napari_recon.engines.sim.network import SimNetworkParams, given_calibration
+from napari_recon.engines.sim.network import SimNetworkParams
 from napari_recon.engines.sim.params import resolved_optics
 
 Array = NDArray[np.float32]
@@ -57,7 +57,7 @@ class Pattern:
             yield ArtifactReady(name, "transform", base.model_dump(mode="json"))
 
     def _calibrated(self, channel: int, raw: Array, token: CancelToken) -> Found:
-        given = given_calibration(self._params)
+        given = Calibration.given(self._params.calibration)
         if given is not None:
             return Found(given, False)
         optics = resolved_optics(self._params, self._plan.inputs[0], channel)

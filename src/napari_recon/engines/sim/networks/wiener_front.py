@@ -21,11 +21,10 @@ from torch.nn.functional import pixel_unshuffle
 
 from napari_recon.engines.sim.calibration import Calibration
 from napari_recon.engines.sim.classical.filters import Filters
+from napari_recon.engines.sim.classical.maps import noise_of, wide_field
 from napari_recon.engines.sim.classical.otf import CircularOtf, Transfer
 from napari_recon.engines.sim.classical.recombine import Reconstructor
-from napari_recon.engines.sim.classical.spectra import spectra_of
 from napari_recon.engines.sim.classical.wiener_choice import choose_wiener
-from napari_recon.engines.sim.params import Optics
 
 FACTORS = (1 / 3, 1.0, 3.0)
 CHANNELS = 4 * len(FACTORS) + 2
@@ -75,10 +74,9 @@ def wiener_input(
     transfer = transfer or CircularOtf(calibration.cutoff_per_um)
     operator = Reconstructor(calibration, shape, transfer, device=frames.device)
     bands = operator.bands(frames)
-    w = wiener or choose_wiener(operator, frames, _noise_power(frames, calibration, transfer), Filters())
+    w = wiener or choose_wiener(operator, frames, noise_of(frames, calibration), Filters())
     images = [operator.combine(bands, Filters(wiener=w * factor)) for factor in FACTORS]
-    gains = torch.tensor(calibration.gains or (1.0,) * len(frames), device=frames.device)[:, None, None]
-    widefield = ((frames - calibration.camera_offset) / gains).mean(0)
+    widefield = wide_field(frames, calibration)
     low, high = (float(value) for value in _quantiles(widefield))
     scale = max(high - low, 1e-6)
     fine = (torch.stack(images) - low) / scale
@@ -90,12 +88,6 @@ def wiener_input(
         ]
     )
     return WienerInput(channels, images[FACTORS.index(1.0)], scale)
-
-
-def _noise_power(frames: Tensor, calibration: Calibration, transfer: Transfer) -> float:
-    """Return the noise variance of a raw pixel, in these very frames."""
-    optics = Optics(calibration.na, calibration.wavelength_um, calibration.pixel_um)
-    return spectra_of(frames - calibration.camera_offset, optics, transfer).noise_power
 
 
 def _quantiles(image: Tensor) -> tuple[Tensor, Tensor]:
