@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,9 @@ import torch
 
 from napari_recon.core.errors import InputError
 from napari_recon.engines.sim.calibration import Calibration, Carrier
+from napari_recon.engines.sim.classical import quality
 from napari_recon.engines.sim.classical.calibrate import calibrate, refine
+from napari_recon.engines.sim.classical.carriers import Peak
 from napari_recon.engines.sim.layout import Layout
 from napari_recon.engines.sim.params import Optics
 
@@ -99,6 +102,21 @@ def test_an_angle_without_pattern_is_said_and_one_alone_refused() -> None:
 def test_a_weak_angle_is_found_where_the_others_point() -> None:
     found = calibrated(simulate(4, modulation=[0.8, 0.8, 0.12], photons=300))
     assert found.groups[2].carriers[0].modulation == pytest.approx(0.12, abs=0.03)
+
+
+def test_a_peak_beside_the_carrier_gives_way_to_the_carrier(monkeypatch: pytest.MonkeyPatch) -> None:
+    stack = simulate(5, photons=2000)
+    found = quality.accepted
+
+    def misled(*args: Any) -> list[list[Peak]]:
+        (first,), *others = found(*args)
+        (kx, ky), pixel = first.k_per_um, 1 / (128 * stack.pixel_um)
+        return [[first._replace(k_per_um=(kx + 6 * pixel, ky - 5 * pixel))], *others]
+
+    monkeypatch.setattr(quality, "accepted", misled)
+    result = calibrated(stack)
+    error, _ = k_and_phase_error(result.groups[0].carriers[0], stack.k_ac[0][0], stack.phases_acp[0, 0])
+    assert error < 0.005 and result.groups[0].misfit < 2
 
 
 def test_an_even_field_is_calibrated_by_the_pattern_itself() -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from functools import partial
+from typing import Literal
 
 import numpy as np
 import torch
@@ -13,11 +14,12 @@ from torch import Tensor
 from napari_recon.core.token import CancelToken
 from napari_recon.engines.sim.calibration import Calibration, Carrier, Group
 from napari_recon.engines.sim.classical import quality
-from napari_recon.engines.sim.classical.carriers import correlations, object_of, zoomed
+from napari_recon.engines.sim.classical.carriers import Correlations, Peak, correlations, object_of, peaks, zoomed
+from napari_recon.engines.sim.classical.choice import Choice, Place, Start, chosen
 from napari_recon.engines.sim.classical.noise import camera_offset as estimated_offset
 from napari_recon.engines.sim.classical.noise import checked
 from napari_recon.engines.sim.classical.otf import CircularOtf, Transfer
-from napari_recon.engines.sim.classical.regression import Fit, Regression, Samples
+from napari_recon.engines.sim.classical.regression import Fit, Samples
 from napari_recon.engines.sim.classical.spectra import Spectra, spectra_of
 from napari_recon.engines.sim.layout import Layout
 from napari_recon.engines.sim.params import Optics
@@ -28,28 +30,10 @@ PHASE_FLOOR, GAIN_FLOOR = 0.01, 0.004
 BELIEVED = 4.0
 #: Gauss-Newton steps of the carriers at most; most stacks need two.
 STEPS = 6
-#: Uncertainty of amplitudes from which on the centre of the object's spectrum is used, trustworthy or not.
-STRUCTURELESS = 0.15
-
-
-class Start(NamedTuple):
-    """Where the regression of one group begins.
-
-    Attributes
-    ----------
-    frames : list of int
-    k : ndarray
-        (C, 2).
-    heights : list of float
-        Of each carrier's peak.
-    rivals : list of tuple
-        Other places (2,) that carrier c may be at.
-    """
-
-    frames: list[int]
-    k: NDArray[np.float64]
-    heights: list[float]
-    rivals: list[tuple[int, NDArray[np.float64]]] = []
+#: Peaks of one angle that are compared at most, how high they are over the highest, and Fourier pixels between them.
+CANDIDATES, SIMILAR, BESIDE = 5, 0.6, 2.5
+#: Relative distance from the other angles' |k| within which an angle's carrier is looked for.
+ALIKE = 0.05
 
 
 def calibrate(
@@ -91,10 +75,14 @@ def calibrate(
     groups, number = _groups(layout)
     starts = []
     for group, good in zip(groups, quality.accepted(corr, groups, layout, number), strict=True):
-        places = [zoomed(corr, group, p) for p in good]
-        rivals = [(c, np.array(k)) for c, (_, *others) in enumerate(places) for k in others]
+        places = [_places(corr, group, peak, c) for c, peak in enumerate(good)]
+        rivals = [place for _, *others in places for place in others]
+        lower = partial(_lower, corr, group) if number == 1 and good else None
+        firsts = [first for first, *_ in places]
+        if lower:
+            rivals += _lower(corr, group, (), SIMILAR)
         starts.append(
-            Start(group, np.array([first for first, *_ in places]).reshape(-1, 2), [p.height for p in good], rivals)
+            Start(group, np.array([p.k for p in firsts]).reshape(-1, 2), [p.height for p in good], rivals, lower)
         )
         _check(token)
     return _settled(spectra, starts, optics, layout, offset, tuple(frames.shape[-2:]), remark, token)
@@ -145,33 +133,22 @@ def _settled(
     """Fit all groups twice, the second time with order 0 freed of what pattern and intensities left in the mean."""
     samples = Samples(spectra)
     order0 = np.full(len(spectra.d), 1.0 / len(spectra.d))
-    problems = [Regression(samples, s.frames, s.k) for s in starts]
-    fits: list[Fit] = []
-    for settled, (moving, rounds) in enumerate(((min(steps, 1), 1), (steps, 3))):
-        shared = torch.einsum("n,nyx->yx", torch.from_numpy(order0).to(spectra.d), spectra.d)
-        found_object = object_of(spectra.search, shared, spectra.noise * float((order0**2).sum()))
-        o = spectra.regression.image(spectra.regression.take(found_object, spectra.search.shape_yx))
-        fits = []
-        for number, start in enumerate(starts):
-            fits.append(problems[number].fit(order0, o, moving, rounds))
-            if not settled and fits[-1].uncertainty > STRUCTURELESS:
-                # an even field shows the pattern itself, and nothing but it
-                problems[number] = Regression(samples, start.frames, start.k, centre=0.0)
-                fits[-1] = problems[number].fit(order0, o, moving, rounds)
-            for carrier, place in start.rivals if not settled else ():
-                k = np.where(np.arange(len(start.k))[:, None] == carrier, place, fits[-1].k)
-                other = Regression(samples, start.frames, k)
-                tried = other.fit(order0, o, moving, rounds)
-                if tried.residual < fits[-1].residual:
-                    problems[number], fits[-1] = other, tried
-            _check(token)
-        order0 = _order0_weights(starts, fits)
+    choices = chosen(samples, starts, order0, _object(spectra, order0), min(steps, 1))
+    _check(token)
+    order0 = _order0_weights(starts, [c.fit for c in choices])
+    o = _object(spectra, order0)
+    fits = []
+    for choice in choices:
+        fits.append(choice.problem.fit(order0, o, steps, 3))
+        _check(token)
     gains = np.concatenate([f.gains for f in fits])
     gains /= gains.mean()
     error = np.hypot(np.concatenate([f.gain_error for f in fits]), GAIN_FLOOR)
     if float(np.mean(((gains - 1) / error) ** 2)) < BELIEVED:
         gains = np.ones_like(gains)
-    groups = tuple(_group(number, start, f) for number, (start, f) in enumerate(zip(starts, fits, strict=True)))
+    groups = tuple(_group(number, c, f) for number, (c, f) in enumerate(zip(choices, fits, strict=True)))
+    if layout.pattern == "stripes":
+        groups = quality.compared(groups)
     found = Calibration(
         na=optics.na,
         wavelength_um=optics.wavelength_um,
@@ -188,6 +165,30 @@ def _settled(
     return found.model_copy(update={"verdict": quality.verdict(found, remark)})
 
 
+def _object(spectra: Spectra, order0: NDArray[np.float64]) -> Tensor:
+    """Return the object (Y, X) on the regression lattice from weights (N,) of all frames in order 0."""
+    shared = torch.einsum("n,nyx->yx", torch.from_numpy(order0).to(spectra.d), spectra.d)
+    found = object_of(spectra.search, shared, spectra.noise * float((order0**2).sum()))
+    return spectra.regression.image(spectra.regression.take(found, spectra.search.shape_yx))
+
+
+def _places(corr: Correlations, group: list[int], peak: Peak, carrier: int = 0) -> list[Place]:
+    """Return the maxima around a peak."""
+    return [Place(np.array(k), peak.height, carrier) for k in zoomed(corr, group, peak)]
+
+
+def _lower(corr: Correlations, group: list[int], lengths: Sequence[float], share: float = 0.3) -> list[Place]:
+    """Return where a group's peaks are that reach a share of its highest one; the highest ones of some |k|, if given."""
+    lattice, allowed = corr.lattice, None
+    for length in lengths:
+        ring = (lattice.radius * (lattice.cutoff / length) - 1).abs() < ALIKE
+        allowed = ring if allowed is None else allowed | ring
+    apart = BESIDE * lattice.step_per_um / lattice.cutoff
+    found = peaks(corr, group, CANDIDATES, apart, allowed)
+    high = [p for p in found if p.height > share * max(p.height for p in found)]
+    return [place for p in high for place in _places(corr, group, p)]
+
+
 def _order0_weights(starts: Sequence[Start], fits: Sequence[Fit]) -> NDArray[np.float64]:
     """Return the weights of all frames that leave order 0 and nothing of the pattern; the groups count alike."""
     weights = np.zeros(sum(len(s.frames) for s in starts))
@@ -197,7 +198,7 @@ def _order0_weights(starts: Sequence[Start], fits: Sequence[Fit]) -> NDArray[np.
     return weights
 
 
-def _group(number: int, start: Start, f: Fit) -> Group:
+def _group(number: int, choice: Choice, f: Fit) -> Group:
     """Return the group with phases as measured, or with even steps where the measurement does not contradict them."""
     carriers = []
     for c, k in enumerate(f.k):
@@ -219,11 +220,11 @@ def _group(number: int, start: Start, f: Fit) -> Group:
             k_per_um=(float(k[0]), float(k[1])),
             modulation=modulation,
             phases_rad=tuple(float(p) for p in phases % (2 * np.pi)),
-            peak_to_noise=start.heights[c],
+            peak_to_noise=choice.heights[c],
         )
-        carriers.append(carrier.model_copy(update={"verdict": quality.words(carrier)}))
+        carriers.append(carrier.model_copy(update={"verdict": quality.words(carrier, choice.doubtful)}))
     return Group(
-        frames=tuple(start.frames),
+        frames=tuple(choice.start.frames),
         carriers=tuple(carriers),
         verdict="" if carriers else quality.missing(number),
         misfit=f.residual,
