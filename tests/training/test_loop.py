@@ -116,6 +116,10 @@ def test_checkpoints_that_do_not_fit_are_refused_with_the_difference(tmp_path: P
         run(tmp_path, init=str(tmp_path / "other.safetensors"))
     with pytest.raises(CheckpointError, match="weights alone; start from them with init"):
         run(tmp_path, resume=str(tmp_path / "other.safetensors"))
+    with pytest.raises(CheckpointError, match=r"found differences: .*missing: 0\.weight"):
+        run(tmp_path, init="sim-wiener-rcan")
+    with pytest.raises(InputError, match="sim-wiener-rcn"):
+        run(tmp_path, init="sim-wiener-rcn")
     with pytest.raises(InputError, match="found none; name a checkpoint"):
         run(tmp_path / "empty", resume="auto")
     with pytest.raises(InputError, match="leave one out"):

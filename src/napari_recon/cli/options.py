@@ -48,9 +48,9 @@ class Request:
     devices: Annotated[int, typer.Option("--devices", help="How many devices; training only.")] = 1
     threads: Annotated[int, typer.Option("--threads", help="CPU threads; 0 takes every core.")] = 0
     seed: Seed = 0
-    init: Annotated[str | None, typer.Option("--init", metavar="CHECKPOINT", help="Start from these weights.")] = None
+    init: Annotated[str | None, typer.Option("--init", metavar="CHECKPOINT|ID", help="Start from these weights.")] = None
     resume: Annotated[
-        str | None, typer.Option("--resume", metavar="CHECKPOINT", help="Go on with optimiser and random state too.")
+        str | None, typer.Option("--resume", metavar="CHECKPOINT", help="Go on exactly; auto is the latest of this run.")
     ] = None
     input_files: InputFiles = ()  # type: ignore[assignment]
 
@@ -87,7 +87,8 @@ class Request:
         for name, value in given.items():
             if name not in engine.Params.model_fields:
                 raise InputError(f"{self.engine} can't start from a checkpoint, found --{name} {value}; leave it out")
-            if not Path(value).exists() and (name, value) != ("resume", "auto"):
+            named = value == "auto" if name == "resume" else not Path(value).suffix  # a model's id has no suffix
+            if not named and not Path(value).exists():
                 raise InputError(f"--{name} should name a checkpoint that exists, found {value}; check the path")
         return given | ({"devices": self.devices} if self.devices != 1 else {})
 

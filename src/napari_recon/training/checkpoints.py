@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_recon.core.errors import CheckpointError, InputError
-from napari_recon.hub import differences, load_state
+from napari_recon.hub import differences, load_state, resolve
 
 KEPT = 2
 """Checkpoints of a run that are left on the disk."""
@@ -76,16 +76,19 @@ def load(path: Path) -> dict[str, Any]:
     return training
 
 
-def load_weights(network: nn.Module, path: Path) -> None:
-    """Fill `network` with the weights of any checkpoint of the same architecture.
+def load_weights(network: nn.Module, source: str) -> None:
+    """Fill `network` with the weights of a checkpoint file, or of a model of the menu, of the same architecture.
 
     Raises
     ------
+    InputError
+        A model that is not there.
     CheckpointError
         With a readable difference.
     """
-    state = load_state(path)
-    check_fit(network, state, str(path))
+    path = Path(source).expanduser()
+    state = load_state(path if path.is_file() else resolve(source))
+    check_fit(network, state, source)
     network.load_state_dict({name: tensor.float() for name, tensor in state.items()})
 
 

@@ -34,7 +34,7 @@ class TrainingParams(EngineParams):
     checkpoint_folder: str = param(
         "", "Where checkpoints go; empty is a folder of this run in the user cache.", advanced=True
     )
-    init: str = param("", "A checkpoint whose weights the run starts from.", file=CHECKPOINTS)
+    init: str = param("", "A checkpoint, or the id of a model, whose weights the run starts from.", file=CHECKPOINTS)
     resume: str = param(
         "", "A checkpoint to go on from, optimiser and step included; auto is the latest of this very run.", file=(".pt",)
     )
