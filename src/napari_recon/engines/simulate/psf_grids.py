@@ -33,5 +33,5 @@ def psf_grid(depths_um: NDArray[np.float64], step_um: float, pixels: int, pixel_
     """Return the grid (ZYX) of a PSF of odd size whose point is the origin."""
     planes = Grid.of("Z", (len(depths_um),), {"Z": step_um}, {"Z": float(depths_um[0])}, {"Z": "micrometer"})
     corner = -(pixels // 2) * pixel_um
-    size, place, unit = (dict.fromkeys("YX", value) for value in (pixel_um, corner, "micrometer"))
-    return planes.joined(Grid.of("YX", (pixels, pixels), size, place, unit))  # type: ignore[arg-type]
+    size, place, unit = dict.fromkeys("YX", pixel_um), dict.fromkeys("YX", corner), dict.fromkeys("YX", "micrometer")
+    return planes.joined(Grid.of("YX", (pixels, pixels), size, place, unit))

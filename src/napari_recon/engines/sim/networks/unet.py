@@ -13,9 +13,8 @@ from torch import Tensor, nn
 
 from napari_recon.engines.sim.networks.rcan import conv3
 
-DEPTH = 4
-"""Poolings of the U-Net; sizes are padded to multiples of 2 to this power."""
 N2N_DEPTH = 5
+"""Poolings of the larger U-Net; it takes only multiples of 2 to this power."""
 
 
 class _Pair(nn.Module):
