@@ -40,6 +40,15 @@ def test_a_folder_holds_every_output_under_its_name(image: np.ndarray, tmp_path:
     assert {p.name for p in (tmp_path / "results").iterdir()} == {"smooth.ome.tif", "brightness.csv"}
 
 
+def test_a_result_never_takes_the_place_of_its_input(image: np.ndarray, tmp_path: Path) -> None:
+    _write(image, tmp_path / "raw.tif")
+    raw = (tmp_path / "raw.tif").read_bytes()
+    plan, _ = make_plan("toy.smooth", {"image": [tmp_path / "raw.tif"]}, {})
+    with pytest.raises(InputError, match="its own input"):
+        OutputWriter(tmp_path / ".." / tmp_path.name / "raw.tif", plan)
+    assert (tmp_path / "raw.tif").read_bytes() == raw
+
+
 def test_formats_without_room_for_a_recipe_get_it_beside_them(image: np.ndarray, tmp_path: Path) -> None:
     _write(image, tmp_path / "a.npy")
     assert (tmp_path / "a.npy.recipe.yaml").exists()

@@ -63,8 +63,14 @@ class Names:
             check_file(target)
             return
         for spec in self._plan.outputs:
+            self._check_no_input(self.output(spec.name))
             check_writable(self.output(spec.name))
         self._check_space()
+
+    def _check_no_input(self, target: Path) -> None:
+        sources = [Path(ref.uri.split("::")[0]) for ref in self._plan.inputs if ref.uri]
+        if target.exists() and any(s.exists() and target.samefile(s) for s in sources):
+            raise InputError(f"the result should not take the place of its own input {target}; choose another name")
 
     def _check_space(self) -> None:
         needed = sum(int(np.prod(s.grid.shape)) * np.dtype(s.dtype).itemsize for s in self._plan.outputs)

@@ -145,6 +145,25 @@ def test_refinement_follows_another_time_point() -> None:
         assert k_and_phase_error(group.carriers[0], second.k_ac[a][0], second.phases_acp[a, 0])[1] < 0.08
 
 
+@pytest.mark.parametrize(
+    ("change", "where"),
+    [
+        (lambda c: c["groups"].pop(), "frames"),
+        (lambda c: c["groups"][0]["carriers"][0]["phases_rad"].pop(), "phases"),
+        (lambda c: c["gains"].pop(), "gains"),
+        (lambda c: c.update(na=-1), "na"),
+        (lambda c: c["groups"][0]["carriers"][0].update(k_per_um=[float("nan"), 1]), "k_per_um"),
+    ],
+)
+def test_a_file_that_does_not_hold_together_is_refused(change: Any, where: str, tmp_path: Path) -> None:
+    content = calibrated(simulate(5, n=96)).model_dump(mode="json")
+    change(content)
+    file = tmp_path / "calibration.json"
+    file.write_text(json.dumps(content))
+    with pytest.raises(InputError, match=rf"problem at: .*{where}"):
+        Calibration.load(file)
+
+
 def test_constant_saturated_and_broken_frames_are_named() -> None:
     stack = simulate(2, n=64)
     for change, words in ((7.0, "frame 5 .angle 2, phase 2. constant"), (float("nan"), "NaN")):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, FiniteFloat, ValidationError, model_validator
 
 from napari_recon.core.errors import InputError
 from napari_recon.core.grid import Frozen
@@ -30,9 +30,9 @@ class Carrier(Frozen):
         In words: found, weak, not found, and what to do about it.
     """
 
-    k_per_um: tuple[float, float]
-    modulation: float
-    phases_rad: tuple[float, ...]
+    k_per_um: tuple[FiniteFloat, FiniteFloat]
+    modulation: FiniteFloat
+    phases_rad: tuple[FiniteFloat, ...]
     peak_to_noise: float = 0.0
     verdict: str = ""
 
@@ -86,18 +86,30 @@ class Calibration(Frozen):
     """
 
     schema_version: Literal[1] = 1
-    na: float
-    wavelength_um: float
+    na: Annotated[FiniteFloat, Field(gt=0)]
+    wavelength_um: Annotated[FiniteFloat, Field(gt=0)]
     pixel_um: tuple[float, float]
     shape_yx: tuple[int, int]
     angles: int
     phases: int
     pattern: Literal["stripes", "hexagonal"] = "stripes"
-    camera_offset: float = 0.0
-    gains: tuple[float, ...] = ()
+    camera_offset: FiniteFloat = 0.0
+    gains: tuple[FiniteFloat, ...] = ()
     groups: tuple[Group, ...] = Field(min_length=1)
     noise_power: float = 0.0
     verdict: str = ""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        """Check that frames, phases and gains belong together, as in a file that was not changed by hand."""
+        frames = [n for group in self.groups for n in group.frames]
+        if sorted(frames) != list(range(self.angles * self.phases)):
+            raise ValueError("the groups' frames")
+        if self.gains and len(self.gains) != len(frames):
+            raise ValueError("the number of gains")
+        if any(len(c.phases_rad) != len(group.frames) for group in self.groups for c in group.carriers):
+            raise ValueError("the number of phases")
+        return self
 
     @property
     def cutoff_per_um(self) -> float:
@@ -134,8 +146,10 @@ class Calibration(Frozen):
         except OSError:
             raise InputError(f"calibration should be a JSON file, found none readable at {path}; check the path") from None
         except (ValueError, ValidationError) as error:
-            field = error.errors()[0]["loc"] if isinstance(error, ValidationError) else "no JSON"
-            where = ".".join(map(str, field)) if isinstance(field, tuple) else field
+            where = "no JSON"
+            if isinstance(error, ValidationError):
+                first = error.errors()[0]
+                where = ".".join(map(str, first["loc"])) or first["msg"].removeprefix("Value error, ")
             raise InputError(
                 f"calibration should be a file written by sim.wiener, found {Path(path).name} (problem at: {where}); "
                 "choose another file or use calibration=auto"
