@@ -81,9 +81,7 @@ def calibrate(
         firsts = [first for first, *_ in places]
         if lower:
             rivals += _lower(corr, group, (), SIMILAR)
-        starts.append(
-            Start(group, np.array([p.k for p in firsts]).reshape(-1, 2), [p.height for p in good], rivals, lower)
-        )
+        starts.append(Start(group, np.array([p.k for p in firsts]).reshape(-1, 2), [p.height for p in good], rivals, lower))
         _check(token)
     return _settled(spectra, starts, optics, layout, offset, tuple(frames.shape[-2:]), remark, token)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Sequence
 
 import torch
 
 from napari_recon.core.errors import InputError
-from napari_recon.engines.sim.calibration import Calibration, Carrier
+from napari_recon.engines.sim.calibration import Calibration, Carrier, Group
 from napari_recon.engines.sim.classical.carriers import Correlations, Peak, peaks
 from napari_recon.engines.sim.layout import Layout
 
@@ -20,6 +21,8 @@ GUIDED, ALIKE, APART_DEG = 2.8, 0.1, 12.0
 CLEAR = 6.0
 #: A modulation below leaves more noise than resolution; one above can't be, with the optics given.
 WEAK_MODULATION, IMPOSSIBLE_MODULATION = 0.1, 1.3
+#: Relative difference of an angle's |k| from the others' that one grating does not make.
+OTHER_PERIOD = 0.1
 #: Phase steps that far from even ones deserve a word, degrees.
 UNEVEN_DEG = 10.0
 
@@ -89,16 +92,45 @@ def _refuse_other_order(corr: Correlations, layout: Layout, as_set: int) -> None
         )
 
 
-def words(carrier: Carrier) -> str:
-    """Return a carrier's verdict, starting with "clear" when there is nothing to do about it."""
+def words(carrier: Carrier, doubtful: bool = False) -> str:
+    """Return a carrier's verdict, starting with "clear" when there is nothing to do about it.
+
+    Parameters
+    ----------
+    doubtful : bool
+        Another place explains the frames nearly as well.
+    """
     if carrier.modulation > IMPOSSIBLE_MODULATION:
         return f"modulation of {carrier.modulation:.2f} can't be; check wavelength_um, na and the pixel size"
     if carrier.modulation < WEAK_MODULATION:
         return "modulation too weak to gain resolution; check focus, polarisation and coherence of the illumination"
     if carrier.peak_to_noise < CLEAR:
         return "found but weak, phases are uncertain; more light or the average of several images would help"
+    if doubtful:
+        return "uncertain, another place explains the frames nearly as well; more light or an average of images would help"
     uneven = _unevenness_deg(carrier)
     return f"clear, though the phase steps are up to {uneven:.0f} degrees off even ones" if uneven > UNEVEN_DEG else "clear"
+
+
+def odd(lengths: Sequence[float], tolerance: float) -> list[bool]:
+    """Return for each |k| whether it differs from the middle of all by more than a share; of two, both do."""
+    if not lengths:
+        return []
+    middle = (statistics.median_low(lengths), statistics.median_high(lengths))
+    return [max(abs(length / m - 1) for m in middle) > tolerance for length in lengths]
+
+
+def compared(groups: Sequence[Group]) -> tuple[Group, ...]:
+    """Return groups of stripes, with no clear verdict on a carrier that is longer or shorter than the others."""
+    single = [g.carriers[0].k_magnitude_per_um for g in groups if len(g.carriers) == 1]
+    differs = iter(odd(single, OTHER_PERIOD))
+    told = []
+    for group in groups:
+        if len(group.carriers) == 1 and next(differs) and group.carriers[0].verdict.startswith("clear"):
+            verdict = "its period differs from the other angles' by more than 10 %, which one grating does not do"
+            group = group.model_copy(update={"carriers": (group.carriers[0].model_copy(update={"verdict": verdict}),)})
+        told.append(group)
+    return tuple(told)
 
 
 def missing(angle: int) -> str:

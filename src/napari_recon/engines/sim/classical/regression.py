@@ -112,7 +112,7 @@ class Regression:
     """
 
     def __init__(self, samples: Samples, frames: list[int], k: Array, centre: float = CENTRE) -> None:
-        self.samples, self.k, self._start, self._centre = samples, k, k, centre
+        self.samples, self.k, self._start, self.centre = samples, k, k, centre
         self.data = samples.data[frames]
         self._real_data = torch.view_as_real(self.data).flatten(1)
         self._power = float(self._real_data.square().sum(dtype=torch.float64))
@@ -172,7 +172,7 @@ class Regression:
         # the slopes only steer k: near enough they are kept, and window and transfer function may change places
         moved = self._slopes_at is None or bool(np.abs(k - self._slopes_at).max(initial=0) > 0.1 * lattice.step_per_um)
         self._slopes_at = k if moved else self._slopes_at
-        inner, outer = (self._centre * lattice.cutoff) ** 2, (KNOWN * lattice.cutoff) ** 2
+        inner, outer = (self.centre * lattice.cutoff) ** 2, (KNOWN * lattice.cutoff) ** 2
         for c, (kx, ky) in enumerate(k):
             for s, sign in enumerate((1, -1)):
                 squared = (samples.fx - sign * kx).square_() + (samples.fy - sign * ky).square_()
