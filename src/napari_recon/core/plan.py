@@ -36,6 +36,11 @@ class InputRef(Frozen):
     label: str = ""
     optics: dict[str, tuple[float, ...]] = Field(default_factory=dict)
 
+    def optic(self, name: str, channel: int = 0) -> float | None:
+        """Return what the file says of the microscope for one channel, None when it says nothing."""
+        values = self.optics.get(name)
+        return values[min(channel, len(values) - 1)] if values else None
+
 
 class ModelRef(Frozen):
     """A model that was recognised: its file, what it is and what it expects."""

@@ -92,7 +92,7 @@ def resolved_optics(params: OpticsParams, ref: InputRef, channel: int = 0, given
     if not 0.2 <= wavelength <= 2:
         raise InputError(f"wavelength_um should be between 0.2 and 2 um, found {wavelength:g}; check the unit")
     said = params.refractive_index
-    index = said if said != "auto" else _of_channel(ref.optics.get("refractive_index"), channel) or OIL
+    index = said if said != "auto" else ref.optic("refractive_index", channel) or OIL
     if na > index:
         raise InputError(
             f"na should not exceed the refractive index of the immersion ({index:g}), found {na:g}; "
@@ -135,11 +135,7 @@ def check_calibration(given: Calibration, params: OpticsParams, raw: Grid) -> No
 
 
 def _known(value: float | str, ref: InputRef, name: str, channel: int, example: str) -> float:
-    found = value if not isinstance(value, str) else _of_channel(ref.optics.get(name), channel)
+    found = value if not isinstance(value, str) else ref.optic(name, channel)
     if found is None:
         raise InputError(f"{name} is needed and {ref.label or 'the file'} does not say it; set it, for example {example}")
     return float(found)
-
-
-def _of_channel(values: tuple[float, ...] | None, channel: int) -> float | None:
-    return None if not values else values[min(channel, len(values) - 1)]

@@ -35,6 +35,9 @@ class SimWiener3DParams(OpticsParams):
     frame_order: FrameOrder = param(
         "zap", "Order of the pages from slowest to fastest: a angle, p phase, z plane; further sets are time points."
     )
+    refractive_index: Annotated[float, Field(ge=1, le=2)] | Literal["auto"] = param(
+        "auto", f"Of the immersion medium; auto takes it from the file, else water up to NA {WATER_NA}, oil above."
+    )
     excitation_um: Annotated[float, Field(gt=0.2, le=2)] | Literal["auto"] = param(
         "auto", "Wavelength that makes the pattern; auto takes 0.93 of the emission.", unit="um"
     )
@@ -127,9 +130,8 @@ def volume_optics(params: SimWiener3DParams, raw: InputRef, channel: int) -> Vol
         raise InputError(
             "raw should have a plane distance in micrometers, found none; give --voxel-size z=0.15,y=0.065,x=0.065"
         )
-    said = raw.optics.get("refractive_index")
-    default = WATER if flat.na <= WATER_NA else OIL
-    known = said[min(channel, len(said) - 1)] if said else default
-    index = known if params.refractive_index == "auto" else params.refractive_index
+    index = params.refractive_index
+    if index == "auto":
+        index = raw.optic("refractive_index", channel) or (WATER if flat.na <= WATER_NA else OIL)
     excitation = params.excitation_um if params.excitation_um != "auto" else STOKES * flat.wavelength_um
     return VolumeOptics(flat.na, flat.wavelength_um, excitation, index, (abs(grid.step("Z")), *flat.pixel_um))
