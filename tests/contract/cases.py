@@ -105,6 +105,12 @@ def _fit() -> Example:
     return example()
 
 
+def _fast_fit(**params: object) -> Example:
+    from tests.engines.lightfield_inr.scenes import fast_example
+
+    return fast_example(2, **params)
+
+
 def _query(kind: str, **params: object) -> Example:
     from tests.engines.lightfield_inr.fields import example
 
@@ -183,6 +189,9 @@ _MAKERS: dict[str, Callable[[], Example]] = {
     "sim.network/2x": lambda: _sim_network("rcan 2x"),
     "sim.network/wiener": _sim_network_wiener,
     "lightfield_inr.fit": _fit,
+    "lightfield_inr.fit/fast": _fast_fit,
+    "lightfield_inr.fit/refine_views": lambda: _fast_fit(refine_views=True),
+    "lightfield_inr.fit/held_out": lambda: _fast_fit(held_out=1),
     "lightfield_inr.query": lambda: _query("sequence"),
     "lightfield_inr.query/scene": lambda: _query("scene", scale=1.5),
     "lightfield_inr.query/fpm": lambda: _query("dense"),

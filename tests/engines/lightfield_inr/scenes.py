@@ -14,6 +14,7 @@ from napari_recon.optics.psf_convolution import PsfProjector
 from tests.contract.examples import Example
 
 TINY: dict[str, Any] = {
+    "method": "upstream",
     "encoder": "positional",
     "octaves": 3,
     "depth": 2,
@@ -55,3 +56,10 @@ def stacks(frames: int = 1) -> dict[str, ImageStack]:
 
 def example(frames: int = 1, **params: Any) -> Example:
     return Example(Fit(), stacks(frames), {**TINY, **params})
+
+
+FAST: dict[str, Any] = {"iterations": 6, "checkpoint_every": 2}
+
+
+def fast_example(frames: int = 1, **params: Any) -> Example:
+    return Example(Fit(), stacks(frames), {**FAST, **params})

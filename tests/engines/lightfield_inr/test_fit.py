@@ -106,14 +106,15 @@ def test_settings_come_from_a_file(tmp_path: Path) -> None:
     lines = ["--embeddertype=PositionalEncoder", "--multires=2", "--netdepth=3", "--netwidth=8", "--skips=1", "--N_steps=5"]
     (tmp_path / "config.cfg").write_text("\n".join([*lines, "--block_size=7", "--boundary_range=", "--lrate=1e-3"]))
     one = example()
-    plan = one.engine.plan(one.plan().inputs, {"config": str(tmp_path / "config.cfg")}, compute=one.plan().compute)
+    config = {"method": "upstream", "config": str(tmp_path / "config.cfg")}
+    plan = one.engine.plan(one.plan().inputs, config, compute=one.plan().compute)
     params = plan.params
     assert (params["octaves"], params["depth"], params["width"], list(params["skips"])) == (2, 3, 8, [1])
     assert params["iterations"] == 5 and params["upstream"]["block"] == 7 and params["upstream"]["coarse_steps"] == 0
     assert params["config"] == "" and one.engine.plan(plan.inputs, params, compute=plan.compute) == plan
     (tmp_path / "config.cfg").write_text("--netdept=3")
     with pytest.raises(InputError, match="unknown key 'netdept'"):
-        one.engine.plan(plan.inputs, {"config": str(tmp_path / "config.cfg")})
+        one.engine.plan(plan.inputs, config)
 
 
 @pytest.mark.parametrize(
@@ -151,6 +152,8 @@ def test_blocks_larger_than_the_memory_are_computed_in_parts() -> None:
     views, psf = scene.inputs
     large = views.model_copy(update={"grid": views.grid.model_copy(update={"shape": (4, 499, 499)})})
     planes = psf.model_copy(update={"grid": psf.grid.model_copy(update={"shape": (4, 51, 101, 101)})})
-    roomy, tight = (Fit().plan([large, planes], {}, compute=Compute(memory_bytes=n << 30)) for n in (200, 4))
+    roomy, tight = (
+        Fit().plan([large, planes], {"method": "upstream"}, compute=Compute(memory_bytes=n << 30)) for n in (200, 4)
+    )
     assert roomy.resources.details["points_at_once"] == 0 < tight.resources.details["points_at_once"]
     assert tight.resources.memory_bytes <= 4 << 30 < roomy.resources.memory_bytes

@@ -1,7 +1,7 @@
 """What a checkpoint of a neural field is, from names and shapes alone; torch is imported only to load and to write one.
 
-Four layouts are known: one scene (a dict with step, network and optimiser), a sequence (a list of dicts, one per time
-point), the bare state of the ptychography field, and what this package's own fits write.
+Five layouts are known: one scene (a dict with step, network and optimiser), a sequence (a list of dicts, one per time
+point), the bare state of the ptychography field, what this package's own fits of networks write, and plain voxels.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
 ENGINE = "lightfield_inr.query"
-ARCHITECTURES = ("nerf", "nerf_sequence", "nerf_ex")
+ARCHITECTURES = ("nerf", "nerf_sequence", "nerf_ex", "voxels")
 _FRAME = re.compile(r"(\d+)\.(pts_linear\..+|output_linear\..+)")
 
 
@@ -38,10 +38,13 @@ def recognise(state: State) -> Recognised | None:
     Returns
     -------
     Recognised or None
-        Architecture ``nerf``, ``nerf_sequence`` or ``nerf_ex``. Its options lack an encoder when shapes do not tell it.
+        Architecture ``nerf``, ``nerf_sequence``, ``nerf_ex`` or ``voxels``. Its options lack an encoder when
+        shapes do not tell it.
     """
     if "table" in state and any(name.startswith("net_real.") for name in state):
         return _dense(state)
+    if set(state) == {"voxels"}:
+        return _voxels(state)
     frames = _frames(state)
     first = frames[0] if frames else state
     if "pts_linear.0.weight" not in first or len(first["pts_linear.0.weight"].shape) != 2:
@@ -175,6 +178,8 @@ def _load(path: str, digest: str) -> list[dict[str, Tensor]]:
         raise CheckpointError(
             f"{path} should be a checkpoint of a neural field, found differences: {problems}; choose another"
         )
+    if found.architecture == "voxels":
+        return [{"voxels": volume} for volume in state["voxels"]]
     return [dict(frame) for frame in _frames(state)] or [dict(state)]
 
 
@@ -194,6 +199,19 @@ def _layers(state: State) -> Layers:
     width, encoded = weights[0]
     skips = tuple(i - 1 for i, (_, inputs) in enumerate(weights) if i and inputs == width + encoded)
     return Layers(depth=len(weights), width=width, skips=skips, encoded=encoded)
+
+
+def _voxels(state: State) -> Recognised:
+    shape = tuple(int(n) for n in state["voxels"].shape)
+    fits = len(shape) == 4
+    frames, planes, height, width = shape if fits else (1, 1, 1, 1)
+    return Recognised(
+        engine=ENGINE,
+        architecture="voxels",
+        options={"frames": frames if frames > 1 else 0, "render_size": [height, width, planes]},
+        inferred=(f"voxels (t, z, y, x) {shape}: the field of a fast fit",),
+        problems=() if fits else (f"voxels should have four dimensions (t, z, y, x), found {shape}",),
+    )
 
 
 def _dense(state: State) -> Recognised:

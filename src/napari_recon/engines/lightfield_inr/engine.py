@@ -100,11 +100,15 @@ class Query(FrameEngine[QueryParams]):
         high = min(rows, max(1, 8 * SLAB_POINTS // columns)) if depth == 1 else rows
         points, width = depth * high * columns, 12
         per_point = 1100.0
-        if model.architecture != "nerf_ex":
+        if model.architecture == "voxels":
+            width, per_point = 1, 30.0
+        elif model.architecture != "nerf_ex":
             layers = options_of(model.options)
             width, per_point = layers.width, 2.0 * layers.width * layers.width * max(1, layers.depth - 1)
         kept = 6 * planes * rows * columns if params.scaling == "upstream" else 0
-        weights = 4 * max(1, int(model.options.get("frames", 0))) * width * width * 8
+        frames = max(1, int(model.options.get("frames", 0)))
+        own = math.prod(lattice_zyx(params, model)) if model.architecture == "voxels" else width * width * 8
+        weights = 4 * frames * own
         return Resources(
             tile={"z": depth, "y": high},
             tiles=len(slabs(box, outputs[0].grid, depth, high)),

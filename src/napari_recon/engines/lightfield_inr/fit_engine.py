@@ -1,4 +1,4 @@
-"""The engine `lightfield_inr.fit`: a neural field whose volume explains the views. No torch until it runs."""
+"""The engine `lightfield_inr.fit`: a field whose volume explains the views. No torch until it runs."""
 
 from __future__ import annotations
 
@@ -16,8 +16,13 @@ from napari_recon.core.region import Box, Selection
 from napari_recon.core.token import CancelToken
 from napari_recon.engines.lightfield_inr.fit_params import FitParams, resolved_fit
 from napari_recon.optics.psf_checks import odd_size
+from napari_recon.optics.support import next_smooth_size
 
 VIEWS = InputSpec(name="views", axes="VYX", loops="T", description="the light field, one page per view")
+MOST_PAIRS = 8
+"""Pairs of volumes from which a fast fit learns the objective's curvature."""
+TRANSFER_BYTES = 3 << 30
+"""Largest size of kept transfer functions, see `optics.psf_convolution`."""
 PSF = InputSpec(
     name="psf", axes="VZYX", accepts=("psf",), description="PSF per view and plane, sampled at the views' pixels"
 )
@@ -36,7 +41,9 @@ class Fit(FrameEngine[FitParams]):
         outputs=(
             OutputInfo(name="volume", axes="ZYX", description="the field on the views' pixels, in counts"),
             OutputInfo(name="model", kind="model", description="the field, for lightfield_inr.query"),
-            OutputInfo(name="checkpoint", kind="file", description="the same in the published layout"),
+            OutputInfo(name="report", kind="report", description="fast: steps, reduced deviance and what it says"),
+            OutputInfo(name="positions", kind="table", description="fast: refined displacement of each view, in pixels"),
+            OutputInfo(name="checkpoint", kind="file", description="upstream: the field in the published layout"),
         ),
         halo="all of the field: it is fitted whole, whatever the box",
         roi_tolerance=1e-5,
@@ -54,7 +61,7 @@ class Fit(FrameEngine[FitParams]):
         values, by_name = self.checked(refs, params, model)
         views, psf = (self.checked_grid(spec, by_name[spec.name][0]) for spec in (VIEWS, PSF))
         _check_pair(views, psf)
-        values = resolved_fit(values, (views.size("Y"), views.size("X")), psf.size("Z"))
+        values = resolved_fit(values, (views.size("Y"), views.size("X")), psf.size("Z"), views.size("V"))
         return super().plan(refs, values.model_dump(), selection, model, compute)
 
     def outputs_of(self, refs: Refs, params: FitParams, model: ModelRef | None) -> tuple[OutputSpec, ...]:
@@ -79,6 +86,8 @@ class Fit(FrameEngine[FitParams]):
         """
         psf = refs["psf"][0].grid
         assert psf is not None
+        if params.method == "fast":
+            return _fast_resources(psf, outputs[0].grid, params, compute)
         planes, height, width = outputs[0].grid.shape
         settings, layers = params.upstream, params.layers
         rows, columns = (min(size, settings.block + psf.size(axis) - 1) for axis, size in (("Y", height), ("X", width)))
@@ -97,18 +106,44 @@ class Fit(FrameEngine[FitParams]):
 
     def process(self, plan: Plan, inputs: Inputs, token: CancelToken) -> Iterator[Event]:
         """See `Engine.process`; frames are not independent here, so the loop is the method's own."""
-        from napari_recon.engines.lightfield_inr.upstream.run import UpstreamRun
-
         token.check()
-        params, first = self.params_of(plan), plan.starts.get("T", 0)
+        first = plan.starts.get("T", 0)
         frames = [self._read(VIEWS, inputs["views"], {"T": first + n}) for n in range(plan.frames)]
-        yield from UpstreamRun(plan, params, frames, self._read(PSF, inputs["psf"], {})).events(token)
+        yield from self._fitted(plan, frames, self._read(PSF, inputs["psf"], {}), token)
 
     def process_frame(self, plan: Plan, frame: Frame, index: int, token: CancelToken) -> Iterator[Event]:
         """See `FrameEngine.process_frame`: one frame by itself."""
-        from napari_recon.engines.lightfield_inr.upstream.run import UpstreamRun
+        yield from self._fitted(plan, [frame["views"]], frame["psf"], token)
 
-        yield from UpstreamRun(plan, self.params_of(plan), [frame["views"]], frame["psf"]).events(token)
+    def _fitted(self, plan: Plan, frames: list[Any], psf: Any, token: CancelToken) -> Iterator[Event]:
+        params = self.params_of(plan)
+        if params.method == "fast":
+            from napari_recon.engines.lightfield_inr.fast.run import FastRun
+
+            yield from FastRun(plan, params, frames, psf).events(token)
+        else:
+            from napari_recon.engines.lightfield_inr.upstream.run import UpstreamRun
+
+            yield from UpstreamRun(plan, params, frames, psf).events(token)
+
+
+def _fast_resources(psf: Grid, volume: Grid, params: FitParams, compute: Compute) -> Resources:
+    """Return what a fast fit takes: transfer functions, volumes, and pairs of them as far as the memory goes."""
+    planes, *field = volume.shape
+    reach = [psf.size(axis) // 2 + 2 + (4 if params.refine_views else 0) for axis in "YX"]
+    rows, columns = (size + 2 * max(reach) for size in field)
+    voxels = planes * rows * columns
+    spectra = min(4 * psf.size("V") * planes * next_smooth_size(rows) * next_smooth_size(columns), TRANSFER_BYTES)
+    around = 2**28 + 2 * spectra + 48 * voxels  # estimate, gradient, direction, trial and what they are made with
+    pairs = int(min(MOST_PAIRS, max(2, (compute.memory_bytes - around) // (8 * voxels))))
+    steps = 60 if params.iterations == "auto" else params.iterations
+    return Resources(
+        tile={"y": field[0], "x": field[1]},
+        tiles=steps,
+        memory_bytes=around + 8 * pairs * voxels,
+        work=float(voxels) * (psf.size("V") + 100) * 4 * (steps + 20),
+        details={"pairs": pairs},
+    )
 
 
 def _check_pair(views: Grid, psf: Grid) -> None:

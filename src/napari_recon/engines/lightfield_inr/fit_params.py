@@ -19,9 +19,29 @@ CHECKPOINTS = (".tar", ".pt", ".pth", ".safetensors")
 class FitParams(FieldParams):
     """Parameters of `lightfield_inr.fit`."""
 
-    method: Literal["upstream"] = param("upstream", "upstream: the published network, objective and schedule.")
+    method: Literal["fast", "upstream"] = param(
+        "fast",
+        "fast: deconvolution, then voxels refined under a smoothness penalty (seconds); upstream: the published network, "
+        "objective and schedule.",
+    )
     iterations: Annotated[int, Field(ge=1)] | Literal["auto"] = param(
-        "auto", "Steps of the first time point; stages keep their proportion. auto takes the settings file's, or 30000."
+        "auto",
+        "fast: refinement steps; auto stops by itself, after 60 at most. upstream: steps of the first time point, stages "
+        "keep their proportion; auto takes the settings file's, or 30000.",
+    )
+    refine_views: bool = param(
+        False, "fast: estimate one displacement per view, too, for views that lie elsewhere than the PSF says."
+    )
+    penalty: float = param(
+        0.02,
+        "fast: strength of the penalty on second derivatives, relative to the noise; more where the PSF is doubtful.",
+        ge=0.0,
+        le=10.0,
+    )
+    held_out: Annotated[int, Field(ge=0)] | None = param(
+        None,
+        "fast: a view (from 0) that is kept out of the fit; its error is a curve, and the refinement stops when it grows.",
+        advanced=True,
     )
     depth: int = param(0, "Layers of the network; 0 takes the preset's.", ge=0, le=64, advanced=True)
     width: int = param(0, "Units of a layer; 0 takes the preset's.", ge=0, le=4096, advanced=True)
@@ -34,7 +54,7 @@ class FitParams(FieldParams):
         "", "Where checkpoints go; empty is a folder of this run in the user cache.", advanced=True
     )
     init: str = param(
-        "", "A checkpoint (a published one, too) whose weights and moments the run starts from.", file=CHECKPOINTS
+        "", "upstream: a checkpoint (a published one, too) whose weights and moments the run starts from.", file=CHECKPOINTS
     )
     resume: str = param("", "A checkpoint of this very run to go on from, exactly.", file=(".tar",))
 
@@ -45,8 +65,8 @@ class FitParams(FieldParams):
         return Layers(depth=self.depth, width=self.width, skips=self.skips, encoded=self.encoding.length)
 
 
-def resolved_fit(params: FitParams, size_yx: tuple[int, int], planes: int) -> FitParams:
-    """Return parameters with nothing left automatic.
+def resolved_fit(params: FitParams, size_yx: tuple[int, int], planes: int, views: int) -> FitParams:
+    """Return parameters with nothing left automatic (but when a fast fit ends, which it sees in the data).
 
     Raises
     ------
@@ -57,6 +77,10 @@ def resolved_fit(params: FitParams, size_yx: tuple[int, int], planes: int) -> Fi
         raise InputError("a fit starts from a checkpoint (init) or goes on (resume), found both; leave one out")
     if planes < 3 or min(size_yx) < 3:
         raise InputError(f"a fit needs three planes, rows and columns at least, found {planes} x {size_yx}; crop less")
+    if params.method == "fast":
+        return _checked_fast(params, views)
+    if params.refine_views or params.held_out is not None:
+        raise InputError("refine_views and held_out belong to method=fast, found upstream; leave them out")
     flags = flagfile.read(params.config) if params.config else {}
     if flags.get("modeltype", "NeRF") != "NeRF" or params.preset == "fpm":
         raise InputError(
@@ -84,6 +108,20 @@ def resolved_fit(params: FitParams, size_yx: tuple[int, int], planes: int) -> Fi
         "post_processor": settings.post_processor,
     }
     return params.model_copy(update=found)
+
+
+def _checked_fast(params: FitParams, views: int) -> FitParams:
+    for name in ("config", "init"):
+        if getattr(params, name):
+            raise InputError(f"{name} belongs to the published fit, found method=fast; set method=upstream, or leave it out")
+    if params.held_out is not None:
+        if params.held_out >= views or views < 3:
+            raise InputError(
+                f"held_out should be one of three views or more, 0 to {views - 1}, found {params.held_out}; choose another"
+            )
+        if params.refine_views:
+            raise InputError("a view that is held out has no refined position, found refine_views with held_out; drop one")
+    return params
 
 
 def _encoding(params: FitParams, flags: dict[str, Any], usual: Encoding) -> Encoding:

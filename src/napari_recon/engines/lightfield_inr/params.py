@@ -131,6 +131,15 @@ def resolved(params: QueryParams, model: ModelRef) -> QueryParams:
             )
         found |= {"encoder": "none", "octaves": 0, "octaves_z": 0, "render_size": size, "preset": "fpm"}
         found["post_processor"] = "linear" if params.post_processor == "auto" else params.post_processor
+    elif model.architecture == "voxels":
+        height, width, planes = model.options["render_size"]
+        if params.render_size not in (None, (height, width, planes)):
+            raise InputError(
+                f"model {model.id} has the lattice {(height, width, planes)} (H, W, D), found render_size "
+                f"{params.render_size}; leave it out, scale changes the density"
+            )
+        found |= {"encoder": "none", "octaves": 0, "octaves_z": 0, "render_size": (height, width, planes)}
+        found["post_processor"] = "linear"
     else:
         if params.preset == "fpm":
             raise InputError(

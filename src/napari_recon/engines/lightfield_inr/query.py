@@ -21,6 +21,7 @@ from napari_recon.engines.lightfield_inr.engine import lattice_zyx, slabs
 from napari_recon.engines.lightfield_inr.field import options_of
 from napari_recon.engines.lightfield_inr.lattice import Field, LatticeField
 from napari_recon.engines.lightfield_inr.params import QueryParams
+from napari_recon.engines.lightfield_inr.voxels import VoxelField
 
 U16 = 65535
 
@@ -68,18 +69,20 @@ class FieldRun:
         state, device = self._states[time], self._plan.compute.device
         if self._model.architecture == "nerf_ex":
             return DenseField(state, device)
+        if self._model.architecture == "voxels":
+            return VoxelField(state["voxels"], device)
         return LatticeField(state, options_of(self._model.options), self._params.encoding, self._params.post, device)
 
     def _axes(self, box: Box) -> list[Tensor]:
-        """Return the coordinates of a box along x, y and z (for the dense field: positions)."""
+        """Return the coordinates of a box along x, y and z (for fields that are tables: positions)."""
         shape = lattice_zyx(self._params, self._model)
         found = []
         for axis, scale in zip("xyz", self._params.scale_zyx[::-1], strict=True):
             low, high = getattr(box, axis)
             positions = np.arange(low, high) / scale
-            dense = self._model.architecture == "nerf_ex"
+            table = self._model.architecture in ("nerf_ex", "voxels")
             found.append(
-                torch.from_numpy(positions.astype(np.float32)) if dense else axis_coordinates(axis, positions, shape)
+                torch.from_numpy(positions.astype(np.float32)) if table else axis_coordinates(axis, positions, shape)
             )
         return found
 

@@ -1,0 +1,97 @@
+"""Views and PSF of one scene made ready for a fit: counts, noise, projectors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from napari_recon.engines.deconvolution.noise import Dark, counts_scale, estimate_dark, measured_read_variance
+from napari_recon.engines.deconvolution.setup import REFINED_VIEWS_HALO
+from napari_recon.engines.deconvolution.view_positions import Scale
+from napari_recon.optics.lightfield_projector import FREQUENCY_CUT
+from napari_recon.optics.psf_convolution import PsfProjector
+from napari_recon.optics.psf_projector import normalised_psf, projector_from_psf, psf_shift_of, psf_support
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Views as photon counts.
+
+    Attributes
+    ----------
+    views : Tensor
+        (v, y, x) without the camera's offset.
+    scale : float
+        Counts per unit of the data.
+    background, read_variance : float
+        Light that no voxel explains; variance besides that of light. Counts, squared counts.
+    """
+
+    views: Tensor
+    scale: float
+    background: float
+    read_variance: float
+
+    @classmethod
+    def of(cls, views_vyx: NDArray[np.float32], device: torch.device) -> Counts:
+        """Judge scale, offset and noise from the views' darkest places."""
+        views = np.ascontiguousarray(views_vyx, dtype=np.float32)
+        dark = estimate_dark(views)
+        scale = counts_scale(views - np.float32(min(dark.level, 0.0)))
+        dark = Dark(dark.level * scale, dark.variance * scale**2)
+        offset, light = dark.split(dark.level)
+        counts = torch.from_numpy(views * np.float32(scale) - np.float32(offset)).to(device)
+        return cls(counts, scale, light, measured_read_variance(dark, light))
+
+
+class Optics:
+    """Makes projectors whose volume reaches as far around the field as its light does.
+
+    Parameters
+    ----------
+    psf_vzyx : ndarray
+        Mended, see `psf_checks.mended_psf`.
+    field_yx : tuple of int
+    device : torch.device
+    moving : bool
+        Leave room for views that lie elsewhere than the PSF says.
+    """
+
+    def __init__(
+        self, psf_vzyx: NDArray[np.float32], field_yx: tuple[int, int], device: torch.device, moving: bool = False
+    ) -> None:
+        self._psf = normalised_psf(torch.from_numpy(np.array(psf_vzyx, order="C")))
+        self._field, self._device = field_yx, device
+        self.margin = psf_support(self._psf, 1.0) + (REFINED_VIEWS_HALO if moving else 0)
+        self.shift_vz2 = psf_shift_of(self._psf)
+
+    @property
+    def slope_v2(self) -> Tensor:
+        """Displacement (views, 2) per plane in pixels, fitted over all planes."""
+        planes = self.shift_vz2.shape[1]
+        place = torch.arange(planes, dtype=torch.float64) - (planes - 1) / 2
+        return torch.einsum("vzc,z->vc", self.shift_vz2, place) / max(float(place.square().sum()), 1.0)
+
+    def projector(self, views: list[int] | None = None, scale: Scale | None = None) -> PsfProjector:
+        """Return the projector to all views or some; `scale` adds blur."""
+        made = projector_from_psf(
+            self._psf if views is None else self._psf[views],
+            self._field,
+            upsampling=1.0,
+            voxels_per_pixel=1.0,
+            margin=self.margin,
+            extra_sigma_fine=scale.blur if scale else 0.0,
+            frequency_cut=scale.frequency_cut if scale else FREQUENCY_CUT,
+            device=self._device,
+        )
+        assert isinstance(made, PsfProjector)
+        return made
+
+    def inner(self, volume: Tensor) -> Tensor:
+        """Return the part (z, y, x) of a volume that lies on the field."""
+        m, (height, width) = self.margin, self._field
+        return volume[:, m : m + height, m : m + width]

@@ -1,0 +1,244 @@
+"""The fit of one scene, step by step: positions, Richardson-Lucy, refinement."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from napari_recon.engines.deconvolution.richardson_lucy import (
+    AutomaticStop,
+    Estimate,
+    flat_start,
+    reduced_deviance,
+    richardson_lucy,
+    sensitivity_weight,
+)
+from napari_recon.engines.deconvolution.view_positions import ViewPositions, align_views
+from napari_recon.engines.lightfield_inr.fast.optics import Counts, Optics
+from napari_recon.engines.lightfield_inr.fast.refine import Problem, Refinement
+
+MOST_ITERATIONS, TARGET_DEVIANCE = 80, 1.1
+MOST_STEPS = 60
+#: Steps after which the objective is looked at, and the part it has to fall by to go on.
+LOOK, ENOUGH = 5, 3e-4
+#: Norms of second derivatives below this part of the bright voxels are noise in any case.
+SOFTNESS = 0.01
+#: Part of voxels that are brighter than the level that stands for the scene's brightness.
+BRIGHT = 1e-3
+#: Steps between two refinements of the views' positions.
+POSITIONS_EVERY = 10
+
+
+@dataclass(frozen=True)
+class Done:
+    """One step of the fit.
+
+    Attributes
+    ----------
+    stage : str
+        ``"deconvolution"`` or ``"refinement"``.
+    step : int
+        Counted from 1 within the stage.
+    volume : Tensor
+        (z, y, x) in counts, margins included; valid until the next step.
+    deviance : float
+        Reduced deviance of the views that are fitted.
+    residual : float
+        Root mean square of data minus model, in counts; NaN while it is not computed.
+    loss, held_out : float
+        Objective of the refinement; reduced deviance of the view that is kept out. NaN where there is none.
+    """
+
+    stage: str
+    step: int
+    volume: Tensor
+    deviance: float
+    residual: float = float("nan")
+    loss: float = float("nan")
+    held_out: float = float("nan")
+
+
+class SceneFit:
+    """Fits one scene.
+
+    Parameters
+    ----------
+    counts : Counts
+    optics : Optics
+    penalty : float
+        Strength of the roughness penalty relative to the noise.
+    steps : int or None
+        Of the refinement; None stops by itself.
+    refine_views : bool
+    held_out : int or None
+        View that is kept out and judges when to stop.
+    memory : int
+        See `Refinement`.
+    check : Callable
+        Raises to cancel.
+    """
+
+    def __init__(
+        self,
+        counts: Counts,
+        optics: Optics,
+        *,
+        penalty: float,
+        steps: int | None = None,
+        refine_views: bool = False,
+        held_out: int | None = None,
+        memory: int = 8,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._counts, self._optics, self._strength, self._most = counts, optics, penalty, steps or MOST_STEPS
+        self._automatic, self._memory, self._check = steps is None, memory, check
+        views = range(len(counts.views))
+        kept = None if held_out is None else [view for view in views if view != held_out]
+        self._data = counts.views if kept is None else counts.views[kept]
+        self._projector = optics.projector(kept)
+        check()
+        self._positions: ViewPositions | None = None
+        self._weighed_at: Tensor | None = None
+        self._weigh()
+        self._aside = None if held_out is None else (optics.projector([held_out]), counts.views[held_out : held_out + 1])
+        self._refining = refine_views
+        self._refinement: Refinement | None = None
+        self._last: Tensor | None = None
+        self._losses: list[float] = []
+        self._errors: list[float] = []
+        self.iterations = 0
+        self.deviance = float("nan")
+
+    @property
+    def refinement_steps(self) -> int:
+        """Steps of the refinement that were taken."""
+        return 0 if self._refinement is None else self._refinement.step_number
+
+    @property
+    def offsets(self) -> Tensor | None:
+        """Displacement of each view (views, 2) in pixels; None when positions are taken as given."""
+        return None if self._positions is None else self._positions.offset_pixels
+
+    def steps(self) -> Iterator[Done]:
+        """Yield the fit's steps; after `restore`, those that are left."""
+        if self._refinement is None:
+            yield from self._deconvolved()
+            self._refinement = self._refining_from(self._last, self.deviance)
+        yield from self._refined(self._refinement)
+
+    def state(self) -> dict[str, Any] | None:
+        """Return all that `restore` needs to go on exactly; None before the refinement, which is soon repeated."""
+        if self._refinement is None or self._refinement.step_number == 0:
+            return None
+        problem = self._refinement.problem
+        return {
+            "iterations": self.iterations,
+            "deviance": self.deviance,
+            "penalty": problem.penalty,
+            "softness": problem.softness,
+            "offsets": self.offsets,
+            "weighed_at": self._weighed_at,
+            "losses": list(self._losses),
+            "errors": list(self._errors),
+            "refinement": self._refinement.state(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from where `state` was taken."""
+        self.iterations, self.deviance = int(state["iterations"]), float(state["deviance"])
+        self._losses, self._errors = list(state["losses"]), list(state["errors"])
+        if self._refining and state["offsets"] is not None:
+            self._positions = self._at(state["weighed_at"])
+            self._weigh()
+            self._positions = self._at(state["offsets"])
+        root = state["refinement"]["root"].to(self._data.device)
+        self._refinement = Refinement(self._problem(state["penalty"], state["softness"]), root.square(), self._memory)
+        self._refinement.restore(state["refinement"])
+
+    def _deconvolved(self) -> Iterator[Done]:
+        counts = self._counts
+        if self._refining:
+            self._align()
+        stop = AutomaticStop(TARGET_DEVIANCE)
+        start = flat_start(self._data, counts.background, self._seen)
+        estimates: Iterator[Estimate] = richardson_lucy(
+            self._projector,
+            self._data,
+            background=counts.background,
+            read_variance=counts.read_variance,
+            iterations=MOST_ITERATIONS,
+            weight=self._weight,
+            start=start,
+            stop=stop,
+            after_projection=self._positions,
+            check=self._check,
+        )
+        for estimate in estimates:
+            self.iterations, self.deviance, self._last = estimate.iteration, estimate.deviance, estimate.volume
+            yield Done("deconvolution", estimate.iteration, estimate.volume, estimate.deviance)
+
+    def _refined(self, refinement: Refinement) -> Iterator[Done]:
+        while refinement.step_number < self._most and not refinement.ended and not self._enough():
+            done = refinement.step(self._check)
+            self.deviance = done.deviance
+            residual = float((self._data - done.views).square().mean().sqrt())
+            held_out = self._held_out(done.volume)
+            self._losses.append(done.loss)
+            if self._aside is not None:
+                self._errors.append(held_out)
+            if self._positions is not None and done.step % POSITIONS_EVERY == 0:
+                self._positions(done.step, self._data, done.views)
+                refinement.forget()
+                self._losses.clear()  # those of other positions
+            yield Done("refinement", done.step, done.volume, done.deviance, residual, done.loss, held_out)
+
+    def _enough(self) -> bool:
+        """Return whether more steps would gain nothing: the held-out view got worse, or the objective stands still."""
+        if not self._automatic:
+            return False
+        if len(self._errors) > LOOK and min(self._errors[-LOOK:]) > min(self._errors[:-LOOK]):
+            return True
+        return len(self._losses) > LOOK and self._losses[-1 - LOOK] - self._losses[-1] < ENOUGH * self._losses[-1]
+
+    def _held_out(self, volume: Tensor) -> float:
+        if self._aside is None:
+            return float("nan")
+        projector, data = self._aside
+        model = projector.forward(volume, self._check).clamp_min_(0).add_(self._counts.background)
+        return reduced_deviance(data, model, self._counts.read_variance)
+
+    def _refining_from(self, start: Tensor | None, deviance: float) -> Refinement:
+        assert start is not None  # the deconvolution takes one iteration at least
+        inner = self._optics.inner(start).flatten()
+        level = max(float(np.quantile(inner[:: max(1, len(inner) // 10**6)].cpu().numpy(), 1 - BRIGHT)), 1e-6)
+        # noise of a bright voxel goes as sqrt(level / views), and as the root of a variance that photons do not explain
+        strength = self._strength * (len(self._data) * max(1.0, deviance) / level) ** 0.5
+        return Refinement(self._problem(strength, SOFTNESS * level), start, self._memory)
+
+    def _problem(self, penalty: float, softness: float) -> Problem:
+        counts = self._counts
+        return Problem(self._projector, self._data, counts.background, counts.read_variance, self._weight, penalty, softness)
+
+    def _weigh(self) -> None:
+        """Look how well voxels are seen from where the views are now."""
+        self._weight, self._seen = sensitivity_weight(self._projector, self._data, self._check)
+        self._weighed_at = self.offsets
+
+    def _at(self, offsets: Tensor | None) -> ViewPositions:
+        return ViewPositions(self._projector, self._optics.slope_v2, offsets)
+
+    def _align(self) -> None:
+        levels = align_views(
+            lambda scale: self._optics.projector(scale=scale),
+            self._data,
+            self._counts.background,
+            self._optics.slope_v2,
+            self._check,
+        )
+        for offsets in levels:
+            self._positions = self._at(offsets)
+        self._weigh()

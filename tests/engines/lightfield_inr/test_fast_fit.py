@@ -1,0 +1,134 @@
+"""`lightfield_inr.fit`, method fast: what a run says, queries of its model, exact resumption, and what does not fit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import napari_recon
+from napari_recon.core.errors import CheckpointError, InputError
+from napari_recon.core.events import ArtifactReady, BlockReady, CheckpointSaved, Finished, MetricLogged, PreviewReady, Warned
+from napari_recon.core.stack import ImageStack
+from napari_recon.core.token import CancelToken
+from tests.contract.examples import collect
+
+from .scenes import FAST, fast_example, stacks
+
+
+def run(frames: int = 1, **params: Any) -> list[Any]:
+    one = fast_example(frames, **params)
+    return one.events(one.plan())
+
+
+def artifact(events: list[Any], name: str) -> Any:
+    return next(e.payload for e in events if isinstance(e, ArtifactReady) and e.name == name)
+
+
+def test_it_is_the_default_and_shows_something_before_it_iterates() -> None:
+    data = stacks()
+    plan = napari_recon.plan("lightfield_inr.fit", data["views"], data["psf"])
+    assert plan.params["method"] == "fast"
+    events = run()
+    first = next(i for i, e in enumerate(events) if isinstance(e, PreviewReady))
+    assert events[first].step == 0 and not any(isinstance(e, MetricLogged) for e in events[:first])
+    curves = {e.name for e in events if isinstance(e, MetricLogged)}
+    assert curves == {"deconvolution deviance", "refinement deviance", "loss", "residual"}
+    assert artifact(events, "report")["refinement_steps"] == 6
+    assert "held-out view" in {e.name for e in run(held_out=1) if isinstance(e, MetricLogged)}
+
+
+def test_an_automatic_run_ends_by_itself() -> None:
+    events = run(iterations="auto")
+    assert 0 < artifact(events, "report")["refinement_steps"] <= 60
+    assert collect(events, "volume").min() >= 0
+
+
+def test_the_volume_explains_the_views_in_counts() -> None:
+    data = stacks()
+    volume = napari_recon.run("lightfield_inr.fit", data["views"], data["psf"], params={"iterations": 20})["volume"]
+    assert volume.sum() * 4 == pytest.approx(np.asarray(data["views"].data, np.float64).sum(), rel=0.15)
+
+
+def test_queries_of_the_model_are_the_volume_and_interpolate_it() -> None:
+    data = stacks(2)
+    result = napari_recon.run("lightfield_inr.fit", data["views"], data["psf"], params=FAST)
+    model = result.artifacts["model"]
+    asked = napari_recon.run("lightfield_inr.query", model=model)
+    np.testing.assert_array_equal(asked["volume"], result["volume"])
+    assert asked.outputs["volume"].grid.scale[1:] == (1.5, 0.5, 0.5)
+    second = napari_recon.run("lightfield_inr.query", model=model, time=(1, 2), params={"scale": (1, 1, 2)})["volume"][0]
+    np.testing.assert_allclose(second[..., ::2], result["volume"][1], rtol=1e-6)
+    between = (result["volume"][1][..., 1:] + result["volume"][1][..., :-1]) / 2
+    np.testing.assert_allclose(second[..., 1:-1:2], between, rtol=1e-5, atol=1e-4)
+    with pytest.raises(InputError, match="has the lattice"):
+        napari_recon.plan("lightfield_inr.query", model=model, params={"render_size": (5, 5, 5)})
+
+
+@pytest.mark.parametrize(("stop", "params"), [(3, {}), (9, {"refine_views": True, "iterations": 14}), (5, {"held_out": 0})])
+def test_a_resumed_run_ends_where_the_uninterrupted_one_does(tmp_path: Path, stop: int, params: dict[str, Any]) -> None:
+    whole = run(2, **params, checkpoint_folder=str(tmp_path / "whole"))
+    one = fast_example(2, **params, checkpoint_folder=str(tmp_path / "cut"))
+    token, seen, steps = CancelToken(), [], 0
+    for event in one.engine.run(one.plan(), {n: [s] for n, s in one.stacks.items()}, token):
+        seen.append(event)
+        steps += isinstance(event, MetricLogged) and event.name == "loss" and "2/2" in event.series
+        if steps == stop:
+            token.cancel()
+    assert isinstance(seen[-1], Finished) and seen[-1].partial
+    assert artifact(seen, "model")["state"]["voxels"].shape == (2, 3, 21, 17)
+    saved = [e.path for e in seen if isinstance(e, CheckpointSaved)][-1]
+    again = one.events(one.plan(resume=saved))
+    np.testing.assert_array_equal(collect(again, "volume"), collect(whole, "volume"))
+    losses = [e.step for e in again if isinstance(e, MetricLogged) and e.name == "loss"]
+    assert losses[0] == stop + 1
+
+
+def test_resuming_with_other_data_is_refused(tmp_path: Path) -> None:
+    events = run(2, checkpoint_folder=str(tmp_path))
+    saved = next(e.path for e in events if isinstance(e, CheckpointSaved))
+    one, other = fast_example(2), stacks(2)
+    changed = {**other, "views": ImageStack(np.asarray(other["views"].data) + 1, other["views"].grid)}
+    with pytest.raises(InputError, match="checkpoint of the same data"):
+        list(one.engine.run(one.plan(resume=saved), {n: [s] for n, s in changed.items()}))
+    (tmp_path / "text.tar").write_text("no checkpoint")
+    with pytest.raises(CheckpointError, match="found none"):
+        one.events(one.plan(resume=str(tmp_path / "text.tar")))
+
+
+def test_a_psf_of_something_else_is_said() -> None:
+    one = fast_example(iterations=20)
+    assert not [e for e in one.events(one.plan()) if isinstance(e, Warned) and "look wrong" in e.message]
+    turned = ImageStack(np.asarray(one.stacks["psf"].data)[::-1, ::-1, ::-1, :], one.stacks["psf"].grid)
+    events = list(one.engine.run(one.plan(), {"views": [one.stacks["views"]], "psf": [turned]}))
+    said = [e.message for e in events if isinstance(e, Warned)]
+    assert any(sentence.startswith("PSF or positions look wrong") and "\n" not in sentence for sentence in said)
+    assert artifact(events, "report")["verdict"] in said
+
+
+def test_a_cancelled_run_delivers_no_block() -> None:
+    one, token = fast_example(), CancelToken()
+    seen = []
+    for event in one.engine.run(one.plan(), {n: [s] for n, s in one.stacks.items()}, token):
+        seen.append(event)
+        if isinstance(event, PreviewReady):
+            token.cancel()
+    assert not any(isinstance(e, BlockReady) for e in seen) and seen[-1].partial
+
+
+@pytest.mark.parametrize(
+    ("params", "sentence"),
+    [
+        ({"init": "a.tar"}, "init belongs to the published fit"),
+        ({"config": "a.cfg"}, "config belongs to the published fit"),
+        ({"held_out": 4}, "held_out should be one of three views or more, 0 to 3"),
+        ({"held_out": 1, "refine_views": True}, "no refined position"),
+        ({"method": "upstream", "refine_views": True}, "belong to method=fast"),
+    ],
+)
+def test_settings_that_do_not_go_together_get_one_sentence(params: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence) as caught:
+        fast_example().plan(**params)
+    assert "\n" not in str(caught.value)
