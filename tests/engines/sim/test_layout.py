@@ -79,6 +79,12 @@ def test_plain_dimensions_follow_an_order_with_z(order: str, joined: int | None)
     assert [frames[:, 0, 0].tolist() for frames in planes] == [expected(0, z) for z in range(5)]
 
 
+def test_named_planes_stay_planes_whatever_the_order_says() -> None:
+    stack = ImageStack.of(np.zeros((6, 4, 8, 8)), "NZYX", scale={"Z": 0.2}, units={"Z": "micrometer"})
+    grid = arranged(stack.grid, LAYOUT, "zap").grid
+    assert (grid.axes, grid.shape, grid.step("Z"), grid.unit("Z")) == ("ZNYX", (4, 6, 8, 8), 0.2, "micrometer")
+
+
 @pytest.mark.parametrize(
     ("axes", "shape", "words"),
     [

@@ -123,7 +123,7 @@ def check_calibration(given: Calibration, params: OpticsParams, raw: Grid) -> No
         raise InputError(
             f"the calibration is of {given.angles} angles x {given.phases} phases ({given.pattern}), found "
             f"{layout.angles} x {layout.phases} ({layout.pattern}) set; set angles={given.angles}, phases={given.phases}, "
-            f"pattern={given.pattern}, or use calibration=auto"
+            f"pattern={given.pattern}, or take another calibration"
         )
     shape, pixel = (raw.size("Y"), raw.size("X")), pixel_um(raw, "raw")
     if given.shape_yx != shape or not np.allclose(given.pixel_um, pixel, rtol=1e-3):
