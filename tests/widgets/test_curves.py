@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from qtpy.QtGui import QColor
 
 from napari_recon.widgets.curve_panel import CurvePanel
-from napari_recon.widgets.curve_plot import CURVE, MOST_TICKS, decades, is_wide, spread, ticks
+from napari_recon.widgets.curve_plot import CURVE, MOST_TICKS, decades, is_wide, labelled, spread, ticks
 
 numbers = st.floats(-1e9, 1e9).map(lambda x: round(x, 6))
 
@@ -32,6 +32,13 @@ def test_ticks_are_few_round_and_inside(a: float, b: float) -> None:
 def test_decades_are_labelled_with_powers_of_ten(low: float, high: float, labels: list[float]) -> None:
     found = [10**y for y in decades(low, high)]
     assert set(np.round(labels, 6)) <= set(np.round(found, 6)) and len(found) < 8
+
+
+@pytest.mark.parametrize(
+    ("places", "labels"), [([43.46, 43.48], ["43.46", "43.48"]), ([1, 2], ["1", "2"]), ([0.1 * 3], ["0.3"]), ([], [])]
+)
+def test_numbers_on_an_axis_differ(places: list[float], labels: list[str]) -> None:
+    assert [label for _, label in labelled(places)] == labels
 
 
 def test_only_positive_values_beyond_a_decade_are_logarithmic() -> None:

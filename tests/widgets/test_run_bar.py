@@ -22,6 +22,17 @@ def test_clock(seconds: float, text: str) -> None:
     assert clock(seconds) == text
 
 
+def test_what_was_said_of_an_older_run_goes(bar: RunBar) -> None:
+    bar.say("pattern not found", "error")
+    bar.offer(Offer("other order", "Set frame order to pa", lambda: None))
+    bar.set_state("planning")
+    assert bar.message_line.text() == "" and not bar.offer_button.isVisible()
+    bar.set_state("running")
+    bar.say("first job failed", "error")
+    bar.set_state("planning")  # the next of the same queue
+    assert "first job failed" in bar.message_line.text() and "pattern not found" in bar.log_view.toPlainText()
+
+
 def test_progress_in_words_and_bar(bar: RunBar) -> None:
     state = ProgressState(0.5, 31, 62, "tile", "frame 1/2", 24, 19, queued=("a", "b"))
     bar.set_state("running")

@@ -154,6 +154,12 @@ def test_run_shows_the_verdict_and_sliders_change_the_result_in_place(
     params = {"na": truth.na, "wavelength_um": truth.wavelength_um, "wiener": wiener}
     again = run_engine("sim.wiener", ImageStack(truth.frames, grid, "raw"), params=params)
     np.testing.assert_allclose(layer.data, again.outputs["sr"].data, rtol=0, atol=1e-4 * before.max())
+    moved = dock.live.rows["wiener"].value
+    dock.live.rows["wiener"].auto.click()
+    settled(dock, qtbot)
+    np.testing.assert_allclose(layer.data, before, rtol=0, atol=1e-4 * before.max())
+    automatic = result.provenance["recipe"]["steps"][-1]["params"]["wiener"]
+    assert dock.live.rows["wiener"].value == pytest.approx(automatic, rel=0.02) != moved
 
 
 def test_settings_that_are_not_live_wait_for_the_next_run(
@@ -228,6 +234,12 @@ def test_compare_runs_both_methods_and_checks_each(dock: SimWidget, viewer: View
     first, second = (x for x in shown if "significance" in x.name)
     first.contrast_limits = (-3, 3)
     assert tuple(second.contrast_limits) == (-3, 3)
+    for layer in shown[1:]:
+        assert viewer.canvas.grid.enabled
+        viewer.layers.remove(layer)
+        if layer is shown[2]:
+            break
+    assert not viewer.canvas.grid.enabled and viewer.layers["raw"].visible  # no pair is left to look at
 
 
 def test_a_cancelled_comparison_stops_there(dock: SimWidget, viewer: ViewerModel, truth: Stack, qtbot: Any) -> None:
@@ -253,6 +265,32 @@ def test_results_of_other_data_are_not_checked_against_these(
     dock.data.combo.choose(other)
     viewer.layers.selection.active = result
     assert not dock.compare.check_button.isEnabled() and dock._calibration_path() is None
+
+
+def test_a_simulation_and_other_data_leave_the_pattern_alone(
+    dock: SimWidget, viewer: ViewerModel, truth: Stack, qtbot: Any
+) -> None:
+    layer = add(viewer, truth)
+    finished(dock, qtbot, dock.run_bar.run_button.click)
+    said, path = dock.pattern.summary.text(), dock._calibration_path()
+    assert path is not None and said
+    kept = Path(path).read_text()
+    dock.choose_method("simulate.sim")
+    dock.settings.change({"height": 64, "width": 64, "photons": 50.0})
+    assert finished(dock, qtbot, dock.run_bar.run_button.click).error is None
+    dock.choose_method("sim.wiener")
+    assert dock.data.layer is layer and dock.pattern.summary.text() == said and Path(path).read_text() == kept
+    viewer.layers.clear()
+    assert dock.pattern.summary.text() == "" and not dock.pattern.rows and dock._calibration_path() is None
+
+
+def test_what_was_said_of_other_data_goes(dock: SimWidget, viewer: ViewerModel, truth: Stack, qtbot: Any) -> None:
+    swapped = truth.frames.reshape(3, 3, *truth.frames.shape[1:]).swapaxes(0, 1).reshape(truth.frames.shape)
+    layer = add(viewer, truth, swapped)
+    assert finished(dock, qtbot, dock.run_bar.run_button.click).error is not None
+    assert dock.run_bar.message_line.text() and dock.run_bar.offer_button.isVisible()
+    viewer.layers.remove(layer)
+    assert not dock.run_bar.message_line.text() and not dock.run_bar.offer_button.isVisible()
 
 
 def test_swapped_order_is_noticed_and_one_click_mends_it(

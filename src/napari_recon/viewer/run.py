@@ -115,6 +115,11 @@ class RunController(QObject):
         return self._state
 
     @property
+    def job(self) -> Job | None:
+        """The job in work, or the last one."""
+        return self._run.job
+
+    @property
     def queued(self) -> list[str]:
         """Titles of the jobs that wait."""
         return [job.title for job in self._queue]

@@ -114,6 +114,7 @@ def power_spectrum(frames: NDArray[np.float32]) -> NDArray[np.float32]:
     window = y[:, None] * x
     power = np.zeros(frames.shape[-2:])
     for frame in frames:
+        frame = np.where(np.isfinite(frame), frame, 0)  # one bad pixel would leave nothing to see
         power += np.abs(np.fft.fft2((frame - frame.mean()) * window)) ** 2
     power = np.fft.fftshift(power)
     peak = power.max() or 1.0

@@ -54,8 +54,8 @@ class CurvePlot(QWidget):
         log = self.logarithmic
         curves = [[(x, math.log10(y) if log else y) for x, y in points] for points in self._series]
         (left, right), (low, high) = (spread([p[i] for points in curves for p in points]) for i in (0, 1))
-        rows = [(y, _number(10**y if log else y)) for y in (decades(low, high) if log else ticks(low, high))]
-        columns = [(x, _number(x)) for x in ticks(left, right) if x == round(x)]
+        rows = labelled(decades(low, high) if log else ticks(low, high), log)
+        columns = labelled([x for x in ticks(left, right) if x == round(x)])
         text = QFontMetricsF(self.font())
         margin = max(text.horizontalAdvance(label) for _, label in rows) + 8 if rows else 8
         frame = QRectF(margin, text.height() + 2, self.width() - margin - 8, self.height() - 2.2 * text.height() - 6)
@@ -122,5 +122,11 @@ def decades(low: float, high: float) -> list[float]:
     return [y for y in between if low - 1e-9 <= y <= high + 1e-9]
 
 
-def _number(value: float) -> str:
-    return f"{value:.3g}"
+def labelled(places: Sequence[float], log: bool = False) -> list[tuple[float, str]]:
+    """Return places on an axis with their numbers, in as few digits as tell them apart (three at least)."""
+    values = [10**at if log else at for at in places]
+    for digits in range(3, 16):
+        labels = [f"{value:.{digits}g}" for value in values]
+        if len(set(labels)) == len(labels):
+            break
+    return list(zip(places, labels, strict=True)) if places else []

@@ -100,6 +100,7 @@ class EngineDock(QWidget):
         self.planner = Planner(parent=self)
         self._closed = False
         self._jobs_done = 0
+        self._spoken_of: Any = None
         self.sharing = Sharing(self)
         self._lay_out()
         self._connect()
@@ -235,6 +236,9 @@ class EngineDock(QWidget):
         self._data_changed()
 
     def _data_changed(self) -> None:
+        if self.data.layer is not self._spoken_of and self.controller.state == "idle":
+            self.run_bar.forget()
+        self._spoken_of = self.data.layer
         self._set_region()
         self._ask()
 

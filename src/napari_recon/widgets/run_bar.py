@@ -71,6 +71,7 @@ class RunBar(QWidget):
         self.offer_button = QPushButton()
         self.offer_button.hide()
         self._offer: Any = None
+        self._state = "idle"
         self._lay_out()
         self.offer_button.clicked.connect(self._take_offer)
         self.preview_button.clicked.connect(self.preview)
@@ -92,11 +93,13 @@ class RunBar(QWidget):
 
     def set_state(self, state: str) -> None:
         """Follow the controller: idle, planning, running, paused or stopping."""
+        if state == "planning":
+            self.offer_button.hide()
+            if self._state == "idle":  # a waiting job leaves what was said of the one before it
+                self.forget()
         self._state = state
         busy = state != "idle"
         self._running.setVisible(busy)
-        if state == "planning":
-            self.offer_button.hide()
         if not busy:
             self.progress_line.say("")
         elif self.bar.maximum() != 0 and state == "planning":
@@ -126,6 +129,11 @@ class RunBar(QWidget):
             self._log.append(f"{datetime.now():%H:%M:%S}  {text}")
             self.log_view.setPlainText("\n".join(self._log[-500:]))
             self.log_view.verticalScrollBar().setValue(self.log_view.verticalScrollBar().maximum())
+
+    def forget(self) -> None:
+        """Take back the last message and its remedy, which are about something else by now; the log keeps them."""
+        self.message_line.say("")
+        self.offer_button.hide()
 
     def hint(self, text: str) -> None:
         """Show what could be done next, when nothing else was said yet."""

@@ -91,6 +91,7 @@ class SimWidget(EngineDock):
             self.frames.let_go()
             self.looker.close()
             self.adjuster.close()
+            self.comparison.close()
             self.spectrum.close()
             self.viewer.layers.selection.events.active.disconnect(self._allow_compare)
             self.viewer.dims.events.current_step.disconnect(self._look)
@@ -169,6 +170,9 @@ class SimWidget(EngineDock):
             self._seen = key
             self.pattern.clear()
             self.frames.recognise(pages.stack, pages.layout, pages.order)
+        elif pages is None and self.data.needed and self._seen is not None:
+            self._seen = None
+            self.pattern.clear()
         self._settings_changed()
 
     def _set_region(self) -> None:
@@ -317,9 +321,9 @@ class SimWidget(EngineDock):
         super()._start(request, preview)
 
     def _take_artifact(self, event: Any) -> None:
-        found = calibration_in(event.payload)
-        if found is None:
-            return
+        found, job = calibration_in(event.payload), self.controller.job
+        if found is None or job is None or self.data.layer not in job.parent_layers:
+            return  # of a simulation, or of frames that are not on show any more
         self.pattern.show_calibration(found)
         if self._calibration_file is None:
             with tempfile.NamedTemporaryFile(prefix="napari-recon-", suffix=".json", delete=False) as file:

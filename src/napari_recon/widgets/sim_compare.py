@@ -134,6 +134,11 @@ class Comparison(QObject):
         controller.artifact.connect(self._take_report)
         controller.finished.connect(self._take)
         panel.side_button.toggled.connect(self._side_by_side)
+        viewer.layers.events.removed.connect(self._on_removed)
+
+    def close(self) -> None:
+        """Let go of the viewer; layers stay as they are."""
+        self._viewer.layers.events.removed.disconnect(self._on_removed)
 
     def owns(self, job: Job) -> bool:
         """Return whether a job belongs to the comparison."""
@@ -233,6 +238,14 @@ class Comparison(QObject):
             text = "Pictures of significance: green is light the result lacks, pink light it invented, white agrees"
             self._panel.line.say(text)
         self.ended.emit()
+
+    def _on_removed(self, _: Any = None) -> None:
+        """Leave an arrangement of which no pair is left: nothing else is shown in it."""
+        layers = self._viewer.layers
+        ended = [e for e in self._entries if e.significance is not None]
+        if ended and not any(e.layer in layers and e.significance in layers for e in ended):
+            self._panel.side_button.setChecked(False)
+            self._panel.side_button.hide()
 
     def _side_by_side(self, beside: bool) -> None:
         """Show each result beside its significance, or end that."""

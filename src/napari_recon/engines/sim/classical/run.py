@@ -100,6 +100,8 @@ class WienerRun:
             if remark:
                 yield Warned(remark)
             yield from self._told(number, channel, first)
+        elif self._params.wiener == "auto" and self._channels_in_all == 1:  # other filters ask for another one
+            yield Decided({"wiener": self._filters(channel).wiener})
         yield from self.combined(number, token)
 
     def combined(self, number: int, token: CancelToken) -> Iterator[Event]:
