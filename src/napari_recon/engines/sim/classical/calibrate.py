@@ -79,8 +79,8 @@ def calibrate(
         rivals = [place for _, *others in places for place in others]
         lower = partial(_lower, corr, group) if number == 1 and good else None
         firsts = [first for first, *_ in places]
-        if lower:
-            rivals += _lower(corr, group, (), SIMILAR)
+        if number == 1 and good:
+            rivals += _lower(corr, group, (), SIMILAR, good[0])
         starts.append(Start(group, np.array([p.k for p in firsts]).reshape(-1, 2), [p.height for p in good], rivals, lower))
         _check(token)
     return _settled(spectra, starts, optics, layout, offset, tuple(frames.shape[-2:]), remark, token)
@@ -175,16 +175,17 @@ def _places(corr: Correlations, group: list[int], peak: Peak, carrier: int = 0) 
     return [Place(np.array(k), peak.height, carrier) for k in zoomed(corr, group, peak)]
 
 
-def _lower(corr: Correlations, group: list[int], lengths: Sequence[float], share: float = 0.3) -> list[Place]:
-    """Return where a group's peaks are that reach a share of its highest one; the highest ones of some |k|, if given."""
+def _lower(
+    corr: Correlations, group: list[int], lengths: Sequence[float], share: float = 0.3, known: Peak | None = None
+) -> list[Place]:
+    """Return where a group's peaks are, but a known one, that reach a share of its highest; of some |k| only, if given."""
     lattice, allowed = corr.lattice, None
     for length in lengths:
         ring = (lattice.radius * (lattice.cutoff / length) - 1).abs() < ALIKE
         allowed = ring if allowed is None else allowed | ring
     apart = BESIDE * lattice.step_per_um / lattice.cutoff
-    found = peaks(corr, group, CANDIDATES, apart, allowed)
-    high = [p for p in found if p.height > share * max(p.height for p in found)]
-    return [place for p in high for place in _places(corr, group, p)]
+    found = peaks(corr, group, CANDIDATES, apart, allowed, share)
+    return [place for p in found if known is None or p.k_per_um != known.k_per_um for place in _places(corr, group, p)]
 
 
 def _order0_weights(starts: Sequence[Start], fits: Sequence[Fit]) -> NDArray[np.float64]:

@@ -8,7 +8,7 @@ noise it peaks at the pattern's frequencies. What all frames of a group have in 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
@@ -67,6 +67,13 @@ class Correlations:
     g: Tensor
     sigma: Tensor
     gains: Tensor
+    _landscapes: dict[tuple[int, ...], Landscape] = field(default_factory=dict)
+
+    def landscape(self, frames: list[int]) -> Landscape:
+        """Return the landscape of a group, kept for when it is looked at again."""
+        if tuple(frames) not in self._landscapes:
+            self._landscapes[tuple(frames)] = landscape(self, frames)
+        return self._landscapes[tuple(frames)]
 
     def harmonics(self, frames: list[int]) -> Tensor:
         """Return (P - 1, Y, X // 2 + 1): g over the frames' index, transformed, what is common taken out, over the noise."""
@@ -140,12 +147,31 @@ def object_of(lattice: Lattice, order0: Tensor, noise: float, whiten: float = 0.
     return order0 * torch.where(lattice.radius < USED, factor, factor.new_zeros(()))
 
 
-def peaks(
-    corr: Correlations, frames: list[int], number: int, apart: float = 0.12, allowed: Tensor | None = None
-) -> list[Peak]:
-    """Return the ``number`` highest peaks of a group, at least ``apart`` fc from each other, where it is allowed."""
+class Landscape(NamedTuple):
+    """Where a group's carriers may be.
+
+    Attributes
+    ----------
+    harmonics : Tensor
+        (P - 1, Y, X // 2 + 1), see `Correlations.harmonics`.
+    heights : Tensor
+        (Y, X // 2 + 1), squared, of the harmonic whose index ``which`` has; 0 outside the annulus.
+    weights : Tensor
+        (Y, X // 2 + 1), 1, and less where the correlation is too faint for a carrier's.
+    middle : float
+        Median of the annulus.
+    """
+
+    harmonics: Tensor
+    heights: Tensor
+    which: Tensor
+    weights: Tensor
+    middle: float
+
+
+def landscape(corr: Correlations, frames: list[int]) -> Landscape:
+    """Return the landscape of a group."""
     lattice = corr.lattice
-    count = len(frames)
     harmonics = corr.harmonics(frames)
     # even phases fill one harmonic of each conjugate pair; collinear ones (movement, bleaching, mixed angles) both alike
     magnitudes = harmonics.abs()
@@ -155,22 +181,54 @@ def peaks(
     # column 0 holds both +k and -k
     annulus[power.shape[0] // 2 :, 0] = False
     whole = magnitudes.square().sum(dim=0)[annulus][::3]
-    middle = math.sqrt(max(float(whole.median()) * 2 / (count - 1), 1e-30))
-    power = torch.where(annulus if allowed is None else annulus & allowed, power, power.new_zeros(()))
+    middle = math.sqrt(max(float(whole.median()) * 2 / (len(frames) - 1), 1e-30))
+    power = torch.where(annulus, power, power.new_zeros(()))
     # any two bright frequencies make a peak far above the noise; next to the carrier's own it is tiny
     least = FAINT * float((power * corr.sigma.square()).max())
-    heights, power = power, power / (1 + least / corr.sigma.square())
-    steps = torch.arange(count, dtype=torch.float64) * (2 * math.pi / count)
+    return Landscape(harmonics, power, which, 1 / (1 + least / corr.sigma.square()), middle)
 
+
+def peaks(
+    corr: Correlations,
+    frames: list[int],
+    number: int,
+    apart: float = 0.12,
+    allowed: Tensor | None = None,
+    share: float = 0.0,
+) -> list[Peak]:
+    """Return a group's highest peaks.
+
+    Parameters
+    ----------
+    number : int
+        How many at most; there is always one.
+    apart : float
+        Distance from each other at least, in fc.
+    allowed : Tensor, optional
+        (Y, X // 2 + 1) bool, where peaks are looked for.
+    share : float
+        Of the highest one's height that the others have at least.
+    """
+    lattice, reach = corr.lattice, apart * corr.lattice.cutoff
+    land = corr.landscape(frames)
+    power = land.heights * (land.weights if allowed is None else land.weights * allowed)
+    steps = torch.arange(len(frames), dtype=torch.float64) * (2 * math.pi / len(frames))
     found: list[Peak] = []
     for _ in range(number):
         y, x = divmod(int(power.argmax()), power.shape[1])
-        harmonic = int(which[y, x])
-        phases = torch.polar(torch.ones_like(steps), (harmonic + 1) * steps + float(harmonics[harmonic, y, x].angle()))
+        height = math.sqrt(float(land.heights[y, x])) / land.middle
+        if found and height < share * found[0].height:
+            break
+        harmonic = int(land.which[y, x])
+        first = float(land.harmonics[harmonic, y, x].angle())
         kx, ky = float(lattice.fx[0, x]), float(lattice.fy[y, 0])
-        found.append(Peak((kx, ky), math.sqrt(float(heights[y, x])) / middle, phases))
+        found.append(Peak((kx, ky), height, torch.polar(torch.ones_like(steps), (harmonic + 1) * steps + first)))
         for sign in (1, -1) if len(found) < number else ():
-            power[torch.hypot(lattice.fy - sign * ky, lattice.fx - sign * kx) < apart * lattice.cutoff] = 0
+            rows, columns = (
+                ((f.flatten() - sign * at).abs() < reach).nonzero()[:, 0] for f, at in ((lattice.fy, ky), (lattice.fx, kx))
+            )
+            away = torch.hypot(lattice.fy[rows] - sign * ky, lattice.fx[:, columns] - sign * kx) >= reach
+            power[rows[:, None], columns] *= away
     return found
 
 
