@@ -19,12 +19,13 @@ FOUND = 3.5
 GUIDED, ALIKE, APART_DEG = 2.8, 0.1, 12.0
 #: Height from which on there is no doubt about phases either.
 CLEAR = 6.0
-#: A modulation below leaves more noise than resolution; one above can't be, with the optics given.
-WEAK_MODULATION, IMPOSSIBLE_MODULATION = 0.1, 1.3
+#: A modulation below leaves more noise than resolution; one above can't be, with the optics given: 2 is what lines as thin
+#: as one likes have.
+WEAK_MODULATION, IMPOSSIBLE_MODULATION = 0.1, 2.1
 #: Relative difference of an angle's |k| from the others' that one grating does not make.
 OTHER_PERIOD = 0.1
-#: Phase steps that far from even ones deserve a word, degrees.
-UNEVEN_DEG = 10.0
+#: Phase steps that far from even ones deserve a word, degrees; that far, the layout may be another one.
+UNEVEN_DEG, STRANGE_DEG = 10.0, 60.0
 
 
 def accepted(corr: Correlations, groups: Sequence[list[int]], layout: Layout, number: int) -> list[list[Peak]]:
@@ -109,6 +110,10 @@ def words(carrier: Carrier, doubtful: bool = False) -> str:
     if doubtful:
         return "uncertain, another place explains the frames nearly as well; more light or an average of images would help"
     uneven = _unevenness_deg(carrier)
+    if uneven > STRANGE_DEG:
+        return (
+            f"found, but the phase steps are up to {uneven:.0f} degrees off even ones; check angles, phases and frame_order"
+        )
     return f"clear, though the phase steps are up to {uneven:.0f} degrees off even ones" if uneven > UNEVEN_DEG else "clear"
 
 
