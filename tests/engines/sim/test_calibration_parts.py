@@ -89,7 +89,7 @@ def test_the_dark_level_is_near_the_camera_offset() -> None:
     [
         ({}, "clear"),
         ({"modulation": 2.5}, "can't be"),
-        ({"phases_rad": (0.0, 0.2, 3.4)}, "check angles"),
+        ({"phases_rad": (0.0, 0.2, 0.5)}, "check angles"),
         ({"modulation": 0.05}, "too weak"),
         ({"peak_to_noise": 4.0}, "weak"),
         ({"phases_rad": (0.0, 2.1, 3.4)}, "degrees off"),
