@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 from napari.layers import Image
+from qtpy.QtWidgets import QLineEdit
 from superqt.utils import WorkerBase
 
 from napari_recon import hub
@@ -138,6 +139,8 @@ def test_run_shows_the_verdict_and_sliders_change_the_result_in_place(
     (layer,) = result.layers
     assert dock.pattern.summary.text().startswith("✓ Pattern found at every angle") and len(dock.pattern.rows) == 4
     assert dock.adjust_fold.isVisible()
+    # what the file says stays on show
+    assert dock.settings.form.fields["na"].findChild(QLineEdit).text() == f"{truth.na:g}"
     settled(dock, qtbot)
     before = np.array(layer.data)
     shown: list[float] = []
@@ -347,8 +350,10 @@ def test_methods_that_make_their_own_data_ask_for_none(dock: SimWidget, viewer: 
     assert not dock.frames.isVisible() and not dock.data.welcome.isVisible()
     assert dock.run_bar.run_button.text() == "Simulate" and not dock.run_bar.preview_button.isEnabled()
     dock.settings.change({"height": 64, "width": 64})
+    qtbot.waitUntil(lambda: not dock.planner.busy and "once it runs" in dock.estimate.line.text(), timeout=10000)
     result = finished(dock, qtbot, dock.run_bar.run_button.click)
     assert result.error is None
+    assert [layer.visible for layer in result.layers] == [True] + [False] * (len(result.layers) - 1)
     dock.choose_method("sim.wiener")
     assert dock.data.axes == "NYX" and dock.data.reason() == "" and not dock.optics_line.text()
 
@@ -362,6 +367,21 @@ def test_microscope_and_layout_are_shared_by_the_methods(dock: SimWidget, viewer
     dock.choose_method("simulate.sim")
     dock.choose_method("sim.wiener")
     assert dock.settings.values()["na"] == 1.15
+
+
+@pytest.mark.parametrize("method", ["sim.wiener", "sim.network"])
+def test_tab_goes_down_the_dock(dock: SimWidget, viewer: ViewerModel, truth: Stack, method: str) -> None:
+    add(viewer, truth)
+    dock.choose_method(method)
+    stops: list[Any] = []
+    widget = dock.method_combo
+    while widget not in stops:
+        stops.append(widget)
+        widget = widget.nextInFocusChain()
+    order = [dock.data.axes_edit, dock.frames.swap_button, dock.frame_rows, dock.optics_rows, dock.pattern.button]
+    order += [dock.compare.compare_button, *(row.slider for row in dock.live.rows.values()), dock.run_bar.run_button]
+    at = [next(n for n, w in enumerate(stops) if w is part or (part.isAncestorOf(w) and w.isVisible())) for part in order]
+    assert at == sorted(at)
 
 
 def test_letting_go_removes_what_was_drawn(viewer: ViewerModel, truth: Stack, qtbot: Any) -> None:

@@ -162,3 +162,16 @@ def test_numbers_of_a_comparison_replace_those_of_the_same_method(qtbot: Any) ->
     assert texts == ["⚠ Network", "8.3 %", "0.40", "12 %", "⚠ differs"]
     panel.show_numbers("Network", good)
     assert next(label.text() for label in panel.rows["Network"]) == "✓ Network" and len(panel.rows) == 2
+
+
+def test_sliders_stay_usable_in_a_narrow_dock(qtbot: Any) -> None:
+    panel = LivePanel({"wiener": (0.001, 1.0)})
+    qtbot.addWidget(panel)
+    panel.set_model(SimWiener.Params)
+    panel.show_values({"wiener": "auto", "attenuation_strength": 0.5, "attenuation_fwhm": 1.2})
+    panel.resize(270, 120)
+    panel.show()
+    assert panel.width() == 270 and all(row.slider.width() >= 80 for row in panel.rows.values())
+    panel.resize(500, 120)
+    label = panel.rows["attenuation_strength"].label
+    qtbot.waitUntil(lambda: label.width() >= label.fontMetrics().horizontalAdvance("Attenuation strength"))

@@ -118,6 +118,8 @@ class ResultLayers(QObject):
             if buffer.on_disk:
                 # also keeps the buffer, and with it the files, as long as the layer lives
                 weakref.finalize(layer, buffer.release, channel)
+            if parent is None and self._shown and self._shown[0].buffer is not buffer:
+                layer.visible = False  # truth, PSF and the like of a simulation would cover the recording
             shown = Shown(buffer, channel, layer)
             self._follow(shown, looks)
             if preview:

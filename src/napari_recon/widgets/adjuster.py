@@ -178,6 +178,7 @@ class Adjuster(QObject):
 
 
 def _decided(result: RunResult) -> dict[str, Any]:
-    """Return the parameters of a result, automatic ones as they came out."""
+    """Return the parameters of a result, automatic ones as they came out (those that nobody chose are left out)."""
     steps = result.provenance.get("recipe", {}).get("steps", [])
-    return dict(steps[-1].get("params", {})) if steps else {}
+    params = steps[-1].get("params", {}) if steps else {}
+    return {name: value for name, value in params.items() if value != "auto"}

@@ -230,10 +230,13 @@ class EngineDock(QWidget):
         last = self.settings.store.last(self.engine).get("model")
         if last:
             self.model.choose(last)
-        stops = focus_order(self)
-        for before, after in pairwise(stops):
-            QWidget.setTabOrder(before, after)
+        self._order_focus()
         self._data_changed()
+
+    def _order_focus(self) -> None:
+        """Let Tab go through the dock as it is laid out."""
+        for before, after in pairwise(focus_order(self)):
+            QWidget.setTabOrder(before, after)
 
     def _data_changed(self) -> None:
         if self.data.layer is not self._spoken_of and self.controller.state == "idle":

@@ -47,7 +47,8 @@ class EstimateLine(QWidget):
 def estimate_text(estimate: Estimate) -> str:
     """Return ``"about 40 s · 1.2 of 8.0 GB on cpu"``."""
     device = estimate.plans[0].compute.device
-    time = "time known after a preview" if estimate.seconds is None else describe_seconds(estimate.seconds)
+    later = "time known after a preview" if estimate.plans[0].inputs else "time known once it runs"
+    time = later if estimate.seconds is None else describe_seconds(estimate.seconds)
     time = time if time.startswith(("less", "time")) else f"about {time}"
     jobs = f"{len(estimate.plans)} jobs · " if len(estimate.plans) > 1 else ""
     text = f"{jobs}{time} · {size(estimate.memory_bytes)} of {size(estimate.limit_bytes)} on {device}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -139,8 +140,9 @@ class NumberField(Field):
         self.box.edited.connect(self.changed)
         self._row.addWidget(self.box)
         if unit:
-            label = QElidingLabel(unit)
-            label.setToolTip(unit)
+            shown = re.sub(r"\bum\b", "µm", unit)
+            label = QElidingLabel(shown)
+            label.setToolTip(shown)
             label.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Preferred)
             self._row.addWidget(label)
 

@@ -7,14 +7,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel
-from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QCheckBox, QGridLayout, QLabel, QSlider, QVBoxLayout, QWidget
+from qtpy.QtCore import QSize, Qt, Signal
+from qtpy.QtWidgets import QCheckBox, QGridLayout, QLabel, QSizePolicy, QSlider, QVBoxLayout, QWidget
+from superqt import QElidingLabel
 
 from napari_recon.core.params import bounds, describe_parameters
 from napari_recon.widgets.form import readable
 from napari_recon.widgets.look import Line, describe, guard_wheel
 
 STEPS = 500
+SHORTEST = 80
+"""Pixels a slider keeps in a narrow dock, at the cost of its name."""
 LOGARITHMIC = 30
 """Ranges whose ends differ by more than this factor have an even slider in the logarithm."""
 
@@ -87,14 +90,16 @@ class SliderRow(QWidget):
         self._name, self._span, self._whole = name, span, whole
         self._log = span[0] > 0 and span[1] / span[0] > LOGARITHMIC
         title = readable(name)
-        self.label, self.value_label = QLabel(title), QLabel()
+        self.label, self.value_label = _Name(title), QLabel()
+        self.label.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Preferred)
         self.value_label.setMinimumWidth(44)
         self.slider = QSlider(Qt.Orientation.Horizontal)
         self.slider.setRange(0, STEPS)
+        self.slider.setMinimumWidth(SHORTEST)
         describe(self.slider, title, text)
         guard_wheel(self.slider)
         self.label.setBuddy(self.slider)
-        self.label.setToolTip(text)
+        self.label.setToolTip(f"{title}: {text}")
         self.auto = QCheckBox("auto")
         describe(self.auto, f"{title}: auto", text)
         self.auto.setVisible(False)
@@ -153,6 +158,14 @@ class SliderRow(QWidget):
 
     def _auto_clicked(self, checked: bool) -> None:
         self.moved.emit({self._name: "auto" if checked else self.value})
+
+
+class _Name(QElidingLabel):
+    """A label that gives way in a narrow dock, and asks for its whole text again in a wide one."""
+
+    def sizeHint(self) -> QSize:
+        """Ask for the whole text; the original asks for what it happens to show."""
+        return QSize(self.fontMetrics().horizontalAdvance(self.text()) + 4, super().sizeHint().height())
 
 
 def _span(limits: Mapping[str, float]) -> tuple[float, float] | None:

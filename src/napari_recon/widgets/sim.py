@@ -160,6 +160,7 @@ class SimWidget(EngineDock):
         else:
             self.pattern.button.setChecked(False)
         self.live.set_model(registry.get(chosen).Params)
+        self._order_focus()  # rows were moved between panels
         self._settings_changed()
 
     def _data_changed(self) -> None:
