@@ -18,6 +18,7 @@ from napari_recon.engines.sim.classical.calibrate import calibrate, refine
 from napari_recon.engines.sim.classical.carriers import Peak
 from napari_recon.engines.sim.layout import Layout
 from napari_recon.engines.sim.params import Optics
+from napari_recon.engines.sim.simulator.examples import Ranges, make_example
 
 from .sim_data import Stack, simulate
 
@@ -119,6 +120,26 @@ def test_a_peak_beside_the_carrier_gives_way_to_the_carrier(monkeypatch: pytest.
     assert error < 0.005 and result.groups[0].misfit < 2
 
 
+@pytest.mark.parametrize(("index", "size", "photons", "rel"), [(1000, 192, 100, 0.9), (2048, 128, 223, 0.95)])
+def test_a_peak_of_the_object_above_the_carriers_gives_way(index: int, size: int, photons: float, rel: float) -> None:
+    ranges = Ranges(
+        photons=(photons, photons),
+        period=(rel, rel),
+        modulation=(0.5, 1.0),
+        sampling=(0.55, 0.95),
+        background=(0.0, 0.0),
+        defocus_waves=(0.0, 0.0),
+    )
+    made = make_example(71000, index, (size, size), ranges)
+    truth, frames = made.calibration, torch.from_numpy(np.round(made.raw + 100).astype(np.float32))
+    found = calibrate(frames, Optics(truth.na, truth.wavelength_um, truth.pixel_um), Layout(3, 3))
+    for group, true in zip(found.groups, truth.groups, strict=True):
+        (carrier,), (wanted,) = group.carriers, true.carriers
+        off, phase = k_and_phase_error(carrier, wanted.k_per_um, np.array(wanted.phases_rad))
+        assert off < 0.01 and phase < 0.15  # a tenth of a Fourier pixel of the smaller field
+        assert carrier.verdict.startswith("clear")
+
+
 def test_an_even_field_is_calibrated_by_the_pattern_itself() -> None:
     stack = simulate(3, n=192, kind="uniform", rel=0.5, photons=300)
     for a, group in enumerate(calibrated(stack).groups):
@@ -174,3 +195,21 @@ def test_constant_saturated_and_broken_frames_are_named() -> None:
     frames = torch.from_numpy(stack.frames).clamp(max=float(np.quantile(stack.frames, 0.6)))
     with pytest.raises(InputError, match="saturated"):
         calibrate(frames, optics(stack), Layout(3, 3))
+
+
+def test_a_period_unlike_the_others_is_not_clear() -> None:
+    groups = calibrated(simulate(3, n=128, photons=2000)).groups
+    carrier = groups[1].carriers[0]
+    longer = carrier.model_copy(update={"k_per_um": (1.2 * carrier.k_per_um[0], 1.2 * carrier.k_per_um[1])})
+    told = quality.compared((groups[0], groups[1].model_copy(update={"carriers": (longer,)}), groups[2]))
+    assert [g.carriers[0].verdict.startswith("clear") for g in told] == [True, False, True]
+    assert "period" in told[1].carriers[0].verdict
+    assert quality.odd([1.0, 1.2], 0.1) == [True, True] and quality.odd([], 0.1) == []
+
+
+def test_another_place_that_fits_nearly_as_well_is_not_clear() -> None:
+    carrier = Carrier(k_per_um=(2.0, 0.0), modulation=0.8, phases_rad=(0.0, 2.1, 4.2), peak_to_noise=20)
+    assert quality.words(carrier) == "clear"
+    assert "uncertain" in quality.words(carrier, doubtful=True)
+    faint = simulate(2, n=128, kind="cells", rel=0.93, photons=80, pad=0)
+    assert any(g.carriers[0].verdict.startswith("uncertain") for g in calibrated(faint).groups)

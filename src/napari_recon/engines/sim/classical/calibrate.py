@@ -185,7 +185,9 @@ def _lower(
         allowed = ring if allowed is None else allowed | ring
     apart = BESIDE * lattice.step_per_um / lattice.cutoff
     found = peaks(corr, group, CANDIDATES, apart, allowed, share)
-    return [place for p in found if known is None or p.k_per_um != known.k_per_um for place in _places(corr, group, p)]
+    # where light is scarce, the regression alone follows noise
+    high = [p for p in found if p.height >= quality.FOUND and (known is None or p.k_per_um != known.k_per_um)]
+    return [place for p in high for place in _places(corr, group, p)]
 
 
 def _order0_weights(starts: Sequence[Start], fits: Sequence[Fit]) -> NDArray[np.float64]:
