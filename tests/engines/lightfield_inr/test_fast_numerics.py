@@ -145,6 +145,15 @@ def test_displaced_views_are_found() -> None:
     assert fit.deviance < plain.deviance
 
 
+def test_residuals_tell_a_wrong_psf_from_another_gain() -> None:
+    right, _, _ = fitted(views(300), steps=30)
+    gain, _, _ = fitted(3 * views(300), steps=30)
+    wrong, _, _ = fitted(views(300, 1.5), steps=30)
+    assert not right.unlike_noise and not right.doubtful and right.deviance < 1.2
+    assert not gain.unlike_noise and not gain.doubtful and gain.deviance > 1.5
+    assert wrong.unlike_noise and wrong.doubtful and wrong.deviance > 1.2
+
+
 def test_a_view_that_is_held_out_does_not_touch_the_fit_and_is_predicted() -> None:
     data = Counts.of(views(300), CPU)
     spoilt = replace(data, views=torch.cat([data.views[:2], data.views[2:3].flip(1), data.views[3:]]))

@@ -38,7 +38,7 @@ from napari_recon.optics.refocus import Refocuser, combined
 
 PREVIEW_SECONDS, PREVIEW_SHARE = 0.5, 0.1
 USUAL_ITERATIONS = 20
-#: A reduced deviance above this says that the PSF or the positions do not fit the views.
+#: A reduced deviance above this is none of photons at one count each.
 SUSPICIOUS = 1.2
 
 
@@ -184,11 +184,19 @@ class FastRun:
 
     def _closing_words(self, fit: SceneFit, counts: Counts) -> Iterator[Event]:
         verdict = "the model explains the data"
-        if fit.deviance > SUSPICIOUS:
+        alike = fit.likeness[-1] if fit.likeness else 0.0
+        if fit.unlike_noise or fit.doubtful:
             advice = "check them" if self._params.refine_views else "try refine_views, or another PSF"
+            raised = "; the penalty was raised fourfold" if fit.doubtful else ""
             verdict = (
-                f"PSF or positions look wrong: the reduced deviance stays at {fit.deviance:.3g} where about 1 is expected "
-                f"(or the camera's gain is far from one count per photon); {advice}"
+                f"PSF or positions look wrong: what is left of the views is no noise, neighbouring pixels correlate "
+                f"by {alike:.2g} (reduced deviance {fit.deviance:.3g}){raised}; {advice}"
+            )
+            yield Warned(verdict)
+        elif fit.deviance > SUSPICIOUS:
+            verdict = (
+                f"the reduced deviance stays at {fit.deviance:.3g} where about 1 is expected, though the rest looks like "
+                "noise: the camera's gain seems to be as many counts per photon; divide by it to judge the noise rightly"
             )
             yield Warned(verdict)
         if fit.offsets is not None:
@@ -202,6 +210,8 @@ class FastRun:
             "deconvolution_iterations": fit.iterations,
             "refinement_steps": fit.refinement_steps,
             "reduced_deviance": round(fit.deviance, 4),
+            "residual_correlation": round(alike, 4),
+            "penalty_raised": fit.doubtful,
             "background": round(counts.background / counts.scale, 6),
             "read_variance": round(counts.read_variance, 4),
             "verdict": verdict,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,10 @@ MOST_ITERATIONS, TARGET_DEVIANCE = 80, 1.1
 MOST_STEPS = 60
 #: Steps after which the objective is looked at, and the part it has to fall by to go on.
 LOOK, ENOUGH = 5, 3e-4
+#: Residuals of neighbouring pixels that are more alike than this are no noise: the model is wrong, or not yet there. It is
+#: wrong when they stay alike, losing less than a part over some steps; the penalty is then raised, for details are made up.
+ALIKE, FADING, FADED = 0.03, 10, 0.2
+DOUBT = 4.0
 #: Norms of second derivatives below this part of the bright voxels are noise in any case.
 SOFTNESS = 0.01
 #: Part of voxels that are brighter than the level that stands for the scene's brightness.
@@ -112,6 +116,10 @@ class SceneFit:
         self._errors: list[float] = []
         self.iterations = 0
         self.deviance = float("nan")
+        self.doubtful = False
+        """Whether residuals stayed alike from pixel to pixel, so that the penalty was raised."""
+        self.likeness: list[float] = []
+        """Correlation of neighbouring pixels' residuals after each refinement step."""
 
     @property
     def refinement_steps(self) -> int:
@@ -138,6 +146,8 @@ class SceneFit:
         return {
             "iterations": self.iterations,
             "deviance": self.deviance,
+            "doubtful": self.doubtful,
+            "likeness": list(self.likeness),
             "penalty": problem.penalty,
             "softness": problem.softness,
             "offsets": self.offsets,
@@ -150,6 +160,7 @@ class SceneFit:
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from where `state` was taken."""
         self.iterations, self.deviance = int(state["iterations"]), float(state["deviance"])
+        self.doubtful, self.likeness = bool(state["doubtful"]), list(state["likeness"])
         self._losses, self._errors = list(state["losses"]), list(state["errors"])
         if self._refining and state["offsets"] is not None:
             self._positions = self._at(state["weighed_at"])
@@ -188,13 +199,29 @@ class SceneFit:
             residual = float((self._data - done.views).square().mean().sqrt())
             held_out = self._held_out(done.volume)
             self._losses.append(done.loss)
+            self.likeness.append(likeness(self._data, done.views, self._counts.read_variance))
             if self._aside is not None:
                 self._errors.append(held_out)
             if self._positions is not None and done.step % POSITIONS_EVERY == 0:
                 self._positions(done.step, self._data, done.views)
                 refinement.forget()
                 self._losses.clear()  # those of other positions
+            if not self.doubtful and self.unlike_noise and self._standing():
+                self.doubtful = True
+                refinement.problem = replace(refinement.problem, penalty=DOUBT * refinement.problem.penalty)
+                refinement.forget()
+                self._losses.clear()
             yield Done("refinement", done.step, done.volume, done.deviance, residual, done.loss, held_out)
+
+    @property
+    def unlike_noise(self) -> bool:
+        """Whether residuals of neighbouring pixels are alike."""
+        bound = max(ALIKE, 4 / self._data.numel() ** 0.5)
+        return bool(self.likeness) and self.likeness[-1] > bound
+
+    def _standing(self) -> bool:
+        recent = self.likeness[-1 - FADING :]
+        return len(self.likeness) > 2 * FADING and recent[-1] > (1 - FADED) * recent[0]
 
     def _enough(self) -> bool:
         """Return whether more steps would gain nothing: the held-out view got worse, or the objective stands still."""
@@ -242,3 +269,13 @@ class SceneFit:
         for offsets in levels:
             self._positions = self._at(offsets)
         self._weigh()
+
+
+def likeness(data: Tensor, model: Tensor, read_variance: float) -> float:
+    """Return the correlation of neighbouring pixels' residuals, each in units of its noise; views are (v, y, x).
+
+    Residuals smaller than the noise are taken for as large: what is less than noise says nothing against a model.
+    """
+    residual = (data - model) / (model + read_variance).sqrt()
+    along = [(residual[:, 1:] * residual[:, :-1]).mean(), (residual[..., 1:] * residual[..., :-1]).mean()]
+    return float((along[0] + along[1]) / 2 / residual.square().mean().clamp_min(1.0))
