@@ -103,6 +103,20 @@ def test_pages_are_recognised_and_the_form_follows(dock: SimWidget, viewer: View
     assert dock.settings.values()["phases"] == 5
 
 
+@pytest.mark.parametrize(("axes", "images"), [("APYX", 1), ("ZAPYX", 2)])
+def test_angles_and_phases_may_be_axes_of_their_own(
+    dock: SimWidget, viewer: ViewerModel, truth: Stack, qtbot: Any, axes: str, images: int
+) -> None:
+    sets = np.broadcast_to(truth.frames.reshape(3, 3, *truth.frames.shape[1:]), (images, 3, 3, *truth.frames.shape[1:]))
+    add(viewer, truth, np.array(sets if images > 1 else sets[0]))
+    dock.data.axes_edit.setText(axes)
+    dock.data.axes_edit.editingFinished.emit()
+    assert dock.data.axes == axes and dock.data.reason() == ""
+    qtbot.waitUntil(lambda: not dock.planner.busy and dock.run_bar.run_button.isEnabled(), timeout=10000)
+    (result,) = finished(dock, qtbot, dock.run_bar.run_button.click).layers
+    assert result.data.size == images * 4 * truth.frames[0].size
+
+
 def test_missing_optics_are_asked_for_where_they_are_typed(
     dock: SimWidget, viewer: ViewerModel, truth: Stack, qtbot: Any
 ) -> None:

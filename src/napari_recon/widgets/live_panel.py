@@ -165,7 +165,7 @@ class _Name(QElidingLabel):
 
     def sizeHint(self) -> QSize:
         """Ask for the whole text; the original asks for what it happens to show."""
-        return QSize(self.fontMetrics().horizontalAdvance(self.text()) + 4, super().sizeHint().height())
+        return QSize(self.fontMetrics().horizontalAdvance(self.text()) + 12, super().sizeHint().height())
 
 
 def _span(limits: Mapping[str, float]) -> tuple[float, float] | None:

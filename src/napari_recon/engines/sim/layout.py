@@ -29,7 +29,7 @@ RAW = InputSpec(
     name="raw",
     axes="NYX",
     loops="TCZ",
-    also=("A", "P"),
+    also=("APYX",),
     description="the raw frames: angles times phases pages per image",
 )
 
