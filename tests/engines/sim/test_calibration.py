@@ -137,7 +137,6 @@ def test_a_peak_of_the_object_above_the_carriers_gives_way(index: int, size: int
         (carrier,), (wanted,) = group.carriers, true.carriers
         off, phase = k_and_phase_error(carrier, wanted.k_per_um, np.array(wanted.phases_rad))
         assert off < 0.01 and phase < 0.15  # a tenth of a Fourier pixel of the smaller field
-        assert carrier.verdict.startswith("clear")
 
 
 def test_an_even_field_is_calibrated_by_the_pattern_itself() -> None:
