@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 from napari.layers import Image
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLineEdit
 from superqt.utils import WorkerBase
 
@@ -103,14 +104,16 @@ def test_pages_are_recognised_and_the_form_follows(dock: SimWidget, viewer: View
     assert dock.settings.values()["phases"] == 5
 
 
-@pytest.mark.parametrize(("axes", "images"), [("APYX", 1), ("ZAPYX", 2)])
+@pytest.mark.parametrize(("axes", "images"), [("APYX", 1), ("ZAPYX", 2), ("APZYX", 2)])
 def test_angles_and_phases_may_be_axes_of_their_own(
     dock: SimWidget, viewer: ViewerModel, truth: Stack, qtbot: Any, axes: str, images: int
 ) -> None:
     sets = np.broadcast_to(truth.frames.reshape(3, 3, *truth.frames.shape[1:]), (images, 3, 3, *truth.frames.shape[1:]))
-    add(viewer, truth, np.array(sets if images > 1 else sets[0]))
-    dock.data.axes_edit.setText(axes)
-    dock.data.axes_edit.editingFinished.emit()
+    data = {"APYX": sets[0], "ZAPYX": sets, "APZYX": np.moveaxis(sets, 0, 2)}[axes]
+    add(viewer, truth, np.array(data))
+    dock.data.axes_edit.selectAll()
+    qtbot.keyClicks(dock.data.axes_edit, axes)
+    qtbot.keyClick(dock.data.axes_edit, Qt.Key.Key_Return)
     assert dock.data.axes == axes and dock.data.reason() == ""
     qtbot.waitUntil(lambda: not dock.planner.busy and dock.run_bar.run_button.isEnabled(), timeout=10000)
     (result,) = finished(dock, qtbot, dock.run_bar.run_button.click).layers
