@@ -119,7 +119,9 @@ def main() -> None:
             row.what.split(",")[0]: row.value for row in rows if row.what.endswith("engine: speed-up over the plain graph")
         }
         command = f"python benchmarks/sim_network_speed.py --readme {args.readme} --published {args.published}"
-        note = f"Nine frames, drawn weights, {args.threads} thread; processor time, the least of {args.repeats} alternating runs."
+        note = (
+            f"Nine frames, drawn weights, {args.threads} thread; processor time, least of {args.repeats} alternating runs."
+        )
         said = ", ".join(f"{name} {value:.2f} times as fast as the plain graph" for name, value in best.items())
         save("sim_network_speed", rows, command, note, {"sim.network": f"{said}, at equal output (one CPU thread)."})
 
