@@ -49,6 +49,11 @@ def test_a_result_never_takes_the_place_of_its_input(image: np.ndarray, tmp_path
     assert (tmp_path / "raw.tif").read_bytes() == raw
 
 
+def test_a_name_of_a_model_says_how_to_train_one(image: np.ndarray, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="use train"):
+        _write(image, tmp_path / "a.safetensors")
+
+
 def test_formats_without_room_for_a_recipe_get_it_beside_them(image: np.ndarray, tmp_path: Path) -> None:
     _write(image, tmp_path / "a.npy")
     assert (tmp_path / "a.npy.recipe.yaml").exists()

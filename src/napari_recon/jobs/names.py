@@ -63,6 +63,11 @@ class Names:
             check_file(target)
             return
         for spec in self._plan.outputs:
+            if self.output(spec.name).suffix in MODEL_SUFFIXES:
+                raise InputError(
+                    f"run writes images, found {self.output(spec.name).name!r}, which is named like a model; "
+                    "use train to write the model, or name an image file"
+                )
             self._check_no_input(self.output(spec.name))
             check_writable(self.output(spec.name))
         self._check_space()
