@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator
 
-from napari_recon.core.compute import Compute
-from napari_recon.core.engine import Engine, EngineInfo, Inputs, OutputInfo
-from napari_recon.core.errors import InputError
+from napari_recon.core.engine import EngineInfo, Inputs, OutputInfo
 from napari_recon.core.events import Event, Warned
+from napari_recon.core.frames import Refs
 from napari_recon.core.grid import Grid
-from napari_recon.core.plan import InputRef, ModelRef, OutputSpec, Plan, Resources
-from napari_recon.core.region import Selection
+from napari_recon.core.plan import OutputSpec, Plan, Resources
 from napari_recon.core.token import CancelToken
+from napari_recon.core.whole import WholeEngine
 from napari_recon.engines.sim.training.inputs import OBJECTS, RAW, TRUTH, check_inputs, read_objects, read_pairs
 from napari_recon.engines.sim.training.params import SimTrainParams
 
@@ -20,10 +18,12 @@ from napari_recon.engines.sim.training.params import SimTrainParams
 HELD_OUT = 8
 
 
-class Train(Engine[SimTrainParams]):
+class Train(WholeEngine[SimTrainParams]):
     """Trains an RCAN that improves Wiener reconstructions, or reconstructs raw frames by itself."""
 
     Params = SimTrainParams
+    makes = "uses whole recordings"
+    instead = "crop the recordings first"
     info = EngineInfo(
         name="sim.train",
         kind="train",
@@ -37,36 +37,17 @@ class Train(Engine[SimTrainParams]):
         references=("10.1364/BOE.414680",),
     )
 
-    def plan(
-        self,
-        refs: Sequence[InputRef],
-        params: Mapping[str, Any],
-        selection: Selection = Selection(),
-        model: ModelRef | None = None,
-        compute: Compute = Compute(),
-    ) -> Plan:
-        """See `Engine.plan`."""
-        values, by_name = self.checked(refs, params, model)
-        values.check()
-        if selection != Selection():
-            raise InputError(
-                f"{self.info.name} uses whole recordings, found a region or time range; crop the recordings first"
-            )
-        edge = 2 * check_inputs(by_name, values)
+    def made(self, refs: Refs, params: SimTrainParams) -> tuple[tuple[OutputSpec, ...], Resources]:
+        """See `WholeEngine.made`."""
+        params.check()
+        edge = 2 * check_inputs(refs, params)
         preview = OutputSpec(name="preview", grid=Grid.of("YX", (edge, 3 * edge)))
-        patch = values.crop**2 * values.features
-        layers = 2 * values.groups * values.blocks + values.groups + 7
-        return self.planned(
-            params=values.model_dump(mode="json"),
-            inputs=tuple(ref for group in by_name.values() for ref in group),
-            outputs=(preview,),
-            whole={"preview": preview.grid},
-            compute=compute.resolved(),
-            resources=Resources(
-                tiles=values.steps,
-                memory_bytes=2**28 + 16 * patch * layers * values.batch_size + 80 * values.field**2 * 2 * values.pool,
-                work=54.0 * patch * values.features * layers * values.batch_size * values.steps,
-            ),
+        patch = params.crop**2 * params.features
+        layers = 2 * params.groups * params.blocks + params.groups + 7
+        return (preview,), Resources(
+            tiles=params.steps,
+            memory_bytes=2**28 + 16 * patch * layers * params.batch_size + 80 * params.field**2 * 2 * params.pool,
+            work=54.0 * patch * params.features * layers * params.batch_size * params.steps,
         )
 
     def process(self, plan: Plan, inputs: Inputs, token: CancelToken) -> Iterator[Event]:

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator
 
-from napari_recon.core.compute import Compute
-from napari_recon.core.engine import Engine, EngineInfo, Inputs, OutputInfo
+from napari_recon.core.engine import EngineInfo, Inputs, OutputInfo
 from napari_recon.core.errors import InputError
 from napari_recon.core.events import Event
+from napari_recon.core.frames import Refs
 from napari_recon.core.grid import Grid
-from napari_recon.core.plan import InputRef, ModelRef, OutputSpec, Plan, Resources
-from napari_recon.core.region import Selection
+from napari_recon.core.plan import OutputSpec, Plan, Resources
 from napari_recon.core.token import CancelToken
+from napari_recon.core.whole import WholeEngine
 from napari_recon.engines.simulate.geometry import Rig, rig_of
 from napari_recon.engines.simulate.params import LightFieldParams
 
 
-class LightField(Engine[LightFieldParams]):
+class LightField(WholeEngine[LightFieldParams]):
     """Makes light-field recordings whose truth is known; the seed is the run's seed."""
 
     Params = LightFieldParams
+    makes = "makes whole recordings"
+    instead = "set height, width, frames"
     info = EngineInfo(
         name="simulate.lightfield",
         kind="simulate",
@@ -36,36 +37,17 @@ class LightField(Engine[LightFieldParams]):
         references=("10.1038/s41592-025-02698-z",),
     )
 
-    def plan(
-        self,
-        refs: Sequence[InputRef],
-        params: Mapping[str, Any],
-        selection: Selection = Selection(),
-        model: ModelRef | None = None,
-        compute: Compute = Compute(),
-    ) -> Plan:
-        """See `Engine.plan`; there are no inputs and nothing to select from."""
-        values, _ = self.checked(refs, params, model)
-        if selection != Selection():
-            raise InputError(
-                f"{self.info.name} makes whole recordings, found a region or time range; set height, width, frames"
-            )
-        if values.tubes + values.beads + values.bubbles == 0:
+    def made(self, refs: Refs, params: LightFieldParams) -> tuple[tuple[OutputSpec, ...], Resources]:
+        """See `WholeEngine.made`."""
+        if params.tubes + params.beads + params.bubbles == 0:
             raise InputError(f"{self.info.name} needs something to see, found no structures; set tubes, beads or bubbles")
-        rig = rig_of(values)
-        outputs = output_specs(values, rig)
+        rig = rig_of(params)
+        outputs = output_specs(params, rig)
         voxels = math.prod(rig.canvas_zyx)
-        return self.planned(
-            params=values.model_dump(mode="json"),
-            inputs=(),
-            outputs=outputs,
-            whole={spec.name: spec.grid for spec in outputs},
-            compute=compute.resolved(),
-            resources=Resources(
-                tiles=values.frames,
-                memory_bytes=12 * voxels + 2**26,
-                work=8.0 * voxels * len(rig.lit_pages) * values.frames,
-            ),
+        return outputs, Resources(
+            tiles=params.frames,
+            memory_bytes=12 * voxels + 2**26,
+            work=8.0 * voxels * len(rig.lit_pages) * params.frames,
         )
 
     def process(self, plan: Plan, inputs: Inputs, token: CancelToken) -> Iterator[Event]:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_recon.core.compute import Compute
-from napari_recon.core.engine import Engine, EngineInfo, Inputs, OutputInfo
+from napari_recon.core.engine import EngineInfo, Inputs, OutputInfo
 from napari_recon.core.errors import InputError
 from napari_recon.core.events import ArtifactReady, BlockReady, Event, Progress, Warned
+from napari_recon.core.frames import Refs
 from napari_recon.core.grid import Grid
 from napari_recon.core.params import EngineParams, param
-from napari_recon.core.plan import InputRef, ModelRef, OutputSpec, Plan, Resources
-from napari_recon.core.region import Selection
+from napari_recon.core.plan import OutputSpec, Plan, Resources
 from napari_recon.core.token import CancelToken
+from napari_recon.core.whole import WholeEngine
 from napari_recon.engines.simulate.psf_grids import depths_of, psf_grid
 from napari_recon.optics.flfm_microscope import FlfmMicroscope
 
@@ -53,10 +53,12 @@ class FlfmPsfParams(EngineParams):
     )
 
 
-class FlfmPsf(Engine[FlfmPsfParams]):
+class FlfmPsf(WholeEngine[FlfmPsfParams]):
     """Computes what each view of a Fourier light-field microscope makes of a point, by wave optics."""
 
     Params = FlfmPsfParams
+    makes = "makes whole PSFs"
+    instead = "set the depths and radius"
     info = EngineInfo(
         name="simulate.flfm_psf",
         kind="simulate",
@@ -70,34 +72,17 @@ class FlfmPsf(Engine[FlfmPsfParams]):
         references=("10.1364/OE.27.025573",),
     )
 
-    def plan(
-        self,
-        refs: Sequence[InputRef],
-        params: Mapping[str, Any],
-        selection: Selection = Selection(),
-        model: ModelRef | None = None,
-        compute: Compute = Compute(),
-    ) -> Plan:
-        """See `Engine.plan`; there are no inputs and nothing to select from."""
-        values, _ = self.checked(refs, params, model)
-        if selection != Selection():
-            raise InputError(f"{self.info.name} makes whole PSFs, found a region or time range; set the depths and radius")
-        microscope, depths = microscope_of(values), _depths(values)
-        outputs = output_specs(values, microscope, depths)
+    def made(self, refs: Refs, params: FlfmPsfParams) -> tuple[tuple[OutputSpec, ...], Resources]:
+        """See `WholeEngine.made`."""
+        microscope, depths = microscope_of(params), _depths(params)
+        outputs = output_specs(params, microscope, depths)
         size = microscope.sensor_pixels
         half = microscope.samples // 2
         different = len({round(abs(depth), 9) for depth in depths})
-        return self.planned(
-            params=values.model_dump(mode="json"),
-            inputs=(),
-            outputs=outputs,
-            whole={spec.name: spec.grid for spec in outputs},
-            compute=compute.resolved(),
-            resources=Resources(
-                tiles=len(depths),
-                memory_bytes=6 * 16 * size**2 + 24 * half * microscope.crop + 2**27,
-                work=different * 4.0 * half**2 * microscope.crop + len(depths) * 200.0 * size**2,
-            ),
+        return outputs, Resources(
+            tiles=len(depths),
+            memory_bytes=6 * 16 * size**2 + 24 * half * microscope.crop + 2**27,
+            work=different * 4.0 * half**2 * microscope.crop + len(depths) * 200.0 * size**2,
         )
 
     def process(self, plan: Plan, inputs: Inputs, token: CancelToken) -> Iterator[Event]:

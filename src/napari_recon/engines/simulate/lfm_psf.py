@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Iterator
+from typing import Literal
 
 import numpy as np
 
-from napari_recon.core.compute import Compute
-from napari_recon.core.engine import Engine, EngineInfo, Inputs, OutputInfo
+from napari_recon.core.engine import EngineInfo, Inputs, OutputInfo
 from napari_recon.core.errors import InputError
 from napari_recon.core.events import ArtifactReady, BlockReady, Event, Progress
+from napari_recon.core.frames import Refs
 from napari_recon.core.grid import Grid
 from napari_recon.core.params import EngineParams, param
-from napari_recon.core.plan import InputRef, ModelRef, OutputSpec, Plan, Resources
-from napari_recon.core.region import Selection
+from napari_recon.core.plan import OutputSpec, Plan, Resources
 from napari_recon.core.token import CancelToken
+from napari_recon.core.whole import WholeEngine
 from napari_recon.engines.simulate.psf_grids import depths_of, psf_grid
 from napari_recon.optics.lfm_microscope import LfmMicroscope
 
@@ -46,10 +46,12 @@ class LfmPsfParams(EngineParams):
     subsamples: int = param(2, "Directions per axis summed in a sensor pixel; 2 loses no light.", ge=1, le=8, advanced=True)
 
 
-class LfmPsf(Engine[LfmPsfParams]):
+class LfmPsf(WholeEngine[LfmPsfParams]):
     """Computes the PSFs of a conventional or scanning light-field microscope from the objective's Debye integral."""
 
     Params = LfmPsfParams
+    makes = "makes whole PSFs"
+    instead = "set the depths and radius"
     info = EngineInfo(
         name="simulate.lfm_psf",
         kind="simulate",
@@ -62,22 +64,12 @@ class LfmPsf(Engine[LfmPsfParams]):
         references=("10.1364/OE.21.025418",),
     )
 
-    def plan(
-        self,
-        refs: Sequence[InputRef],
-        params: Mapping[str, Any],
-        selection: Selection = Selection(),
-        model: ModelRef | None = None,
-        compute: Compute = Compute(),
-    ) -> Plan:
-        """See `Engine.plan`; there are no inputs and nothing to select from."""
-        values, _ = self.checked(refs, params, model)
-        if selection != Selection():
-            raise InputError(f"{self.info.name} makes whole PSFs, found a region or time range; set the depths and radius")
-        microscope = microscope_of(values)
+    def made(self, refs: Refs, params: LfmPsfParams) -> tuple[tuple[OutputSpec, ...], Resources]:
+        """See `WholeEngine.made`."""
+        microscope = microscope_of(params)
         pages, depths = (
-            microscope.pages(values.views),
-            depths_of(values.depth_from_um, values.depth_to_um, values.depth_step_um),
+            microscope.pages(params.views),
+            depths_of(params.depth_from_um, params.depth_to_um, params.depth_step_um),
         )
         domain = 2 * microscope.domain_pixels(pages, depths) + 1
         if domain > LARGEST_DOMAIN:
@@ -85,23 +77,16 @@ class LfmPsf(Engine[LfmPsfParams]):
                 f"the light of the deepest plane should spread over at most {LARGEST_DOMAIN} fine pixels, found {domain}; "
                 "choose depths nearer to focus, views=selected, or a lower na"
             )
-        radius = values.radius or microscope.reach_pixels(pages, depths)
+        radius = params.radius or microscope.reach_pixels(pages, depths)
         grid = Grid.of("V", (len(pages),)).joined(
-            psf_grid(depths, values.depth_step_um, 2 * radius + 1, microscope.fine_pixel_um)
+            psf_grid(depths, params.depth_step_um, 2 * radius + 1, microscope.fine_pixel_um)
         )
-        known = {"na": (values.na,), "wavelength_um": (values.wavelength_um,), "refractive_index": (values.medium_index,)}
+        known = {"na": (params.na,), "wavelength_um": (params.wavelength_um,), "refractive_index": (params.medium_index,)}
         output = OutputSpec(name="psf", grid=grid, optics=known)
-        return self.planned(
-            params=values.model_dump(mode="json"),
-            inputs=(),
-            outputs=(output,),
-            whole={"psf": grid},
-            compute=compute.resolved(),
-            resources=Resources(
-                tiles=len(depths),
-                memory_bytes=64 * domain**2 + 8 * len(pages) * (2 * radius + 1) ** 2 + 2**27,
-                work=200.0 * len(depths) * len(pages) * values.subsamples**2 * domain**2,
-            ),
+        return (output,), Resources(
+            tiles=len(depths),
+            memory_bytes=64 * domain**2 + 8 * len(pages) * (2 * radius + 1) ** 2 + 2**27,
+            work=200.0 * len(depths) * len(pages) * params.subsamples**2 * domain**2,
         )
 
     def process(self, plan: Plan, inputs: Inputs, token: CancelToken) -> Iterator[Event]:

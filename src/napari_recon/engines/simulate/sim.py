@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator
 
-from napari_recon.core.compute import Compute
-from napari_recon.core.engine import Engine, EngineInfo, Inputs, InputSpec, OutputInfo
+from napari_recon.core.engine import EngineInfo, Inputs, InputSpec, OutputInfo
 from napari_recon.core.errors import InputError
 from napari_recon.core.events import Event
+from napari_recon.core.frames import Refs
 from napari_recon.core.grid import Grid
-from napari_recon.core.plan import InputRef, ModelRef, OutputSpec, Plan, Resources
-from napari_recon.core.region import Selection
+from napari_recon.core.plan import InputRef, OutputSpec, Plan, Resources
 from napari_recon.core.token import CancelToken
+from napari_recon.core.whole import WholeEngine
 from napari_recon.engines.sim.params import OpticsParams, resolved_optics
 from napari_recon.engines.simulate.sim_params import SimulateSimParams
 
@@ -21,10 +20,12 @@ PSF_SIZE = 65
 PICTURES = (".png", ".jpg", ".jpeg")
 
 
-class SimulateSim(Engine[SimulateSimParams]):
+class SimulateSim(WholeEngine[SimulateSimParams]):
     """Makes raw SIM stacks whose truth is known; the seed is the run's seed."""
 
     Params = SimulateSimParams
+    makes = "makes whole recordings"
+    instead = "set height, width, frames"
     uses_torch = False
     info = EngineInfo(
         name="simulate.sim",
@@ -53,37 +54,18 @@ class SimulateSim(Engine[SimulateSimParams]):
         references=("10.1364/BOE.414680",),
     )
 
-    def plan(
-        self,
-        refs: Sequence[InputRef],
-        params: Mapping[str, Any],
-        selection: Selection = Selection(),
-        model: ModelRef | None = None,
-        compute: Compute = Compute(),
-    ) -> Plan:
-        """See `Engine.plan`; there is nothing to select from."""
-        values, by_name = self.checked(refs, params, model)
-        if selection != Selection():
-            raise InputError(
-                f"{self.info.name} makes whole recordings, found a region or time range; set height, width, frames"
-            )
-        for ref in by_name["object"]:
+    def made(self, refs: Refs, params: SimulateSimParams) -> tuple[tuple[OutputSpec, ...], Resources]:
+        """See `WholeEngine.made`."""
+        for ref in refs["object"]:
             _check_object(ref)
-        outputs = _upstream_outputs(values) if values.compat == "upstream" else _outputs(values)
+        outputs = _upstream_outputs(params) if params.compat == "upstream" else _outputs(params)
         frames = math.prod(outputs[0].grid.shape[:-2])
-        canvas = 4 * (values.height + 2 * values.margin) * (values.width + 2 * values.margin)
-        return self.planned(
-            params=values.model_dump(mode="json"),
-            inputs=tuple(by_name["object"]),
-            outputs=outputs,
-            whole={spec.name: spec.grid for spec in outputs},
-            compute=compute.resolved(),
-            resources=Resources(
-                tiles=values.frames,
-                memory_bytes=60 * canvas + 6 * frames // values.frames * values.height * values.width + 2**26,
-                work=60.0 * canvas * frames,
-                warnings=_warnings(values, bool(by_name["object"])),
-            ),
+        canvas = 4 * (params.height + 2 * params.margin) * (params.width + 2 * params.margin)
+        return outputs, Resources(
+            tiles=params.frames,
+            memory_bytes=60 * canvas + 6 * frames // params.frames * params.height * params.width + 2**26,
+            work=60.0 * canvas * frames,
+            warnings=_warnings(params, bool(refs["object"])),
         )
 
     def process(self, plan: Plan, inputs: Inputs, token: CancelToken) -> Iterator[Event]:
