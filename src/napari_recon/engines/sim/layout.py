@@ -41,6 +41,11 @@ class Layout(NamedTuple):
     phases: int
     pattern: Pattern = "stripes"
 
+    @classmethod
+    def of(cls, angles: int, phases: int, pattern: Pattern) -> Layout:
+        """Return the layout of a pattern: a hexagonal one has one "angle" and at least 7 phases."""
+        return cls(1, max(phases, 7), pattern) if pattern == "hexagonal" else cls(angles, phases)
+
     @property
     def frames(self) -> int:
         """Raw frames of one image."""

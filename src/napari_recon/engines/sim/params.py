@@ -8,6 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from napari_recon.core.errors import InputError
+from napari_recon.core.frames import Refs
 from napari_recon.core.grid import Grid
 from napari_recon.core.params import EngineParams, param
 from napari_recon.core.plan import InputRef
@@ -52,9 +53,7 @@ class OpticsParams(LayoutParams):
     @property
     def layout(self) -> Layout:
         """Angles and phases; a hexagonal pattern has one "angle" and at least 7 phases."""
-        if self.pattern == "hexagonal":
-            return Layout(1, max(self.phases, 7), "hexagonal")
-        return Layout(self.angles, self.phases)
+        return Layout.of(self.angles, self.phases, self.pattern)
 
 
 class Optics(NamedTuple):
@@ -114,6 +113,12 @@ def pixel_um(grid: Grid | None, what: str) -> tuple[float, float]:
         y, x = (grid.scale[grid.axes.index(a)] for a in "YX")
         return y, x
     raise InputError(f"{what} should have a pixel size in micrometers, found none; give --voxel-size y=0.065,x=0.065")
+
+
+def check_transfer(refs: Refs) -> None:
+    """Raise an InputError where a point spread and a transfer function are given, which say the same."""
+    if refs["psf"] and refs["otf"]:
+        raise InputError("psf and otf say the same, expected one of them, found both; leave one out")
 
 
 def check_calibration(given: Calibration, params: OpticsParams, raw: Grid) -> None:

@@ -21,7 +21,7 @@ from napari_recon.core.region import Box
 from napari_recon.core.token import CancelToken
 from napari_recon.engines.sim.calibration import Calibration
 from napari_recon.engines.sim.layout import RAW, arranged
-from napari_recon.engines.sim.params import OpticsParams, check_calibration, resolved_optics
+from napari_recon.engines.sim.params import OpticsParams, check_calibration, check_transfer, resolved_optics
 from napari_recon.engines.sim.wiener import SimWiener, samples
 
 if TYPE_CHECKING:
@@ -98,8 +98,7 @@ class SimResidual(FrameEngine[SimResidualParams]):
         """See `FrameEngine.outputs_of`; also where optics, sizes and a calibration file are checked."""
         raw, image = refs["raw"][0].grid, refs["reconstruction"][0].grid
         assert raw is not None and image is not None  # checked by the base class
-        if refs["psf"] and refs["otf"]:
-            raise InputError("psf and otf say the same, expected one of them, found both; leave one out")
+        check_transfer(refs)
         given = Calibration.given(params.calibration)
         for channel in range(raw.size("C")):
             resolved_optics(params, refs["raw"][0], channel, given)

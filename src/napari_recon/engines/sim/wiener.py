@@ -24,7 +24,7 @@ from napari_recon.core.stack import ImageStack
 from napari_recon.core.token import CancelToken
 from napari_recon.engines.sim.calibration import Calibration
 from napari_recon.engines.sim.layout import RAW, arranged
-from napari_recon.engines.sim.params import OpticsParams, check_calibration, resolved_optics
+from napari_recon.engines.sim.params import OpticsParams, check_calibration, check_transfer, resolved_optics
 
 if TYPE_CHECKING:
     from napari_recon.engines.sim.classical.run import WienerRun
@@ -117,8 +117,7 @@ class SimWiener(FrameEngine[SimWienerParams]):
         """See `FrameEngine.outputs_of`; also where optics and a calibration file are checked."""
         raw = refs["raw"][0]
         assert raw.grid is not None  # checked by the base class
-        if refs["psf"] and refs["otf"]:
-            raise InputError("psf and otf say the same, expected one of them, found both; leave one out")
+        check_transfer(refs)
         given = Calibration.given(params.calibration)
         for channel in range(raw.grid.size("C")):
             resolved_optics(params, raw, channel, given)

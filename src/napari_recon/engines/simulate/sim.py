@@ -78,11 +78,6 @@ class SimulateSim(WholeEngine[SimulateSimParams]):
         yield from make(params, picture, plan.compute.seed, token)
 
 
-def raw_pages(params: SimulateSimParams) -> int:
-    """Return how many raw frames one image has."""
-    return max(params.phases, 7) if params.pattern == "hexagonal" else params.angles * params.phases
-
-
 def _check_object(ref: InputRef) -> None:
     if ref.grid is not None and sorted(ref.grid.axes.replace("C", "")) != ["X", "Y"]:
         raise InputError(
@@ -110,7 +105,7 @@ def _outputs(params: SimulateSimParams) -> tuple[OutputSpec, ...]:
     resolved_optics(optics, InputRef(name="raw", grid=field))
     if params.profile == "three-beam" and params.pattern == "stripes" and params.phases < 5:
         raise InputError(f"three beams make two orders and need at least 5 phases, found {params.phases}; set phases=5")
-    pages = Grid.of("N", (raw_pages(params),))
+    pages = Grid.of("N", (params.layout.frames,))
     time = Grid.of("T", (params.frames,), {"T": params.interval}, units={"T": "second"})
     fine = field.finer(2)
     if params.frames > 1:

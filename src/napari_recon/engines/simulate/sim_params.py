@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from napari_recon.core.params import EngineParams, param
+from napari_recon.engines.sim.layout import Layout
 
 Waves = Annotated[float, Field(ge=-0.5, le=0.5)]
 
@@ -94,3 +95,8 @@ class SimulateSimParams(EngineParams):
         "none", "upstream repeats the simulator of ML-SIM's authors to the grey level (8 bits).", advanced=True
     )
     upstream: UpstreamParams = UpstreamParams()
+
+    @property
+    def layout(self) -> Layout:
+        """Angles and phases of one image."""
+        return Layout.of(self.angles, self.phases, "hexagonal" if self.pattern == "hexagonal" else "stripes")

@@ -20,7 +20,7 @@ from napari_recon.engines.sim.classical.calibrate import refine
 from napari_recon.engines.sim.classical.noise import checked
 from napari_recon.engines.sim.classical.otf import Transfer, transfer_of
 from napari_recon.engines.sim.classical.reprojection import BORDER, Comparison, Reprojection
-from napari_recon.engines.sim.classical.series import Found, calibrated_series
+from napari_recon.engines.sim.classical.series import calibrated_series
 from napari_recon.engines.sim.params import resolved_optics
 from napari_recon.engines.sim.residual import SimResidualParams
 
@@ -97,15 +97,12 @@ class ResidualRun:
         given, psf = Calibration.given(params.calibration), self._plan.input("psf")
         optics = resolved_optics(params, self._plan.inputs[0], number, given)
         transfer = transfer_of(frame, psf.grid if psf else None, optics)
-        if given is None:
-            sets = [torch.as_tensor(a) for a in (self.samples(number) if self.samples else [frame["raw"]])]
-            offset = params.camera_offset
-            found = calibrated_series(sets, optics, params.layout, transfer=transfer, camera_offset=offset, token=token)
-        else:
-            known: dict[str, Any] = {"na": optics.na, "wavelength_um": optics.wavelength_um}
-            if params.camera_offset != "auto":
-                known["camera_offset"] = params.camera_offset
-            found = Found(given.model_copy(update=known), False)
+        # a given pattern needs no frames: the series is not read for it
+        raw = [] if given is not None else self.samples(number) if self.samples else [frame["raw"]]
+        sets = [torch.as_tensor(a) for a in raw]
+        found = calibrated_series(
+            sets, optics, params.layout, transfer=transfer, camera_offset=params.camera_offset, given=given, token=token
+        )
         return _Channel(transfer, found.calibration, found.each, self._reprojection(found.calibration, transfer))
 
     def _reprojection(self, calibration: Calibration, transfer: Transfer) -> Reprojection:

@@ -24,7 +24,7 @@ from napari_recon.engines.sim.classical.noise import checked
 from napari_recon.engines.sim.classical.otf import Transfer, transfer_of
 from napari_recon.engines.sim.classical.recombine import Reconstructor
 from napari_recon.engines.sim.classical.report import complaints, quality_report
-from napari_recon.engines.sim.classical.series import Found, calibrated_series
+from napari_recon.engines.sim.classical.series import calibrated_series
 from napari_recon.engines.sim.classical.wiener_choice import choose_wiener
 from napari_recon.engines.sim.params import resolved_optics
 from napari_recon.engines.sim.wiener import SimWienerParams
@@ -141,22 +141,16 @@ class WienerRun:
         psf = self._plan.input("psf")
         transfer = transfer_of(frame, psf.grid if psf else None, optics)
         sets = [torch.as_tensor(a) for a in (self.samples(number) if self.samples else [frame["raw"]])]
-        if given is None:
-            found = calibrated_series(
-                sets,
-                optics,
-                params.layout,
-                calibrate_on=params.calibrate_on,
-                camera_offset=params.camera_offset,
-                transfer=transfer,
-                token=token,
-            )
-        else:
-            offset = given.camera_offset if params.camera_offset == "auto" else params.camera_offset
-            given = given.model_copy(
-                update={"camera_offset": offset, "na": optics.na, "wavelength_um": optics.wavelength_um}
-            )
-            found = Found(given, params.calibrate_on == "each")
+        found = calibrated_series(
+            sets,
+            optics,
+            params.layout,
+            calibrate_on=params.calibrate_on,
+            camera_offset=params.camera_offset,
+            transfer=transfer,
+            given=given,
+            token=token,
+        )
         noise = median(noise_of(frames, found.calibration) for frames in sets)
         calibration = found.calibration.model_copy(update={"noise_power": noise})
         reconstructor = self._reconstructor(calibration, transfer)

@@ -38,9 +38,10 @@ def calibrated_series(
     transfer: Transfer,
     calibrate_on: CalibrateOn = "auto",
     camera_offset: float | Literal["auto"] = "auto",
+    given: Calibration | None = None,
     token: CancelToken | None = None,
 ) -> Found:
-    """Find the pattern of a series.
+    """Find the pattern of a series, or take over a given one.
 
     Parameters
     ----------
@@ -48,12 +49,18 @@ def calibrated_series(
         Raw sets (N, Y, X) that stand for the series.
     calibrate_on : {"auto", "average", "first", "each"}
         auto looks whether the phases of the first, a middle and the last set are the average's.
+    given : Calibration, optional
+        Of a file; the optics, and a camera offset that is not automatic, win over its own.
 
     Raises
     ------
     InputError
         See `calibrate`; where the average shows no pattern, none of the sets may either.
     """
+    if given is not None:
+        offset = given.camera_offset if camera_offset == "auto" else camera_offset
+        known = {"camera_offset": offset, "na": optics.na, "wavelength_um": optics.wavelength_um}
+        return Found(given.model_copy(update=known), calibrate_on == "each")
 
     def on(frames: Tensor) -> Calibration:
         found = calibrate(frames, optics, layout, camera_offset=camera_offset, transfer=transfer, token=token)

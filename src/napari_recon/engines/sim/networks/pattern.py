@@ -58,15 +58,14 @@ class Pattern:
 
     def _calibrated(self, channel: int, raw: Array, token: CancelToken) -> Found:
         given = Calibration.given(self._params.calibration)
-        if given is not None:
-            return Found(given, False)
-        optics = resolved_optics(self._params, self._plan.inputs[0], channel)
-        sets = self.samples(channel) if self.samples else [raw]
+        optics = resolved_optics(self._params, self._plan.inputs[0], channel, given)
+        sets = [] if given is not None else self.samples(channel) if self.samples else [raw]
         return calibrated_series(
             [torch.from_numpy(np.ascontiguousarray(each)) for each in sets],
             optics,
             self._params.layout,
             transfer=CircularOtf(optics.cutoff_per_um),
             camera_offset=self._params.camera_offset,
+            given=given,
             token=token,
         )

@@ -76,7 +76,7 @@ def illumination_of(params: SimulateSimParams, rng: np.random.Generator) -> Illu
     if params.pattern == "none":
         return uniform(params.angles, params.phases, rng, errors)
     if params.pattern == "hexagonal":
-        steps, depth = max(params.phases, 7), params.modulation
+        steps, depth = params.layout.phases, params.modulation
         return hexagonal(rng, k_per_um=k, phases=steps, start_deg=params.start_deg, modulation=depth, errors=errors)
     return stripes(
         rng,
