@@ -84,3 +84,12 @@ def test_a_shared_token_cancels_a_child_process() -> None:
     token.cancel()
     assert queue.get(timeout=60) == "cancelled"
     process.join(20)
+
+
+def test_finishing_releases_a_pause_and_stops_nothing_by_itself() -> None:
+    token = CancelToken.shared()
+    assert not token.finishing
+    token.pause()
+    token.finish()
+    assert token.finishing and not token.paused and not token.cancelled
+    token.check()

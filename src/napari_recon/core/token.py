@@ -21,13 +21,14 @@ class CancelToken:
 
     Parameters
     ----------
-    stop, go : event objects, optional
+    stop, go, enough : event objects, optional
         `threading.Event` by default; `CancelToken.shared` makes one that crosses process borders.
     """
 
-    def __init__(self, stop: Any = None, go: Any = None) -> None:
+    def __init__(self, stop: Any = None, go: Any = None, enough: Any = None) -> None:
         self._stop: _Event = threading.Event() if stop is None else stop
         self._go: _Event = threading.Event() if go is None else go
+        self._enough: _Event = threading.Event() if enough is None else enough
         if go is None:
             self._go.set()
 
@@ -37,11 +38,19 @@ class CancelToken:
         context = context or multiprocessing.get_context("spawn")
         go = context.Event()
         go.set()
-        return cls(context.Event(), go)
+        return cls(context.Event(), go, context.Event())
 
     def cancel(self) -> None:
         """Ask the engine to stop; a pause is released."""
         self._stop.set()
+        self._go.set()
+
+    def finish(self) -> None:
+        """Ask an engine that improves its result step by step to be content with the one it has; a pause is released.
+
+        It is no error to go on: engines without such steps never look at it.
+        """
+        self._enough.set()
         self._go.set()
 
     def pause(self) -> None:
@@ -57,6 +66,11 @@ class CancelToken:
     def cancelled(self) -> bool:
         """Whether `cancel` was called."""
         return self._stop.is_set()
+
+    @property
+    def finishing(self) -> bool:
+        """Whether `finish` was called."""
+        return self._enough.is_set()
 
     @property
     def paused(self) -> bool:

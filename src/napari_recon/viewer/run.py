@@ -79,7 +79,8 @@ class RunController(QObject):
     -----
     Signals: ``state_changed(str)`` idle, planning, running, paused, stopping; ``progressed(ProgressState)``;
     ``message(text, level)`` with level info, warning or error; ``metric(name, step, value, series)``;
-    ``artifact(ArtifactReady)``; ``offered(Offer)``; ``queue_changed(list of titles)``; ``finished(RunResult)`` once per job.
+    ``artifact(ArtifactReady)``; ``offered(Offer)``; ``saved(CheckpointSaved)``;
+    ``queue_changed(list of titles)``; ``finished(RunResult)`` once per job.
     """
 
     state_changed = Signal(str)
@@ -88,6 +89,7 @@ class RunController(QObject):
     metric = Signal(str, int, float, str)
     artifact = Signal(object)
     offered = Signal(object)
+    saved = Signal(object)
     queue_changed = Signal(object)
     finished = Signal(object)
 
@@ -154,6 +156,13 @@ class RunController(QObject):
             self._run.token.resume()
             self._set_state("running")
 
+    def finish(self) -> None:
+        """Let the running job be content with what it has, if it can; those that wait still run."""
+        if self._state in ("running", "paused"):
+            self.resume()
+            self._run.token.finish()
+            self._emit_progress("finishing")
+
     def cancel(self) -> None:
         """Stop the running job, keep what it finished, and forget the waiting ones."""
         self._queue.clear()
@@ -217,7 +226,8 @@ class RunController(QObject):
             run.decided |= event.params
             self.message.emit("chosen: " + ", ".join(f"{k} = {v}" for k, v in event.params.items()), "info")
         elif isinstance(event, CheckpointSaved):
-            self.message.emit(f"step {event.step} saved to {event.path}; training can resume from there", "info")
+            self.message.emit(f"step {event.step} saved to {event.path}; the run can resume from there", "info")
+            self.saved.emit(event)
         elif isinstance(event, Finished):
             run.ended = event
 

@@ -27,13 +27,14 @@ class RunBar(QWidget):
 
     Signals
     -------
-    preview, run, pause, resume, cancel, copy_python, copy_command, save_settings, load_settings
+    preview, run, pause, resume, finish, cancel, copy_python, copy_command, save_settings, load_settings
     """
 
     preview = Signal()
     run = Signal()
     pause = Signal()
     resume = Signal()
+    finish = Signal()
     cancel = Signal()
     copy_python = Signal()
     copy_command = Signal()
@@ -52,7 +53,9 @@ class RunBar(QWidget):
         describe(self.menu_button, "More actions", "Copy as Python or as a command, save or load the settings")
         self.menu_button.setMenu(self._make_menu())
         self.pause_button = QPushButton("Pa&use")
-        self.cancel_button = QPushButton("&Cancel")
+        self.finish_button, self.cancel_button = QPushButton("&Finish now"), QPushButton("&Cancel")
+        describe(self.finish_button, "Finish now", "Be content with the result as it is, and end the run properly")
+        self.finish_button.hide()
         self.bar = QProgressBar()
         self.bar.setTextVisible(False)
         self.bar.setFixedHeight(8)
@@ -77,6 +80,7 @@ class RunBar(QWidget):
         self.preview_button.clicked.connect(self.preview)
         self.run_button.clicked.connect(self.run)
         self.pause_button.clicked.connect(self._pause_or_resume)
+        self.finish_button.clicked.connect(self.finish)
         self.cancel_button.clicked.connect(self.cancel)
         self.set_state("idle")
 
@@ -85,10 +89,14 @@ class RunBar(QWidget):
         self._reason = reason
         self._allow()
 
-    def set_kind(self, run_text: str, no_preview: str = "") -> None:
-        """Name the run button after what the method does, and say why it has no preview (empty when it has)."""
+    def set_kind(self, run_text: str, no_preview: str = "", stepwise: bool = False) -> None:
+        """Name the run button after what the method does, and say why it has no preview (empty when it has).
+
+        Methods that improve a result step by step (`stepwise`) can be told that it is good enough.
+        """
         self.run_button.setText(run_text)
         self._no_preview = no_preview
+        self.finish_button.setVisible(stepwise)
         self._allow()
 
     def set_state(self, state: str) -> None:
@@ -110,6 +118,8 @@ class RunBar(QWidget):
             "" if state in ("running", "paused") else f"Nothing to pause while {state}",
             "Go on" if state == "paused" else "Wait; what is done stays",
         )
+        tip = "Be content with the result as it is, and end the run properly"
+        allow(self.finish_button, "" if state in ("running", "paused") else f"Nothing to finish while {state}", tip)
         allow(self.cancel_button, "Already stopping" if state == "stopping" else "", "Stop; what is done stays")
         self._allow()
 
@@ -191,14 +201,14 @@ class RunBar(QWidget):
         buttons.addWidget(self.menu_button)
         controls = QHBoxLayout()
         controls.setContentsMargins(0, 0, 0, 0)
-        controls.addWidget(self.progress_line, 1)
-        controls.addWidget(self.pause_button)
-        controls.addWidget(self.cancel_button)
+        for button in (self.pause_button, self.finish_button, self.cancel_button):
+            controls.addWidget(button)
         self._running = QWidget()
         running = QVBoxLayout(self._running)
         running.setContentsMargins(0, 0, 0, 0)
         running.setSpacing(4)
         running.addWidget(self.bar)
+        running.addWidget(self.progress_line)
         running.addLayout(controls)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 4, 0, 0)

@@ -132,3 +132,28 @@ def test_settings_that_do_not_go_together_get_one_sentence(params: dict[str, Any
     with pytest.raises(InputError, match=sentence) as caught:
         fast_example().plan(**params)
     assert "\n" not in str(caught.value)
+
+
+def finished_after(one: Any, steps: int) -> list[Any]:
+    token, seen, done = CancelToken(), [], 0
+    for event in one.engine.run(one.plan(), {n: [s] for n, s in one.stacks.items()}, token):
+        seen.append(event)
+        done += isinstance(event, MetricLogged) and event.name == "loss"
+        if done == steps:
+            token.finish()
+    return seen
+
+
+def test_a_fit_that_is_good_enough_ends_whole_and_says_how_to_repeat_it() -> None:
+    seen = finished_after(fast_example(iterations="auto"), 3)
+    assert isinstance(seen[-1], Finished) and not seen[-1].partial
+    assert seen[-1].provenance["recipe"]["steps"][-1]["params"]["iterations"] == 3
+    np.testing.assert_array_equal(collect(seen, "volume"), collect(run(iterations=3), "volume"))
+    assert artifact(seen, "report")["refinement_steps"] == 3
+
+
+def test_of_a_sequence_the_time_points_that_are_done_are_kept() -> None:
+    seen = finished_after(fast_example(2), 2)
+    assert isinstance(seen[-1], Finished) and seen[-1].partial
+    assert artifact(seen, "model")["state"]["voxels"].shape[0] == 1
+    assert len([e for e in seen if isinstance(e, BlockReady)]) == 1

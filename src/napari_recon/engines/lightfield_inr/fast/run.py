@@ -19,6 +19,7 @@ from napari_recon.core.events import (
     ArtifactReady,
     BlockReady,
     CheckpointSaved,
+    Decided,
     Event,
     MetricLogged,
     PreviewReady,
@@ -86,6 +87,9 @@ class FastRun:
         while self._frame < len(self._frames):
             yield from self._fitted(kept, token)
             kept, self._frame, self._saved = None, self._frame + 1, -1
+            if token.finishing and self._frame < len(self._frames):
+                yield self._model(self._done)
+                raise Cancelled
         yield self._model(self._done)
 
     def _fitted(self, kept: dict[str, Any] | None, token: CancelToken) -> Iterator[Event]:
@@ -119,6 +123,8 @@ class FastRun:
                 if done.stage == "refinement" and done.step % params.checkpoint_every == 0:
                     yield self._checkpoint(fit)
                 token.check()
+                if token.finishing:
+                    break
         except Cancelled:
             if fit.refinement_steps and self._saved != fit.refinement_steps:
                 yield self._checkpoint(fit)
@@ -126,6 +132,8 @@ class FastRun:
                 yield self._model([*self._done, self._of_field(volume, counts)])
             raise
         assert volume is not None
+        if token.finishing and len(self._frames) == 1 and fit.refinement_steps:
+            yield Decided({"iterations": fit.refinement_steps})
         self._done.append(self._of_field(volume, counts))
         yield BlockReady("volume", self._place(), self._selected(self._done[-1]))
         if len(self._frames) > 1:

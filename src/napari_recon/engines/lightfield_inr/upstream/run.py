@@ -165,6 +165,8 @@ class UpstreamRun:
                 self._previewed = time.monotonic()
                 self._preview_cost = self._previewed - started
             token.check()
+            if token.finishing:  # the published schedule has an end: what stops before it is a part
+                raise Cancelled
 
     def _preview_due(self) -> bool:
         waited = time.monotonic() - self._previewed
