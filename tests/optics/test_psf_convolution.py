@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_recon.core.errors import InputError
-from napari_recon.optics.psf_blocks import BlockProjector, block_window
 from napari_recon.optics.psf_convolution import PsfProjector
 
 D = torch.float64
@@ -127,24 +126,21 @@ def test_sample_gradients_are_derivatives() -> None:
 @pytest.mark.parametrize("block", [4, 7, 40])
 @pytest.mark.parametrize("size", [(16, 19), (5, 30)])
 def test_blocks_are_the_whole(block: int, size: tuple[int, int]) -> None:
+    """Bounded memory: each block of pixels from its surroundings by `valid`, and the transposes added up."""
     psf = _random(3, 4, 5, 9)
-    whole, blocks = PsfProjector.same(psf, size, dtype=D), BlockProjector(psf, size, block, dtype=D)
+    whole = PsfProjector.same(psf, size, dtype=D)
+    small = PsfProjector.valid(psf, (block + 4, block + 8), dtype=D)
     volume, views = _random(2, *whole.volume_shape, seed=1), _random(2, *whole.views_shape, seed=2)
-    assert blocks.volume_shape == whole.volume_shape and blocks.views_shape == whole.views_shape
-    assert torch.allclose(blocks.forward(volume), whole.forward(volume), atol=1e-12)
-    assert torch.allclose(blocks.adjoint(views), whole.adjoint(views), atol=1e-12)
-    leaf = volume.clone().requires_grad_()
-    (gradient,) = torch.autograd.grad((blocks.forward(leaf) * views).sum(), leaf)
-    assert torch.allclose(gradient, whole.adjoint(views), atol=1e-12)
-
-
-@given(first=st.integers(-30, 40), block=st.integers(1, 12), reach=st.integers(0, 9), size=st.integers(1, 30))
-def test_a_block_window_is_complete(first: int, block: int, reach: int, size: int) -> None:
-    (place, _), (_, _, top, bottom) = block_window((first, 0), (block, 1), (reach, 0), (size, 1))
-    line = torch.arange(size)[place]
-    assert len(line) + top + bottom == block + 2 * reach and min(top, bottom) >= 0
-    if len(line):
-        assert int(line[0]) - top == first - reach
+    wide = F.pad(volume, (4, 4 + block, 2, 2 + block))
+    found, back = torch.zeros_like(F.pad(views, (0, block, 0, block))), torch.zeros_like(wide)
+    for top in range(0, size[0], block):
+        for left in range(0, size[1], block):
+            around = ..., slice(top, top + block + 4), slice(left, left + block + 8)
+            found[..., top : top + block, left : left + block] = small.forward(wide[around])
+            part = F.pad(views, (0, block, 0, block))[..., top : top + block, left : left + block]
+            back[around] += small.adjoint(part)
+    assert torch.allclose(found[..., : size[0], : size[1]], whole.forward(volume), atol=1e-12)
+    assert torch.allclose(back[..., 2 : 2 + size[0], 4 : 4 + size[1]], whole.adjoint(views), atol=1e-12)
 
 
 def test_batches_subsets_and_planes() -> None:
