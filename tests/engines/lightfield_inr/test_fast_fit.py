@@ -59,6 +59,7 @@ def test_queries_of_the_model_are_the_volume_and_interpolate_it() -> None:
     asked = napari_recon.run("lightfield_inr.query", model=model)
     np.testing.assert_array_equal(asked["volume"], result["volume"])
     assert asked.outputs["volume"].grid.scale[1:] == (1.5, 0.5, 0.5)
+    assert asked.outputs["volume"].grid == result.outputs["volume"].grid
     second = napari_recon.run("lightfield_inr.query", model=model, time=(1, 2), params={"scale": (1, 1, 2)})["volume"][0]
     np.testing.assert_allclose(second[..., ::2], result["volume"][1], rtol=1e-6)
     between = (result["volume"][1][..., 1:] + result["volume"][1][..., :-1]) / 2

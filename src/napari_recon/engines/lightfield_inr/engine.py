@@ -20,6 +20,7 @@ from napari_recon.engines.lightfield_inr import dense_shape
 from napari_recon.engines.lightfield_inr.checkpoint import ARCHITECTURES
 from napari_recon.engines.lightfield_inr.field import options_of
 from napari_recon.engines.lightfield_inr.params import QueryParams, resolved, with_asked_part
+from napari_recon.engines.lightfield_inr.place import lattice_grid, time_grid
 from napari_recon.tiling.partition import Tile, tiles
 
 if TYPE_CHECKING:
@@ -69,9 +70,8 @@ class Query(FrameEngine[QueryParams]):
     def main_grid(self, refs: Refs, params: QueryParams, model: ModelRef | None) -> Grid:
         """See `FrameEngine.main_grid`: the lattice of the field, and the time points of a sequence."""
         assert model is not None
-        frames = int(model.options.get("frames", 0))
-        lattice = _lattice(params, model)
-        return Grid.of("T", (frames,)).joined(lattice) if frames else lattice
+        lattice, times = _lattice(params, model), time_grid(model.options)
+        return times.joined(lattice) if times is not None else lattice
 
     def outputs_of(self, refs: Refs, params: QueryParams, model: ModelRef | None) -> tuple[OutputSpec, ...]:
         """See `FrameEngine.outputs_of`."""
@@ -148,8 +148,7 @@ def lattice_zyx(params: QueryParams, model: ModelRef) -> tuple[int, int, int]:
 
 
 def _lattice(params: QueryParams, model: ModelRef) -> Grid:
-    steps = dict(zip("ZYX", params.voxel_um, strict=True)) if params.voxel_um else {}
-    return Grid.of("ZYX", lattice_zyx(params, model), steps, units=dict.fromkeys(steps, "micrometer"))
+    return lattice_grid(model.options, lattice_zyx(params, model), params.voxel_um)
 
 
 def _samples(count: int, scale: float) -> int:

@@ -33,6 +33,7 @@ from napari_recon.engines.lightfield_inr.checkpoint import ENGINE
 from napari_recon.engines.lightfield_inr.fast.optics import Counts, Optics
 from napari_recon.engines.lightfield_inr.fast.scene import MOST_STEPS, Done, SceneFit
 from napari_recon.engines.lightfield_inr.fit_params import FitParams
+from napari_recon.engines.lightfield_inr.place import placed
 from napari_recon.hub import checkpoint_folder
 from napari_recon.optics.psf_checks import mended_psf
 from napari_recon.optics.refocus import Refocuser, combined
@@ -271,9 +272,8 @@ class FastRun:
         options: dict[str, Any] = {
             "frames": len(volumes) if several else 0,
             "render_size": [grid.size(axis) for axis in "YXZ"],
+            **placed(self._plan),
         }
-        if all(grid.unit(axis) == "micrometer" for axis in "ZYX"):
-            options["voxel_um"] = [abs(grid.step(axis)) for axis in "ZYX"]
         card = {"engine": ENGINE, "architecture": "voxels", "options": options}
         training = {"training": {"method": "fast", "penalty": self._params.penalty}}
         voxels = torch.stack(list(volumes)).numpy()
