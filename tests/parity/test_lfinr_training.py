@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +15,12 @@ from napari_recon.engines.lightfield_inr import flagfile
 from napari_recon.engines.lightfield_inr.checkpoint import load_training
 from napari_recon.engines.lightfield_inr.field import Encoding
 from napari_recon.engines.lightfield_inr.network import FieldNetwork
+from napari_recon.engines.lightfield_inr.params import post_of_flags
 from napari_recon.engines.lightfield_inr.upstream import losses
-from napari_recon.engines.lightfield_inr.upstream.fit import Fitter, Scene, replay
-from napari_recon.engines.lightfield_inr.upstream.scenes import (
-    cut_psf,
-    normalised,
-    read_matlab,
-    read_psf,
-    read_scenes,
-    turned_psf,
-)
+from napari_recon.engines.lightfield_inr.upstream.fit import Draw, Fitter, Scene
+from napari_recon.engines.lightfield_inr.upstream.scenes import cut_psf, normalised, read_matlab, read_psf, read_scenes
 from napari_recon.engines.lightfield_inr.upstream.settings import FitSettings, layers_of_flags
-from napari_recon.engines.lightfield_inr.upstream.stage import Targets, normalised_psf, reduced_psf, reduced_targets
+from napari_recon.engines.lightfield_inr.upstream.stage import Stage, Targets, normalised_psf, reduced_psf, reduced_targets
 from napari_recon.optics.psf_convolution import PsfProjector
 
 
@@ -39,6 +34,23 @@ def physics(family: Path) -> tuple[dict[str, torch.Tensor], Any]:
     given = np.load(family / "physics_losses" / "inputs.npz")
     inputs = {name: torch.from_numpy(given[name]) for name in given.files}
     return inputs, np.load(family / "physics_losses" / "expected.npz")
+
+
+def replay(centres: Mapping[int, Sequence[int]]) -> Draw:
+    """A drawing that takes recorded centres (y, x) by the number of the step."""
+
+    def draw(step: int, stage: Stage) -> tuple[int, int]:
+        y, x = centres[step]
+        return int(y), int(x)
+
+    return draw
+
+
+def edge_loss(views: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """The squared difference of Sobel derivatives, which the published program has and doesn't use."""
+    along_x = torch.tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]])
+    kernels = torch.stack([along_x, along_x.T])[:, None]
+    return F.mse_loss(F.conv2d(views[:, None], kernels, padding=1), F.conv2d(targets[:, None], kernels, padding=1))
 
 
 def assert_relative(found: torch.Tensor, expected: np.ndarray, tolerance: float = 1e-5) -> None:
@@ -70,7 +82,7 @@ def test_objective_and_its_gradient(physics: tuple[dict[str, torch.Tensor], Any]
         "l1": volume.abs().mean(),
         "hessian": losses.hessian(volume),
         "regulariser_01_001": losses.regulariser(volume, 0.1, 0.01),
-        "sobel_edge_loss": losses.edge_loss(views, inputs["targets"]),
+        "sobel_edge_loss": edge_loss(views, inputs["targets"]),
     }
     total = terms["mse"] + 0.1 * (1 - terms["ssim7"]) + terms["regulariser_01_001"]
     for name, value in {**terms, "total": total, "psnr": -10 * torch.log10(terms["mse"])}.items():
@@ -102,7 +114,7 @@ def test_a_whole_run_repeats(family: Path, case: str, saved: dict[int, int]) -> 
     start, weights, optimiser = load_training(folder / flags["weights_path"])
     network = FieldNetwork(layers_of_flags(flags, encoding), encoding)
     network.load_state_dict(weights)
-    fitter = Fitter(network, settings, optimiser)
+    fitter = Fitter(network, settings, post_of_flags(flags), optimiser)
     scenes = read_scenes(folder / flags["datadir"], flags["skip"], flags.get("centercut"))
     for time, (scene, views) in enumerate(zip(scenes, normalised(scenes, settings.local_normalisation), strict=True)):
         mine = expected["timepoint"] == time
@@ -134,5 +146,6 @@ def test_psf_and_views_from_files(family: Path) -> None:
         np.testing.assert_array_equal(read_psf(folder / name), expected["Hs"])
 
     cuts = {"centres": [[15, 15], [15, 40], [45, 15], [45, 40]], "radius": 6}
-    np.testing.assert_array_equal(turned_psf(read_matlab(folder / "H_integrated.mat"), **cuts), expected["Ht"])
+    turned = read_matlab(folder / "H_integrated.mat")[::-1, ::-1]  # turned before it is cut, planes reversed
+    np.testing.assert_array_equal(cut_psf(turned, **cuts)[:, ::-1], expected["Ht"])
     np.testing.assert_array_equal(cut_psf(read_matlab(folder / "H_integrated.mat"), **cuts), expected["Hs"])

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from napari_recon.core.errors import InputError
 from napari_recon.core.params import param
-from napari_recon.engines.lightfield_inr import flagfile
-from napari_recon.engines.lightfield_inr.field import PRESETS, Encoding, Layers
-from napari_recon.engines.lightfield_inr.params import FieldParams, encoding_of_flags
-from napari_recon.engines.lightfield_inr.upstream.settings import FitSettings, layers_of_flags
+from napari_recon.engines.lightfield_inr.network_params import NetworkParams, resolved_network
+from napari_recon.engines.lightfield_inr.upstream.settings import FitSettings
 
 CHECKPOINTS = (".tar", ".pt", ".pth", ".safetensors")
 
 
-class FitParams(FieldParams):
+class FitParams(NetworkParams):
     """Parameters of `lightfield_inr.fit`."""
 
     method: Literal["fast", "upstream"] = param(
@@ -43,12 +41,6 @@ class FitParams(FieldParams):
         "fast: a view (from 0) that is kept out of the fit; its error is a curve, and the refinement stops when it grows.",
         advanced=True,
     )
-    depth: int = param(0, "Layers of the network; 0 takes the preset's.", ge=0, le=64, advanced=True)
-    width: int = param(0, "Units of a layer; 0 takes the preset's.", ge=0, le=4096, advanced=True)
-    skips: tuple[int, ...] | Literal["auto"] = param(
-        "auto", "Layers after which the encoded point is put in again; auto takes the preset's.", advanced=True
-    )
-    upstream: FitSettings = FitSettings()
     checkpoint_every: int = param(1000, "Steps between checkpoints from which a run can be resumed.", ge=1, advanced=True)
     checkpoint_folder: str = param(
         "", "Where checkpoints go; empty is a folder of this run in the user cache.", advanced=True
@@ -57,12 +49,6 @@ class FitParams(FieldParams):
         "", "upstream: a checkpoint (a published one, too) whose weights and moments the run starts from.", file=CHECKPOINTS
     )
     resume: str = param("", "A checkpoint of this very run to go on from, exactly.", file=(".tar",))
-
-    @property
-    def layers(self) -> Layers:
-        """The network of resolved parameters."""
-        assert self.skips != "auto"
-        return Layers(depth=self.depth, width=self.width, skips=self.skips, encoded=self.encoding.length)
 
 
 def resolved_fit(params: FitParams, size_yx: tuple[int, int], planes: int, views: int) -> FitParams:
@@ -81,33 +67,10 @@ def resolved_fit(params: FitParams, size_yx: tuple[int, int], planes: int, views
         return _checked_fast(params, views)
     if params.refine_views or params.held_out is not None:
         raise InputError("refine_views and held_out belong to method=fast, found upstream; leave them out")
-    flags = flagfile.read(params.config) if params.config else {}
-    if flags.get("modeltype", "NeRF") != "NeRF" or params.preset == "fpm":
-        raise InputError(
-            "a fit of light fields needs the plain network (modeltype NeRF), found NeRF_ex; choose another preset"
-        )
-    preset = PRESETS["mito" if params.preset == "auto" else params.preset]
-    encoding = _encoding(params, flags, preset.encoding)
-    published = layers_of_flags(flags, encoding) if flags else preset
-    depth = params.depth or published.depth
-    skips = params.skips if params.skips != "auto" else tuple(i for i in published.skips if i < depth - 1)
-    if any(not 0 <= i < depth - 1 for i in skips):
-        raise InputError(f"skips should name layers from 0 to {depth - 2}, found {list(skips)}; mend them")
-    settings = FitSettings.of_flags(flags) if flags else params.upstream
-    if params.post_processor != "auto":
-        settings = settings.model_copy(update={"post_processor": params.post_processor})
+    found = resolved_network(params)
+    settings: FitSettings = found["upstream"]
     settings = settings.scaled(settings.steps if params.iterations == "auto" else params.iterations).fitted(size_yx)
-    found: dict[str, Any] = {
-        **encoding.model_dump(),
-        "config": "",
-        "depth": depth,
-        "width": params.width or published.width,
-        "skips": skips,
-        "iterations": settings.steps,
-        "upstream": settings,
-        "post_processor": settings.post_processor,
-    }
-    return params.model_copy(update=found)
+    return params.model_copy(update={**found, "iterations": settings.steps, "upstream": settings})
 
 
 def _checked_fast(params: FitParams, views: int) -> FitParams:
@@ -122,13 +85,3 @@ def _checked_fast(params: FitParams, views: int) -> FitParams:
         if params.refine_views:
             raise InputError("a view that is held out has no refined position, found refine_views with held_out; drop one")
     return params
-
-
-def _encoding(params: FitParams, flags: dict[str, Any], usual: Encoding) -> Encoding:
-    if params.encoder != "auto":
-        found = Encoding(encoder=params.encoder, octaves=params.octaves, octaves_z=params.octaves_z)
-        needs_z = params.encoder in ("anisotropic", "radial")
-        if params.encoder != "none" and (not params.octaves or (needs_z and not params.octaves_z)):
-            raise InputError(f"the {params.encoder} encoder needs octaves{' and octaves_z' if needs_z else ''}; set them")
-        return found
-    return encoding_of_flags(flags) if "embeddertype" in flags else usual

@@ -218,7 +218,12 @@ def encoding_of_flags(flags: Mapping[str, Any]) -> Encoding:
 def _post(params: FieldParams, model: ModelRef, flags: Mapping[str, Any]) -> str:
     if params.post_processor != "auto":
         return params.post_processor
-    found = flags.get("postprocessortype") or model.options.get("post_processor") or "relu"
+    return post_of_flags({"postprocessortype": model.options.get("post_processor", "relu"), **flags})
+
+
+def post_of_flags(flags: Mapping[str, Any]) -> str:
+    """Return the post-processing that a settings file names (InputError when it is none of the known)."""
+    found = flags.get("postprocessortype") or "relu"
     if found not in ("relu", "leakyrelu", "linear"):
         raise InputError(f"post_processor should be relu, leakyrelu or linear, found {found!r}; set it")
     return str(found)

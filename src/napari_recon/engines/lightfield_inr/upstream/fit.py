@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from napari_recon.engines.lightfield_inr.field import PostProcessor
 from napari_recon.engines.lightfield_inr.lattice import LatticeField
 from napari_recon.engines.lightfield_inr.network import FieldNetwork, post_processed
 from napari_recon.engines.lightfield_inr.upstream.losses import dissimilarity, error_map, regulariser
-from napari_recon.engines.lightfield_inr.upstream.settings import FitSettings
+from napari_recon.engines.lightfield_inr.upstream.settings import FitSettings, trained_with
 from napari_recon.engines.lightfield_inr.upstream.stage import Block, Centres, Stage, Targets
 from napari_recon.optics.psf_convolution import PsfProjector
 
@@ -56,6 +56,8 @@ class Fitter:
     network : FieldNetwork
         On the device of the scenes.
     settings : FitSettings
+    post_processor : str
+        What queries make of the network's value; see `trained_with`.
     optimiser : mapping, optional
         State of Adam to go on from.
     seed : int
@@ -69,11 +71,12 @@ class Fitter:
         self,
         network: FieldNetwork,
         settings: FitSettings,
+        post_processor: PostProcessor = "relu",
         optimiser: Mapping[str, Any] | None = None,
         seed: int = 0,
         points_at_once: int = 0,
     ) -> None:
-        self._at_once = points_at_once
+        self._at_once, self._post = points_at_once, post_processor
         self.network, self.settings = network, settings
         self.optimiser = torch.optim.Adam(network.parameters(), lr=settings.rate, betas=(0.9, 0.999))
         restored(self.optimiser, optimiser or {})
@@ -109,7 +112,7 @@ class Fitter:
             Step after which the run began that goes on here: the non-linearity depends on it.
         """
         settings = self.settings
-        shape = settings.trained_with(start if begun is None else begun)
+        shape = trained_with(self._post, start if begun is None else begun)
         fine = self._fine(scene)
         bounds = settings.bounds
         if start < settings.coarse_steps:
@@ -139,7 +142,7 @@ class Fitter:
         centres = Centres(fine.size_yx, fine.block, self.settings.bounds)
         for step in range(start + 1, self.settings.steps_per_frame + 1):
             centre = draw(step, fine) if draw else centres.draw(self._rng)
-            yield self._stepped(step, fine, centre, self.settings.trained_with(step - 1))
+            yield self._stepped(step, fine, centre, trained_with(self._post, step - 1))
 
     def error_map(self, scene: Scene, post_processor: PostProcessor) -> Tensor:
         """Return where the view in the middle is explained badly, as probabilities (y, x)."""
@@ -200,13 +203,3 @@ class Fitter:
     def _lattice(self, scene: Scene) -> tuple[int, int, int]:
         height, width = scene.targets.views.shape[-2:]
         return int(scene.targets.psf.shape[1]), int(height), int(width)
-
-
-def replay(centres: Mapping[int, Sequence[int]]) -> Draw:
-    """Return a drawing that takes recorded centres (y, x) by the number of the step."""
-
-    def draw(step: int, stage: Stage) -> tuple[int, int]:
-        y, x = centres[step]
-        return int(y), int(x)
-
-    return draw

@@ -69,13 +69,6 @@ def dissimilarity(views: Tensor, targets: Tensor) -> Tensor:
     return 1 - structural_similarity(views, targets).mean()
 
 
-def edge_loss(views: Tensor, targets: Tensor) -> Tensor:
-    """Return the mean squared difference of the Sobel derivatives of views (v, y, x); part of no objective."""
-    along_x = torch.tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]], device=views.device)
-    kernels = torch.stack([along_x, along_x.T])[:, None]
-    return F.mse_loss(F.conv2d(views[:, None], kernels, padding=1), F.conv2d(targets[:, None], kernels, padding=1))
-
-
 def error_map(view: Tensor, predicted: Tensor, diameter: float) -> Tensor:
     """Return where a view (y, x) is explained badly, as probabilities: where the next blocks are to be drawn.
 

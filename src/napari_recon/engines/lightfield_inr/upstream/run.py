@@ -33,6 +33,7 @@ from napari_recon.engines.lightfield_inr.encoding import axis_coordinates
 from napari_recon.engines.lightfield_inr.fit_params import FitParams
 from napari_recon.engines.lightfield_inr.lattice import LatticeField
 from napari_recon.engines.lightfield_inr.network import FieldNetwork
+from napari_recon.engines.lightfield_inr.place import placed
 from napari_recon.engines.lightfield_inr.upstream.fit import Fitter, Scene, StepDone
 from napari_recon.engines.lightfield_inr.upstream.stage import Targets, normalised_psf
 from napari_recon.hub import checkpoint_folder, differences
@@ -127,7 +128,7 @@ class UpstreamRun:
                 )
             self._begun, self._frame, self._done = kept["begun"], kept["frame"], list(kept["done"])
         at_once = int(self._plan.resources.details.get("points_at_once", 0))
-        fitter = Fitter(network.to(self._device), params.upstream, moments, seed, at_once)
+        fitter = Fitter(network.to(self._device), params.upstream, params.post, moments, seed, at_once)
         if kept:
             fitter.set_random_state(kept["random"])
         self._random = fitter.random_state()
@@ -212,11 +213,10 @@ class UpstreamRun:
             **self._params.encoding.model_dump(mode="json"),
             "frames": len(states) if several else 0,
             "render_size": [grid.size(axis) for axis in "YXZ"],
+            **placed(self._plan),
             "post_processor": self._params.post,
             "intensity": self._peaks[0] if not several or len(set(self._peaks)) == 1 else 1.0,
         }
-        if all(grid.unit(axis) == "micrometer" for axis in "ZYX"):
-            options["voxel_um"] = [abs(grid.step(axis)) for axis in "ZYX"]
         card = {"engine": ENGINE, "architecture": "nerf_sequence" if several else "nerf", "options": options}
         training = {"training": {"steps": self._params.upstream.steps, "seed": self._plan.compute.seed}}
         named = {f"{i}.{name}": tensor for i, state in enumerate(states) for name, tensor in state.items()}

@@ -103,11 +103,6 @@ def cut_psf(whole_yxz: NDArray[Any], centres: Sequence[Sequence[int]], radius: i
     return np.stack(parts).astype(np.float32)
 
 
-def turned_psf(whole_yxz: NDArray[Any], centres: Sequence[Sequence[int]], radius: int) -> Array:
-    """Return the squares for back projection: the PSF turned by half a turn before cutting, its planes reversed."""
-    return np.ascontiguousarray(cut_psf(whole_yxz[::-1, ::-1], centres, radius)[:, ::-1])
-
-
 def _scene(folder: Path, scene: Mapping[str, Any], centre_cut: float | None) -> SceneData:
     targets = scene.get("targets_path") or scene.get("stack_path")
     if not targets or "H_path" not in scene:

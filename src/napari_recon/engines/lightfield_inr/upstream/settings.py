@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 from napari_recon.core.errors import InputError
 from napari_recon.core.params import EngineParams, make_params, param
@@ -54,9 +54,6 @@ class FitSettings(EngineParams):
         "Divide every time point by its own maximum instead of that of all: intensities can't be compared then.",
         advanced=True,
     )
-    post_processor: Literal["relu", "leakyrelu", "linear"] = param(
-        "relu", "What is made of the network's value.", advanced=True
-    )
 
     @classmethod
     def of_flags(cls, flags: Mapping[str, Any]) -> FitSettings:
@@ -74,7 +71,6 @@ class FitSettings(EngineParams):
             "lrate_decay": "rate_decay",
             "L1_regu_weight": "amplitude",
             "TV_regu_weight": "smoothness",
-            "postprocessortype": "post_processor",
             "local_normalization": "local_normalisation",
         }
         found = dict(_PUBLISHED) | {ours: flags[theirs] for theirs, ours in names.items() if theirs in flags}
@@ -105,9 +101,10 @@ class FitSettings(EngineParams):
         """Return the learning rate that follows step `step` (counted from one)."""
         return float(self.rate * 0.1 ** ((step - 1) / (1000 * self.rate_decay)))
 
-    def trained_with(self, start: int) -> PostProcessor:
-        """Return the non-linearity of a run that starts after step `start`."""
-        return "leakyrelu" if self.post_processor == "relu" and start < LEAKY_BELOW else self.post_processor
+
+def trained_with(post_processor: PostProcessor, start: int) -> PostProcessor:
+    """Return the non-linearity of a run that starts after step `start`."""
+    return "leakyrelu" if post_processor == "relu" and start < LEAKY_BELOW else post_processor
 
 
 def layers_of_flags(flags: Mapping[str, Any], encoding: Encoding) -> Layers:
