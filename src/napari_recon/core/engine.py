@@ -43,6 +43,8 @@ class InputSpec(Frozen):
         File suffixes taken besides those of images and tables.
     neighbours : int
         Frames before and after that come along when T is looped over; at the ends of the series the last one repeats.
+    lazy : bool
+        The engine reads a frame piece by piece (`FramePieces`), and so is not held back by its size.
     """
 
     name: str
@@ -53,6 +55,7 @@ class InputSpec(Frozen):
     many: bool = False
     accepts: tuple[Accepts, ...] = ("image",)
     neighbours: int = 0
+    lazy: bool = False
     suffixes: tuple[str, ...] = ()
     description: str = ""
 

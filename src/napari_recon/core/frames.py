@@ -6,6 +6,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -18,6 +19,7 @@ from napari_recon.core.errors import InputError
 from napari_recon.core.events import BlockReady, Event, MetricLogged, PreviewReady, Progress
 from napari_recon.core.grid import Grid
 from napari_recon.core.params import EngineParams
+from napari_recon.core.pieces import pieces_of
 from napari_recon.core.plan import InputRef, ModelRef, OutputSpec, Plan, Resources
 from napari_recon.core.region import Box, Selection, TimeRange
 from napari_recon.core.stack import ImageStack, check_content, check_labels
@@ -189,7 +191,8 @@ class FrameEngine(Engine[P]):
 
     def _read(self, spec: InputSpec, things: Sequence[Any], index: Mapping[str, int]) -> Any:
         main = spec == self.info.inputs[0]
-        frames = [read_frame(t, spec, index, not main) if isinstance(t, ImageStack) else t for t in things]
+        read = pieces_of if spec.lazy else partial(read_frame, may_be_constant=not main)
+        frames = [read(t, spec, index) if isinstance(t, ImageStack) else t for t in things]
         return frames if spec.many else (frames[0] if frames else None)
 
 
