@@ -21,23 +21,43 @@ from napari_recon.core.token import CancelToken
 class Example:
     """An engine with inputs small enough to run many times.
 
-    `tilings` are parameter changes that must not change the result; `variants` are model choices.
+    `stacks` hold a list where an input takes many; `tilings` are parameter changes that must not change the result.
     """
 
     engine: Engine[Any]
-    stacks: Mapping[str, ImageStack]
+    stacks: Mapping[str, ImageStack | Sequence[ImageStack]]
     params: Mapping[str, Any] = field(default_factory=dict)
     tilings: Sequence[Mapping[str, Any]] = ()
     model: Callable[[], ModelRef | None] = lambda: None
     tile_tolerance: float = 1e-5
 
+    @property
+    def inputs(self) -> dict[str, list[ImageStack]]:
+        """What a run takes."""
+        return {n: [s] if isinstance(s, ImageStack) else list(s) for n, s in self.stacks.items()}
+
+    @property
+    def main(self) -> ImageStack:
+        """The first stack of the first input."""
+        return next(iter(self.inputs.values()))[0]
+
+    def with_main(self, stack: ImageStack) -> dict[str, list[ImageStack]]:
+        """Return what a run takes, with another main stack."""
+        inputs = self.inputs
+        next(iter(inputs.values()))[0] = stack
+        return inputs
+
     def plan(self, selection: Selection = Selection(), **params: Any) -> Plan:
-        refs = [InputRef(name=n, uri=f"memory:{n}", grid=s.grid, dtype=str(s.dtype)) for n, s in self.stacks.items()]
+        refs = [
+            InputRef(name=name, uri=f"memory:{name}", grid=stack.grid, dtype=str(stack.dtype))
+            for name, stacks in self.inputs.items()
+            for stack in stacks
+        ]
         compute = Compute(device="cpu", threads=1)
         return self.engine.plan(refs, {**self.params, **params}, selection, self.model(), compute)
 
     def events(self, plan: Plan, token: CancelToken | None = None) -> list[Event]:
-        return list(self.engine.run(plan, {n: [s] for n, s in self.stacks.items()}, token))
+        return list(self.engine.run(plan, self.inputs, token))
 
     def result(self, plan: Plan) -> np.ndarray:
         """Return the first output after all its events."""

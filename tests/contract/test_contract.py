@@ -90,7 +90,7 @@ def test_tiles_do_not_show(example: Example) -> None:
 def test_outputs_cover_the_same_world_extent_as_the_input(example: Example) -> None:
     if not example.stacks:
         pytest.skip("this engine has no input")
-    main = next(iter(example.stacks.values())).grid
+    main = example.main.grid
     for grid in example.plan().whole.values():
         for axis in set("YX") & set(grid.axes):
             if grid.origin(axis) == main.origin(axis):  # index n j on pixel j: samples coincide, edges need not
@@ -116,12 +116,12 @@ def test_the_same_plan_gives_the_same_result(example: Example) -> None:
 
 def test_cancel_at_any_event_keeps_finished_blocks_and_inputs(example: Example) -> None:
     plan = example.plan()
-    before = {name: stack.fingerprint() for name, stack in example.stacks.items()}
+    before = _fingerprints(example)
     complete = example.events(plan)
     final = {str(e.slices): e for e in complete if isinstance(e, BlockReady)}
     for stop_after in sorted({0, 1, 2, len(complete) // 2, len(complete) - 2} & set(range(len(complete) - 1))):
         token, seen = CancelToken(), []
-        for number, event in enumerate(example.engine.run(plan, {n: [s] for n, s in example.stacks.items()}, token)):
+        for number, event in enumerate(example.engine.run(plan, example.inputs, token)):
             seen.append(event)
             if number == stop_after:
                 token.cancel()
@@ -129,7 +129,11 @@ def test_cancel_at_any_event_keeps_finished_blocks_and_inputs(example: Example) 
         for event in seen:
             if isinstance(event, BlockReady) and str(event.slices) in final and not _superseded(event, complete):
                 np.testing.assert_array_equal(event.array, final[str(event.slices)].array)
-    assert before == {name: stack.fingerprint() for name, stack in example.stacks.items()}
+    assert before == _fingerprints(example)
+
+
+def _fingerprints(example: Example) -> list[str]:
+    return [stack.fingerprint() for stacks in example.inputs.values() for stack in stacks]
 
 
 def _superseded(event: BlockReady, events: list[object]) -> bool:
@@ -165,11 +169,11 @@ def test_unfit_content_is_one_sentence_before_the_first_block(
 ) -> None:
     if not example.stacks:
         pytest.skip("this engine has no input")
-    name, stack = next(iter(example.stacks.items()))
+    stack = example.main
     bad = ImageStack(spoil(np.asarray(stack.data, np.float32)), stack.grid, stack.name)
     seen = []
     with pytest.raises(InputError) as caught:
-        for event in example.engine.run(example.plan(), {**{n: [s] for n, s in example.stacks.items()}, name: [bad]}):
+        for event in example.engine.run(example.plan(), example.with_main(bad)):
             seen.append(event)
     assert "\n" not in str(caught.value) and len(str(caught.value)) > 30
     assert not any(isinstance(e, BlockReady | PreviewReady) for e in seen)
@@ -198,8 +202,8 @@ def test_integer_and_float_input_give_the_same_result(example: Example) -> None:
         pytest.skip("this engine has no input")
     plan = example.plan()
     reference = example.result(plan)
-    name, stack = next(iter(example.stacks.items()))
+    stack = example.main
     for dtype in (np.uint16, np.float64):
         other = ImageStack(np.asarray(stack.data).astype(dtype), stack.grid, stack.name)
-        events = list(example.engine.run(plan, {**{n: [s] for n, s in example.stacks.items()}, name: [other]}))
+        events = list(example.engine.run(plan, example.with_main(other)))
         np.testing.assert_array_equal(collect(events, plan.outputs[0].name), reference)
