@@ -105,6 +105,28 @@ class FlfmMicroscope:
         return self.pitch_um / 2 * self.fourier_um / self.microlens_um * self.objective_um / self.tube_um
 
     @property
+    def lens_na(self) -> float:
+        """Numerical aperture of one view."""
+        return min(self.pitch_um / 2 / self.relay / self.objective_um, self.na)
+
+    @property
+    def resolution_um(self) -> float:
+        """Lateral resolution of a view: that of its aperture, or two pixels where these are coarser."""
+        return max(self.wavelength_um / (2 * self.lens_na), 2 * self.voxel_um)
+
+    @property
+    def axial_resolution_um(self) -> float:
+        """Distance of planes that the outermost view shows one resolution apart."""
+        outermost = np.hypot(self._lens_offset_um[:, 0], self._lens_offset_um[:, 1]).max()
+        seen = min(outermost, self.pupil_um * self.relay)
+        return self.resolution_um / float(self._tangent(np.array([[0.0, seen]]))[0, 1])
+
+    @property
+    def depth_of_field_um(self) -> float:
+        """Depth over which a view is sharp: diffraction and pixels together."""
+        return self.medium_index * (self.wavelength_um / self.lens_na + self.voxel_um) / self.lens_na
+
+    @property
     def pupil_um(self) -> float:
         """Radius of the objective's pupil."""
         return self.objective_um * self.na

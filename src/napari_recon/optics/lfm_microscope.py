@@ -71,6 +71,21 @@ class LfmMicroscope:
         focal = self.microlens_um or self.pitch_um * self.magnification / (2 * self.na)
         return self.pitch_um / self.nnum * self.magnification / focal
 
+    @property
+    def resolution_um(self) -> float:
+        """Lateral resolution of a view: that of its aperture, or two fine pixels where these are coarser."""
+        return max(self.wavelength_um / (2 * min(self.na_per_pixel, self.na)), 2 * self.fine_pixel_um)
+
+    @property
+    def axial_resolution_um(self) -> float:
+        """Distance of planes that the outermost view shows one resolution apart."""
+        return self.resolution_um / self._tangent(self.na - self.na_per_pixel / 2)
+
+    @property
+    def depth_of_field_um(self) -> float:
+        """Depth over which `nnum` by `nnum` views add up sharply (Levoy et al. 2006, 10.1145/1141911.1141976)."""
+        return (2 + self.nnum**2) * self.wavelength_um * self.medium_index / (2 * self.na**2)
+
     def pages(self, views: str) -> tuple[int, ...]:
         """Return the pages ``u nnum + v`` of the published order (``selected``, where there is one), or of all lit views."""
         if views == "selected" and self.nnum in VIEW_ORDERS:

@@ -14,7 +14,14 @@ from napari_recon.core.provenance import KEY
 from napari_recon.viewer.files import LayerData, layer_stack, opened_layer
 
 PLUGIN = "napari-recon"
-DOCKS = {"serenet": "Light field", "deconvolution": "Light field", "sim": "SIM", "simulate.sim": "SIM"}
+DOCKS = {
+    "serenet": "Light field",
+    "deconvolution": "Light field",
+    "sim": "SIM",
+    "simulate.sim": "SIM",
+    "simulate.flfm_psf": "Microscope",
+    "simulate.lfm_psf": "Microscope",
+}
 RECIPE_SUFFIXES = (".recipe.yaml", ".recipe.yml")
 
 

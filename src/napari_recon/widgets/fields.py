@@ -140,7 +140,7 @@ class NumberField(Field):
         self.box.edited.connect(self.changed)
         self._row.addWidget(self.box)
         if unit:
-            shown = re.sub(r"\bum\b", "µm", unit)
+            shown = re.sub(r"\b(um|micrometers?)\b", "µm", unit)
             label = QElidingLabel(shown)
             label.setToolTip(shown)
             label.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Preferred)

@@ -28,12 +28,20 @@ class FlfmPsfParams(EngineParams):
     magnification: float = param(100.0, "Magnification of objective and tube lens.", gt=0, le=1000)
     wavelength_um: float = param(0.51, "Wavelength of the light in vacuum.", unit="micrometer", gt=0, le=5)
     medium_index: float = param(1.518, "Refractive index at the sample (immersion).", ge=1, le=2)
-    tube_um: float = param(180000.0, "Focal length of the tube lens.", unit="micrometer", gt=0)
-    fourier_um: float = param(400000.0, "Focal length of the Fourier lens.", unit="micrometer", gt=0)
-    microlens_um: float = param(
-        120000.0, "Focal length of the microlenses, which is their distance from the sensor.", unit="micrometer", gt=0
+    tube_um: float = param(
+        180000.0, "Focal length of the tube lens.", title="Tube lens f", unit="micrometer", gt=0, advanced=True
     )
-    pitch_um: float = param(3250.0, "Distance of neighbouring microlenses.", unit="micrometer", gt=0)
+    fourier_um: float = param(400000.0, "Focal length of the Fourier lens.", title="Fourier lens f", unit="micrometer", gt=0)
+    microlens_um: float = param(
+        120000.0,
+        "Focal length of the microlenses, which is their distance from the sensor.",
+        title="Microlens f",
+        unit="micrometer",
+        gt=0,
+    )
+    pitch_um: float = param(
+        3250.0, "Distance of neighbouring microlenses.", title="Microlens pitch", unit="micrometer", gt=0
+    )
     pixels_per_lens: int = param(499, "Sensor pixels on one pitch.", unit="pixel", ge=5, le=4001)
     sensor_pixels: int = param(2901, "Sensor pixels per axis, odd.", unit="pixel", ge=15, le=8191)
     depth_step_um: float = param(0.17, "Distance of neighbouring planes.", unit="micrometer", gt=0)
@@ -42,7 +50,7 @@ class FlfmPsfParams(EngineParams):
     radius: int = param(
         0, "Half size of a view's PSF: 2 radius + 1 pixels are kept; 0 keeps what the light can reach.", unit="pixel", ge=0
     )
-    sensor: bool = param(False, "Also write the images of the whole sensor (large).")
+    sensor: bool = param(False, "Also write the images of the whole sensor (large).", advanced=True)
     air_index: float = param(1.0, "Refractive index between microlenses and sensor.", ge=1, le=2, advanced=True)
     samples: int = param(
         8191, "Points per axis on which the wave from the sample is computed, odd.", ge=63, le=65535, advanced=True

@@ -29,10 +29,16 @@ class LfmPsfParams(EngineParams):
     magnification: float = param(63.0, "Magnification up to the microlenses.", gt=0, le=1000)
     wavelength_um: float = param(0.525, "Wavelength of the light in vacuum.", unit="micrometer", gt=0, le=5)
     medium_index: float = param(1.518, "Refractive index at the sample (immersion).", ge=1, le=2)
-    pitch_um: float = param(100.0, "Side of a microlens.", unit="micrometer", gt=0)
-    nnum: int = param(13, "Sensor pixels behind a microlens per axis, odd.", unit="pixel", ge=3, le=63)
+    pitch_um: float = param(100.0, "Side of a microlens.", title="Microlens pitch", unit="micrometer", gt=0)
+    nnum: int = param(
+        13, "Sensor pixels behind a microlens per axis, odd.", title="Pixels per lens", unit="pixel", ge=3, le=63
+    )
     microlens_um: float = param(
-        0.0, "Focal length of the microlenses; 0: the pupil's image just fills a lens.", unit="micrometer", ge=0
+        0.0,
+        "Focal length of the microlenses; 0: the pupil's image just fills a lens.",
+        title="Microlens f",
+        unit="micrometer",
+        ge=0,
     )
     depth_step_um: float = param(0.5, "Distance of neighbouring planes.", unit="micrometer", gt=0)
     depth_from_um: float = param(-5.0, "First plane; 0 is the plane in focus.", unit="micrometer")
