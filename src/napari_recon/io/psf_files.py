@@ -67,7 +67,7 @@ def open_psf(
     else:
         stack = _of_image(uri, path, key, axes, voxel_size_um)
     stack = replace(stack, uri=str(uri))
-    return stack if centres is None else _cut(stack, centres, radius)
+    return stack if centres is None else cut_psf(stack, centres, radius)
 
 
 def cut_views(sensor_zyx: NDArray[Any], centres: Sequence[tuple[int, int]], radius: int) -> NDArray[np.float32]:
@@ -91,7 +91,14 @@ def cut_views(sensor_zyx: NDArray[Any], centres: Sequence[tuple[int, int]], radi
     return views
 
 
-def _cut(stack: ImageStack, centres: Sequence[tuple[int, int]], radius: int | None) -> ImageStack:
+def cut_psf(stack: ImageStack, centres: Sequence[tuple[int, int]], radius: int | None) -> ImageStack:
+    """Return a sensor PSF (ZYX) cut into views (VZYX), each with its middle pixel at the origin; see `cut_views`.
+
+    Raises
+    ------
+    InputError
+        The PSF is cut already; no radius; a window that leaves the sensor.
+    """
     if stack.grid.axes != "ZYX" or radius is None or radius < 1 or not len(centres):
         raise InputError(
             f"{stack.uri} should be one sensor image per depth (ZYX) to be cut around centres with a radius of at least 1, "

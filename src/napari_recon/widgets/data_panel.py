@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -40,6 +40,8 @@ class DataPanel(QWidget):
         What the first-run button does.
     needs_pixel_size : bool
         Data without one can't be used at all.
+    rows : mapping, optional
+        Name of a further input -> what stands in for its `InputRow`; the dock shows it elsewhere.
 
     Signals
     -------
@@ -56,8 +58,12 @@ class DataPanel(QWidget):
         what: str = "image",
         open_sample: Callable[[], None] | None = None,
         needs_pixel_size: bool = False,
+        rows: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
+        self._rows = dict(rows or {})
+        for row in self._rows.values():
+            row.changed.connect(self._extra_changed)
         self._viewer, self._info, self._needs_pixel_size = viewer, info, needs_pixel_size
         self._typed: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
         self._watched: Any = None
@@ -77,7 +83,7 @@ class DataPanel(QWidget):
         self._optional_column = QVBoxLayout(optional)
         self._optional_column.setContentsMargins(0, 0, 0, 0)
         self.optional = Fold("Optional inputs", optional)
-        self.extras: dict[str, InputRow] = {}
+        self.extras: dict[str, Any] = {}
         self._lay_out()
         self.axes_edit.textEdited.connect(self._axes_typed)
         self.combo.layer_changed.connect(self._layer_changed)
@@ -111,15 +117,18 @@ class DataPanel(QWidget):
         wanted = {spec.name: spec for spec in info.inputs if spec is not self.spec}
         for name in [n for n in self.extras if n not in wanted]:
             row = self.extras.pop(name)
-            row.let_go()
-            row.setParent(None)
-            row.deleteLater()
+            if name not in self._rows:
+                row.let_go()
+                row.setParent(None)
+                row.deleteLater()
         for name, spec in wanted.items():
-            if name not in self.extras:
+            if name in self._rows:
+                self.extras[name] = self._rows[name]
+            elif name not in self.extras:
                 self.extras[name] = row = InputRow(self._viewer, spec)
                 row.changed.connect(self._extra_changed)
                 (self._required_column if spec.required else self._optional_column).addWidget(row)
-        self.optional.setVisible(any(not spec.required for spec in wanted.values()))
+        self.optional.setVisible(any(not spec.required for name, spec in wanted.items() if name not in self._rows))
         self.combo.refresh()
         self._judge()
 
@@ -161,7 +170,7 @@ class DataPanel(QWidget):
         if self._looking is not None:
             self._looking.drop()
         self.combo.let_go()
-        for row in self.extras.values():
+        for row in {**self._rows, **self.extras}.values():
             row.let_go()
 
     def _best(self, layers: list[Any]) -> Any:
@@ -236,7 +245,8 @@ class DataPanel(QWidget):
             if (old := item.widget()) is not None:
                 old.hide()
                 old.deleteLater()
-        extras = [Problem(text) for row in self.extras.values() if row.given and (text := row.problem())]
+        shown = [row for name, row in self.extras.items() if name not in self._rows and row.given]
+        extras = [Problem(text) for row in shown if (text := row.problem())]
         for problem in [*self.problems, *extras]:
             self._problem_column.addWidget(self._problem_row(problem))
 

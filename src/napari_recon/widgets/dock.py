@@ -43,7 +43,7 @@ from napari_recon.widgets.sharing import Sharing
 if TYPE_CHECKING:
     import napari.viewer
 
-RUN_TEXTS = {"train": "T&rain", "fit": "&Fit", "simulate": "Simulate"}
+RUN_TEXTS = {"train": "T&rain", "fit": "&Fit", "query": "&Query", "simulate": "Simulate"}
 
 
 class EngineDock(QWidget):
@@ -69,6 +69,8 @@ class EngineDock(QWidget):
         Engine name -> parameters that make a preview lighter.
     needs_pixel_size : bool
         Data without a pixel size can't be used at all.
+    of_this_run : tuple of str
+        Parameters that are not remembered for the next session.
     """
 
     methods: ClassVar[Mapping[str, str]] = {}
@@ -77,6 +79,7 @@ class EngineDock(QWidget):
     preview_size: ClassVar[int] = 64
     preview_params: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     needs_pixel_size: ClassVar[bool] = False
+    of_this_run: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, napari_viewer: napari.viewer.Viewer, controller: Any = None) -> None:
         super().__init__()
@@ -93,7 +96,12 @@ class EngineDock(QWidget):
                 self.method_combo.count() - 1, registry.get(name).info.summary, Qt.ItemDataRole.ToolTipRole
             )
         self.data = DataPanel(
-            self.viewer, self.info, self.what, self._open_sample if self.sample else None, self.needs_pixel_size
+            self.viewer,
+            self.info,
+            self.what,
+            self._open_sample if self.sample else None,
+            self.needs_pixel_size,
+            self.input_rows(),
         )
         self.model, self.region, self.settings = ModelPanel(), RegionPanel(self.viewer), SettingsPanel()
         self.estimate, self.run_bar, self.curves = EstimateLine(), RunBar(), CurvePanel()
@@ -117,6 +125,21 @@ class EngineDock(QWidget):
         self._region_section = section("Region", self.region)
         return [self._data_section, self._model_section, self._region_section, section("Settings", self.settings)]
 
+    def input_rows(self) -> dict[str, Any]:
+        """Return what stands in for the rows of further inputs, by their names; `sections` shows them."""
+        return {}
+
+    def chooser(self) -> QWidget:
+        """Return what chooses the method, at the top."""
+        whole = QWidget()
+        row = QHBoxLayout(whole)
+        row.setContentsMargins(0, 0, 0, 0)
+        label = bold(QLabel("&Method"))
+        label.setBuddy(self.method_combo)
+        row.addWidget(label)
+        row.addWidget(self.method_combo, 1)
+        return whole
+
     def footer(self) -> list[QWidget]:
         """Return what stays in sight above the estimate."""
         return []
@@ -131,7 +154,7 @@ class EngineDock(QWidget):
         inputs = self.data.inputs()
         if (not inputs and self.data.needed) or self._reason():
             return None
-        region = self.region if self.data.needed else None
+        region = self.region if self.asks_where else None
         return Request(
             engine=self.engine,
             inputs=inputs,
@@ -142,6 +165,18 @@ class EngineDock(QWidget):
             compute=preferences.compute(),
         )
 
+    @property
+    def asks_where(self) -> bool:
+        """Whether there is something to choose a region of."""
+        return self.data.needed
+
+    def keeps_models(self) -> bool:
+        """Whether a model that comes now goes into the menu."""
+        return True
+
+    def model_kept(self, card: Any) -> None:
+        """Take note of a model that a run made and that is in the menus now."""
+
     def load_settings(self, path: str) -> None:
         """Show the settings of a file, a recipe or a result (InputError when they do not fit)."""
         self.sharing.load(path)
@@ -149,7 +184,7 @@ class EngineDock(QWidget):
     def start_preview(self) -> None:
         """Reconstruct the centre of the box touched last at the current frame, with lighter settings."""
         request = self._ready()
-        if request is not None and self.data.needed:
+        if request is not None and not self._no_preview():
             lighter = self.preview_params.get(self.engine, {})
             here = replace(request, boxes=(self.preview_box(self.region.region.box or Box()),))
             self._start(here.preview(self.region.current_frame(), self.preview_size, lighter), preview=True)
@@ -162,7 +197,7 @@ class EngineDock(QWidget):
         """Reconstruct everything that is asked for."""
         request = self._ready()
         if request is not None:
-            self.settings.remember(request.model.id if request.model else None)
+            self.settings.remember(request.model.id if request.model else None, self.of_this_run)
             self._start(request, preview=False)
 
     def sizeHint(self) -> QSize:
@@ -224,14 +259,17 @@ class EngineDock(QWidget):
         self.model.set_engine(self.engine, info.needs_model)
         self._model_section.setVisible(info.needs_model != "none")
         self._data_section.setVisible(bool(info.inputs))
-        self._region_section.setVisible(self.data.needed)
-        no_preview = "" if self.data.needed else "There is nothing to preview"
-        self.run_bar.set_kind(RUN_TEXTS.get(info.kind, "&Reconstruct"), no_preview)
+        self._region_section.setVisible(self.asks_where)
+        self.run_bar.set_kind(RUN_TEXTS.get(info.kind, "&Reconstruct"), self._no_preview(), info.kind == "fit")
         last = self.settings.store.last(self.engine).get("model")
         if last:
             self.model.choose(last)
         self._order_focus()
         self._data_changed()
+
+    def _no_preview(self) -> str:
+        """Return why there is no preview; empty when there is."""
+        return "" if self.asks_where else "There is nothing to preview"
 
     def _order_focus(self) -> None:
         """Let Tab go through the dock as it is laid out."""
@@ -374,12 +412,7 @@ class EngineDock(QWidget):
         column = QVBoxLayout(form)
         column.setContentsMargins(0, 0, 4, 0)
         column.setSpacing(10)
-        method = QHBoxLayout()
-        label = bold(QLabel("&Method"))
-        label.setBuddy(self.method_combo)
-        method.addWidget(label)
-        method.addWidget(self.method_combo, 1)
-        column.addLayout(method)
+        column.addWidget(self.chooser())
         for part in self.sections():
             column.addWidget(part)
         column.addStretch(1)

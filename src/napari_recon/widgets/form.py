@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -54,6 +54,7 @@ class ParamsForm(QWidget):
         self.fields: dict[str, Field] = {}
         self._resets: dict[str, QWidget] = {}
         self._places: dict[str, tuple[QFormLayout, QHBoxLayout]] = {}
+        self._groups: dict[str, tuple[QFormLayout, QGroupBox]] = {}
         self._rows = {row.name: row for row in describe_parameters(model)}
         self._defaults = _flat(model.model_construct().model_dump(mode="json", warnings=False))
         self.advanced: Fold | None = None
@@ -94,6 +95,17 @@ class ParamsForm(QWidget):
                 self._places[name] = layout, row
         return body
 
+    def show_only(self, names: Container[str]) -> None:
+        """Hide the rows and groups of parameters that are not among `names` (dotted); they keep their values."""
+        for name, (place, row) in self._places.items():
+            place.setRowVisible(row, name in names)
+        for name, (place, box) in self._groups.items():
+            place.setRowVisible(box, any(field in names for field in self.fields if field.startswith(f"{name}.")))
+        if self.advanced is not None:
+            rows = self.advanced.body.layout()
+            assert isinstance(rows, QFormLayout)
+            self.advanced.setVisible(any(rows.isRowVisible(row) for row in range(rows.rowCount())))
+
     def show_automatic(self, values: Mapping[str, Any]) -> None:
         """Show what automatic parameters stand for, grayed beside their keyword."""
         for name, value in values.items():
@@ -112,7 +124,9 @@ class ParamsForm(QWidget):
             extra = _extra(info)
             layout = folded if extra.get("advanced") else plain
             if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
-                layout.addRow(self._group(info.annotation, f"{prefix}{name}", info))
+                box = self._group(info.annotation, f"{prefix}{name}", info)
+                self._groups[f"{prefix}{name}"] = layout, box
+                layout.addRow(box)
             else:
                 self._add(layout, f"{prefix}{name}", info)
         if folded.rowCount():

@@ -23,7 +23,7 @@ class LayerCombo(QComboBox):
     none : str
         Text of an entry for "no layer"; without it a layer is always chosen when there is one.
     prefer : callable, optional
-        ``prefer(layers) -> layer``: which one to start with.
+        ``prefer(layers) -> layer``: which one to start with (None when nothing suits and `none` is an entry).
 
     Signals
     -------
@@ -43,6 +43,7 @@ class LayerCombo(QComboBox):
         super().__init__()
         self._viewer, self._accept, self._none, self._prefer = viewer, accept, none, prefer
         self._layers: list[Any] = []
+        self._others: list[Any] = []
         self._named: list[Any] = []
         self._chosen: Any = None
         self.setMinimumContentsLength(8)
@@ -65,6 +66,12 @@ class LayerCombo(QComboBox):
             self._show()
             self.layer_changed.emit()
 
+    def offer(self, other: Any) -> None:
+        """Put something with a name that is no layer into the list, and choose it."""
+        self._others.append(other)
+        self._refresh()
+        self.choose(other)
+
     def refresh(self) -> None:
         """List again (what is acceptable changed)."""
         self._refresh()
@@ -80,12 +87,13 @@ class LayerCombo(QComboBox):
         return [events.inserted, events.removed, events.reordered]
 
     def _refresh(self, _: Any = None) -> None:
-        self._layers = [layer for layer in self._viewer.layers if self._accept(layer)]
-        self._follow_names(self._layers)
+        layers = [layer for layer in self._viewer.layers if self._accept(layer)]
+        self._layers = [*layers, *self._others]
+        self._follow_names(layers)
         chosen = self._chosen
         if not any(layer is chosen for layer in self._layers):
             chosen = None
-        if chosen is None and self._layers and not self._none:
+        if chosen is None and self._layers and (self._prefer or not self._none):
             chosen = self._prefer(self._layers) if self._prefer else self._layers[-1]
         changed = chosen is not self._chosen
         self._chosen = chosen

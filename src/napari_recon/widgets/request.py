@@ -61,7 +61,7 @@ class Request:
     boxes : tuple of Box
         One job each, in voxels of the main input; z counts output planes when the input has no Z.
     arranged : Grid, optional
-        The main input's grid where the engine sees its pages along other axes.
+        The main input's grid where the engine sees its pages along other axes, or what a model holds.
     """
 
     engine: str
@@ -76,8 +76,10 @@ class Request:
     @property
     def source(self) -> Grid:
         """The main input's grid, as the engine arranges it."""
+        if self.arranged is not None:
+            return self.arranged
         first: ImageStack = next(iter(self.inputs.values()))[0]
-        return self.arranged or first.grid
+        return first.grid
 
     def plan(self, box: Box) -> tuple[Plan, Inputs]:
         """Return the plan of one box, with fingerprints, and the opened inputs."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from pydantic import BaseModel
@@ -104,9 +104,10 @@ class SettingsPanel(QWidget):
         """Return why these settings can't run; empty when they can."""
         return next(iter(self.form.problems().values()), "")
 
-    def remember(self, model: str | None) -> None:
-        """Keep the values for the next session."""
-        self.store.remember(self._engine, self.values(), model)
+    def remember(self, model: str | None, without: Collection[str] = ()) -> None:
+        """Keep the values for the next session, but for some."""
+        values = {name: value for name, value in self.values().items() if name not in without}
+        self.store.remember(self._engine, values, model)
 
     def _apply(self, values: Mapping[str, Any]) -> list[str]:
         form = self.form

@@ -74,7 +74,7 @@ class Sharing(QObject):
 
     def keep_model(self, event: Any) -> None:
         """Put a model that a run made into the menu, in a worker; other artifacts are left alone."""
-        if event.kind == "model":
+        if event.kind == "model" and self._dock.keeps_models():
             name = f"{self._dock.engine.replace('.', '-')}-{datetime.now():%Y%m%d-%H%M%S}"
             call_in_background(
                 kept_model, event.payload, name, done=self._kept, failed=self._dock._failed, parent=self._dock
@@ -92,6 +92,7 @@ class Sharing(QObject):
     def _kept(self, card: ModelCard) -> None:
         dock = self._dock
         dock.model.refresh()
+        dock.model_kept(card)
         dock.run_bar.say(f"The model {card.id} is in the menu of {dock.methods.get(card.engine, card.engine)}", "good")
 
     def _tell(self, done: str, action: Callable[..., None], *args: Any) -> None:
