@@ -222,11 +222,11 @@ def test_rgb_is_refused(tmp_path):
 
 
 def test_missing_libraries_name_the_extra(tmp_path, monkeypatch):
-    (tmp_path / "a.mrc").write_bytes(bytes(2000))
+    (tmp_path / "a.nii").write_bytes(bytes(2000))
     (tmp_path / "a.czi").write_bytes(bytes(2000))
-    monkeypatch.setitem(sys.modules, "mrcfile", None)
-    monkeypatch.setitem(sys.modules, "bioio", None)
-    for name in ("a.mrc", "a.czi"):
+    for library in ("mrcfile", "nibabel", "bioio"):
+        monkeypatch.setitem(sys.modules, library, None)
+    for name in ("a.nii", "a.czi"):
         with pytest.raises(InputError, match=r'pip install "napari-recon\[io\]"'):
             open_stack(tmp_path / name)
     with pytest.raises(InputError, match="mrcfile"):

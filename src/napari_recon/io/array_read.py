@@ -1,4 +1,4 @@
-"""Reading npy, npz, mat, h5, mrc and nii; optional libraries are imported when a file needs them."""
+"""Reading npy, npz, mat, h5 and nii; optional libraries are imported when a file needs them."""
 
 from __future__ import annotations
 
@@ -67,19 +67,6 @@ def read_h5(path: Path, key: str = "") -> Found:
     )
     units = dict(zip(axes, map(str, about["units"]), strict=True)) if "units" in about else {}
     return Found(data, axes, scale, translate, units)
-
-
-def read_mrc(path: Path, key: str = "") -> Found:
-    """Memory-map an MRC file: ZYX for a volume or stack, YX for an image."""
-    mrcfile = optional("mrcfile", path)
-    with reading(path, "MRC"), mrcfile.open(path, permissive=False, header_only=True) as header:
-        voxel = {a: float(header.voxel_size[a.lower()]) for a in "XYZ"}
-    with reading(path, "MRC"):
-        data = mrcfile.mmap(path, mode="r", permissive=False).data
-    axes = {2: "YX", 3: "QYX", 4: "QZYX"}.get(data.ndim)
-    scale = {a: v for a, v in voxel.items() if v > 0} if all(v > 0 for v in voxel.values()) else {}
-    units = dict.fromkeys(scale, "angstrom")
-    return Found(data, "ZYX" if data.ndim == 3 and scale.get("Z") else axes, scale, {}, units)
 
 
 def read_nifti(path: Path, key: str = "") -> Found:

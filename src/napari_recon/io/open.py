@@ -16,7 +16,7 @@ from napari_recon.core.errors import InputError
 from napari_recon.core.grid import Grid
 from napari_recon.core.lazy import PieceArray
 from napari_recon.core.stack import ImageStack
-from napari_recon.io import array_read, omezarr, tiff_read
+from napari_recon.io import array_read, mrc, omezarr, tiff_read
 from napari_recon.io.axes import checked_voxel_size, name_axes, to_standard_units
 from napari_recon.io.found import Found, Reader
 from napari_recon.io.output import is_zarr, read_recipe_beside
@@ -30,7 +30,7 @@ READERS: dict[str, Reader] = {
     ".mat": array_read.read_mat,
     ".h5": array_read.read_h5,
     ".hdf5": array_read.read_h5,
-    ".mrc": array_read.read_mrc,
+    ".mrc": mrc.read_mrc,
     ".nii": array_read.read_nifti,
     ".nii.gz": array_read.read_nifti,
 }

@@ -71,7 +71,7 @@ class Line(NamedTuple):
 
 def half_up(value: float) -> int:
     """Return `value` rounded with halves away from zero."""
-    return int(math.floor(abs(value) + 0.5)) * (1 if value >= 0 else -1)
+    return math.floor(abs(value) + 0.5) * (1 if value >= 0 else -1)
 
 
 def scaled(image: Tensor) -> Tensor:
@@ -91,7 +91,7 @@ def middle(image: Tensor, rows: int, columns: int) -> Tensor:
 
 def blurred_rows(image: Tensor, sigma: float) -> Tensor:
     """Return the image blurred along rows by a Gaussian of ten sigmas, an even number of samples: half a row early."""
-    length = int(round(10 * sigma))
+    length = round(10 * sigma)
     at = torch.arange(length, dtype=torch.float64, device=image.device) - (length - 1) / 2
     kernel = torch.exp(-(at**2) / (2 * sigma**2))
     kernel = torch.where(kernel < torch.finfo(torch.float64).eps * kernel.max(), 0.0, kernel)
