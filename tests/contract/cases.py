@@ -111,6 +111,12 @@ def _fast_fit(**params: object) -> Example:
     return fast_example(2, **params)
 
 
+def _meta() -> Example:
+    from tests.engines.lightfield_inr.scenes import meta_example
+
+    return meta_example()
+
+
 def _query(kind: str, **params: object) -> Example:
     from tests.engines.lightfield_inr.fields import example
 
@@ -192,6 +198,7 @@ _MAKERS: dict[str, Callable[[], Example]] = {
     "lightfield_inr.fit/fast": _fast_fit,
     "lightfield_inr.fit/refine_views": lambda: _fast_fit(refine_views=True),
     "lightfield_inr.fit/held_out": lambda: _fast_fit(held_out=1),
+    "lightfield_inr.meta": _meta,
     "lightfield_inr.query": lambda: _query("sequence"),
     "lightfield_inr.query/scene": lambda: _query("scene", scale=1.5),
     "lightfield_inr.query/fpm": lambda: _query("dense"),

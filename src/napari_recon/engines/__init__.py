@@ -9,6 +9,7 @@ registry = Registry(
         "serenet.reconstruct": "napari_recon.engines.serenet.engine:Reconstruct",
         "serenet.refocus": "napari_recon.engines.serenet.engine:Refocus",
         "lightfield_inr.fit": "napari_recon.engines.lightfield_inr.fit_engine:Fit",
+        "lightfield_inr.meta": "napari_recon.engines.lightfield_inr.meta_engine:Meta",
         "lightfield_inr.query": "napari_recon.engines.lightfield_inr.engine:Query",
         "deconvolution.lightfield_rl": "napari_recon.engines.deconvolution.engine:LightFieldRL",
         "sim.wiener": "napari_recon.engines.sim.wiener:SimWiener",

@@ -9,6 +9,7 @@ import torch
 
 from napari_recon.core.stack import ImageStack
 from napari_recon.engines.lightfield_inr.fit_engine import Fit
+from napari_recon.engines.lightfield_inr.meta_engine import Meta
 from napari_recon.engines.lightfield_inr.upstream.stage import normalised_psf
 from napari_recon.optics.psf_convolution import PsfProjector
 from tests.contract.examples import Example
@@ -63,3 +64,16 @@ FAST: dict[str, Any] = {"iterations": 6, "checkpoint_every": 2}
 
 def fast_example(frames: int = 1, **params: Any) -> Example:
     return Example(Fit(), stacks(frames), {**FAST, **params})
+
+
+META: dict[str, Any] = {
+    **{name: value for name, value in TINY.items() if name not in ("method", "iterations")},
+    "steps": 4,
+    "inner_steps": 3,
+    "validate_every": 2,
+    "checkpoint_every": 2,
+}
+
+
+def meta_example(frames: int = 3, **params: Any) -> Example:
+    return Example(Meta(), stacks(frames), {**META, **params})

@@ -144,6 +144,8 @@ def save_sequence(path: str | Path, networks: Sequence[Mapping[str, Tensor]], fi
 def load_training(path: str | Path) -> tuple[int, dict[str, Tensor], dict[str, Any]]:
     """Return step, parameters and optimiser state of a scene's checkpoint, to go on training. Imports torch.
 
+    Weights alone (a model, for example a learnt start) are of step 0 and have no optimiser state.
+
     Raises
     ------
     CheckpointError
@@ -154,7 +156,9 @@ def load_training(path: str | Path) -> tuple[int, dict[str, Tensor], dict[str, A
     from napari_recon.hub import load_state
 
     network = load_state(path)  # says what is wrong with the file
-    content = torch.load(Path(path).expanduser(), map_location="cpu", weights_only=True)
+    path = Path(path).expanduser()
+    alone = path.suffix == ".safetensors"
+    content = {} if alone else torch.load(path, map_location="cpu", weights_only=True)
     if not isinstance(content, Mapping) or "pts_linear.0.weight" not in network:
         raise CheckpointError(f"{path} should be the checkpoint of one scene, found another file; choose a cp_*.tar")
     optimiser = content.get("optimizer_state_dict") or {}

@@ -15,6 +15,7 @@ from napari_recon.core.plan import InputRef, ModelRef, OutputSpec, Plan, Resourc
 from napari_recon.core.region import Box, Selection
 from napari_recon.core.token import CancelToken
 from napari_recon.engines.lightfield_inr.fit_params import FitParams, resolved_fit
+from napari_recon.engines.lightfield_inr.network_params import NetworkParams
 from napari_recon.optics.psf_checks import odd_size
 from napari_recon.optics.support import next_smooth_size
 
@@ -60,7 +61,7 @@ class Fit(FrameEngine[FitParams]):
         """See `Engine.plan`."""
         values, by_name = self.checked(refs, params, model)
         views, psf = (self.checked_grid(spec, by_name[spec.name][0]) for spec in (VIEWS, PSF))
-        _check_pair(views, psf)
+        check_pair(views, psf)
         values = resolved_fit(values, (views.size("Y"), views.size("X")), psf.size("Z"), views.size("V"))
         return super().plan(refs, values.model_dump(), selection, model, compute)
 
@@ -79,30 +80,12 @@ class Fit(FrameEngine[FitParams]):
         outputs: tuple[OutputSpec, ...],
         compute: Compute,
     ) -> Resources:
-        """See `FrameEngine.resources`.
-
-        A step keeps the layers of all points that its block sees; where those are too many for the memory, they are
-        computed again for the gradient, some points at a time.
-        """
+        """See `FrameEngine.resources`."""
         psf = refs["psf"][0].grid
         assert psf is not None
         if params.method == "fast":
             return _fast_resources(psf, outputs[0].grid, params, compute)
-        planes, height, width = outputs[0].grid.shape
-        settings, layers = params.upstream, params.layers
-        rows, columns = (min(size, settings.block + psf.size(axis) - 1) for axis, size in (("Y", height), ("X", width)))
-        points = planes * rows * columns
-        per_point = 4 * (3 * layers.width * layers.depth + 3 * layers.encoded)
-        around = 2**28 + 64 * points  # volumes, their spectra and gradients
-        room = max(compute.memory_bytes - around, 2**27) // per_point
-        at_once = int(room) if points > room else 0
-        return Resources(
-            tile={"y": settings.block, "x": settings.block},
-            tiles=settings.steps,
-            memory_bytes=around + per_point * (at_once or points),
-            work=6.0 * layers.width**2 * layers.depth * points * settings.steps,
-            details={"points_at_once": at_once},
-        )
+        return network_resources(psf, outputs[0].grid, params, compute)
 
     def process(self, plan: Plan, inputs: Inputs, token: CancelToken) -> Iterator[Event]:
         """See `Engine.process`; frames are not independent here, so the loop is the method's own."""
@@ -127,6 +110,29 @@ class Fit(FrameEngine[FitParams]):
             yield from UpstreamRun(plan, params, frames, psf).events(token)
 
 
+def network_resources(psf: Grid, volume: Grid, params: NetworkParams, compute: Compute) -> Resources:
+    """Return what the steps of a network's fit take, whose parameters are resolved.
+
+    A step keeps the layers of all points that its block sees; where those are too many for the memory, they are computed
+    again for the gradient, some points at a time.
+    """
+    planes, height, width = volume.shape
+    settings, layers = params.upstream, params.layers
+    rows, columns = (min(size, settings.block + psf.size(axis) - 1) for axis, size in (("Y", height), ("X", width)))
+    points = planes * rows * columns
+    per_point = 4 * (3 * layers.width * layers.depth + 3 * layers.encoded)
+    around = 2**28 + 64 * points  # volumes, their spectra and gradients
+    room = max(compute.memory_bytes - around, 2**27) // per_point
+    at_once = int(room) if points > room else 0
+    return Resources(
+        tile={"y": settings.block, "x": settings.block},
+        tiles=settings.steps,
+        memory_bytes=around + per_point * (at_once or points),
+        work=6.0 * layers.width**2 * layers.depth * points * settings.steps,
+        details={"points_at_once": at_once},
+    )
+
+
 def _fast_resources(psf: Grid, volume: Grid, params: FitParams, compute: Compute) -> Resources:
     """Return what a fast fit takes: transfer functions, volumes, and pairs of them as far as the memory goes."""
     planes, *field = volume.shape
@@ -146,7 +152,7 @@ def _fast_resources(psf: Grid, volume: Grid, params: FitParams, compute: Compute
     )
 
 
-def _check_pair(views: Grid, psf: Grid) -> None:
+def check_pair(views: Grid, psf: Grid) -> None:
     """Raise an InputError when views and PSF are not of one microscope."""
     odd_size(psf.size("Y"), psf.size("X"))
     if views.size("V") != psf.size("V"):

@@ -11,7 +11,8 @@ from napari_recon.core.params import param
 from napari_recon.engines.lightfield_inr.network_params import NetworkParams, resolved_network
 from napari_recon.engines.lightfield_inr.upstream.settings import FitSettings
 
-CHECKPOINTS = (".tar", ".pt", ".pth", ".safetensors")
+MODEL = ".safetensors"
+CHECKPOINTS = (".tar", ".pt", ".pth", MODEL)
 
 
 class FitParams(NetworkParams):
@@ -25,7 +26,7 @@ class FitParams(NetworkParams):
     iterations: Annotated[int, Field(ge=1)] | Literal["auto"] = param(
         "auto",
         "fast: refinement steps; auto stops by itself, after 60 at most. upstream: steps of the first time point, stages "
-        "keep their proportion; auto takes the settings file's, or 30000.",
+        "keep their proportion; auto takes the settings file's, or 30000 (from a model as init: as many as for later ones).",
     )
     refine_views: bool = param(
         False, "fast: estimate one displacement per view, too, for views that lie elsewhere than the PSF says."
@@ -35,6 +36,11 @@ class FitParams(NetworkParams):
         "fast: strength of the penalty on second derivatives, relative to the noise; more where the PSF is doubtful.",
         ge=0.0,
         le=10.0,
+    )
+    transfer: Literal["auto", "never"] = param(
+        "auto",
+        "fast: what a time point starts from. auto: the one before, where that explains the views better than a fresh start; "
+        "never: each by itself.",
     )
     held_out: Annotated[int, Field(ge=0)] | None = param(
         None,
@@ -46,7 +52,10 @@ class FitParams(NetworkParams):
         "", "Where checkpoints go; empty is a folder of this run in the user cache.", advanced=True
     )
     init: str = param(
-        "", "upstream: a checkpoint (a published one, too) whose weights and moments the run starts from.", file=CHECKPOINTS
+        "",
+        "upstream: a checkpoint (a published one, too) whose weights and moments the run starts from, or a model "
+        "(lightfield_inr.meta makes some to start from), of which there is no coarse stage.",
+        file=CHECKPOINTS,
     )
     resume: str = param("", "A checkpoint of this very run to go on from, exactly.", file=(".tar",))
 
@@ -67,8 +76,11 @@ def resolved_fit(params: FitParams, size_yx: tuple[int, int], planes: int, views
         return _checked_fast(params, views)
     if params.refine_views or params.held_out is not None:
         raise InputError("refine_views and held_out belong to method=fast, found upstream; leave them out")
-    found = resolved_network(params)
+    found = resolved_network(params, params.init)
     settings: FitSettings = found["upstream"]
+    if params.init.endswith(MODEL):  # weights alone, of a scene or a learnt start: gone on with as later time points are
+        settings = settings.model_copy(update={"coarse_steps": 0, "steps": settings.steps_per_frame or settings.steps})
+        settings = settings.model_copy(update={"random_steps": settings.steps})
     settings = settings.scaled(settings.steps if params.iterations == "auto" else params.iterations).fitted(size_yx)
     return params.model_copy(update={**found, "iterations": settings.steps, "upstream": settings})
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Literal
 
 from napari_recon.core.errors import InputError
+from napari_recon.core.grid import Frozen
 from napari_recon.core.params import param
 from napari_recon.engines.lightfield_inr import flagfile
 from napari_recon.engines.lightfield_inr.field import PRESETS, Encoding, Layers
 from napari_recon.engines.lightfield_inr.params import FieldParams, encoding_of_flags, post_of_flags
 from napari_recon.engines.lightfield_inr.upstream.settings import FitSettings, layers_of_flags
+from napari_recon.hub.state import read_card
 
 
 class NetworkParams(FieldParams):
@@ -29,8 +32,14 @@ class NetworkParams(FieldParams):
         return Layers(depth=self.depth, width=self.width, skips=self.skips, encoded=self.encoding.length)
 
 
-def resolved_network(params: NetworkParams) -> dict[str, Any]:
+def resolved_network(params: NetworkParams, start: str = "") -> dict[str, Any]:
     """Return the values of parameters that are left automatic; blocks may still be larger than the views.
+
+    Parameters
+    ----------
+    params : NetworkParams
+    start : str
+        A model whose weights training starts from: where nothing else is said, its card says what network it is.
 
     Raises
     ------
@@ -42,9 +51,10 @@ def resolved_network(params: NetworkParams) -> dict[str, Any]:
         raise InputError(
             "a fit of light fields needs the plain network (modeltype NeRF), found NeRF_ex; choose another preset"
         )
+    card = _card(start) if params.preset == "auto" and not flags else {}
     preset = PRESETS["mito" if params.preset == "auto" else params.preset]
-    encoding = _encoding(params, flags, preset.encoding)
-    published = layers_of_flags(flags, encoding) if flags else preset
+    encoding = _encoding(params, flags, Encoding.model_validate(card["encoding"]) if card else preset.encoding)
+    published = layers_of_flags(flags, encoding) if flags else Layers.model_validate(card["layers"]) if card else preset
     depth = params.depth or published.depth
     skips = params.skips if params.skips != "auto" else tuple(i for i in published.skips if i < depth - 1)
     if any(not 0 <= i < depth - 1 for i in skips):
@@ -68,3 +78,13 @@ def _encoding(params: NetworkParams, flags: dict[str, Any], usual: Encoding) -> 
             raise InputError(f"the {params.encoder} encoder needs octaves{' and octaves_z' if needs_z else ''}; set them")
         return found
     return encoding_of_flags(flags) if "embeddertype" in flags else usual
+
+
+def _card(start: str) -> dict[str, dict[str, Any]]:
+    """Return ``layers`` and ``encoding`` of the card stored in a model file, nothing where it has none."""
+    path = Path(start).expanduser()
+    options = read_card(path).get("options", {}) if start and path.is_file() else {}
+    parts: dict[str, type[Frozen]] = {"layers": Layers, "encoding": Encoding}
+    if not all(name in options for part in parts.values() for name in part.model_fields):
+        return {}
+    return {name: {key: options[key] for key in part.model_fields} for name, part in parts.items()}

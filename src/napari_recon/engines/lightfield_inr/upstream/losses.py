@@ -6,6 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from napari_recon.engines.lightfield_inr.upstream.settings import FitSettings
+from napari_recon.optics.psf_convolution import PsfProjector
+
 C1, C2 = 0.01**2, 0.03**2
 """Stabilisers of the structural similarity for values up to one."""
 SIGMA = 1.5
@@ -67,6 +70,23 @@ def regulariser(volume_zyx: Tensor, amplitude: float, smoothness: float) -> Tens
 def dissimilarity(views: Tensor, targets: Tensor) -> Tensor:
     """Return one minus the mean structural similarity of views (v, y, x)."""
     return 1 - structural_similarity(views, targets).mean()
+
+
+def objective(volume: Tensor, views: Tensor, psf_vzyx: Tensor, settings: FitSettings) -> Tensor:
+    """Return the published objective of a whole volume (z, y, x) whose views (v, y, x) have the same pixels.
+
+    Parameters
+    ----------
+    psf_vzyx : Tensor
+        Sum one per view.
+    settings : FitSettings
+        The weights of its terms.
+    """
+    made = PsfProjector.same(psf_vzyx, (int(views.shape[-2]), int(views.shape[-1])), device=views.device).forward(volume)
+    data = F.mse_loss(made, views)
+    if settings.similarity:
+        data = data + settings.similarity * dissimilarity(made, views)
+    return data + regulariser(volume, settings.amplitude, settings.smoothness)
 
 
 def error_map(view: Tensor, predicted: Tensor, diameter: float) -> Tensor:
