@@ -14,6 +14,7 @@ RECOGNISERS = [
     "napari_recon.engines.serenet.checkpoint:recognise",
     "napari_recon.engines.sim.networks.checkpoint:recognise",
     "napari_recon.engines.lightfield_inr.checkpoint:recognise",
+    "napari_recon.engines.fusion.networks.vsi_checkpoint:recognise",
 ]
 """Import strings of functions ``recognise(state) -> Recognised | None``, asked in turn; engines add theirs here."""
 

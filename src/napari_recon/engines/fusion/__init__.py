@@ -1,0 +1,1 @@
+"""Light-sheet preparation, super-resolution and fusion."""

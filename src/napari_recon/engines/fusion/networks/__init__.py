@@ -1,0 +1,1 @@
+"""Networks of the light-sheet family and what their files look like."""
