@@ -108,7 +108,11 @@ def _fit() -> Example:
 def _fast_fit(**params: object) -> Example:
     from tests.engines.lightfield_inr.scenes import fast_example
 
-    return fast_example(2, **params)
+    return fast_example(2, **{"transfer": "never", **params})
+
+
+def _transferred_fit() -> Example:
+    return replace(_fast_fit(transfer="auto"), chained=True)
 
 
 def _meta() -> Example:
@@ -196,6 +200,7 @@ _MAKERS: dict[str, Callable[[], Example]] = {
     "sim.network/wiener": _sim_network_wiener,
     "lightfield_inr.fit": _fit,
     "lightfield_inr.fit/fast": _fast_fit,
+    "lightfield_inr.fit/transfer": _transferred_fit,
     "lightfield_inr.fit/refine_views": lambda: _fast_fit(refine_views=True),
     "lightfield_inr.fit/held_out": lambda: _fast_fit(held_out=1),
     "lightfield_inr.meta": _meta,

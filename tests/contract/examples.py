@@ -22,6 +22,7 @@ class Example:
     """An engine with inputs small enough to run many times.
 
     `stacks` hold a list where an input takes many; `tilings` are parameter changes that must not change the result.
+    In a `chained` series a time point starts from the one before.
     """
 
     engine: Engine[Any]
@@ -30,6 +31,7 @@ class Example:
     tilings: Sequence[Mapping[str, Any]] = ()
     model: Callable[[], ModelRef | None] = lambda: None
     tile_tolerance: float = 1e-5
+    chained: bool = False
 
     @property
     def inputs(self) -> dict[str, list[ImageStack]]:

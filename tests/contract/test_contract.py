@@ -104,6 +104,8 @@ def test_a_frame_alone_equals_the_frame_in_a_series(example: Example) -> None:
     plan = example.plan()
     if "T" not in plan.looped:
         pytest.skip("the example is a single frame")
+    if example.chained:
+        pytest.skip("a time point starts from the one before")
     whole = example.result(plan)
     alone = example.result(example.plan(Selection(time=TimeRange(start=1, stop=2))))
     _close(alone[0], whole[1], 1e-6)

@@ -13,6 +13,7 @@ from napari_recon.core.errors import CheckpointError, InputError
 from napari_recon.core.events import ArtifactReady, BlockReady, CheckpointSaved, Finished, MetricLogged, PreviewReady, Warned
 from napari_recon.core.stack import ImageStack
 from napari_recon.core.token import CancelToken
+from napari_recon.hub import load_state
 from tests.contract.examples import collect
 
 from .scenes import FAST, fast_example, stacks
@@ -79,7 +80,7 @@ def test_a_resumed_run_ends_where_the_uninterrupted_one_does(tmp_path: Path, sto
         if steps == stop:
             token.cancel()
     assert isinstance(seen[-1], Finished) and seen[-1].partial
-    assert artifact(seen, "model")["state"]["voxels"].shape == (2, 3, 21, 17)
+    assert load_state(artifact(seen, "model"))["voxels"].shape == (2, 3, 21, 17)
     saved = [e.path for e in seen if isinstance(e, CheckpointSaved)][-1]
     again = one.events(one.plan(resume=saved))
     np.testing.assert_array_equal(collect(again, "volume"), collect(whole, "volume"))
@@ -156,5 +157,5 @@ def test_a_fit_that_is_good_enough_ends_whole_and_says_how_to_repeat_it() -> Non
 def test_of_a_sequence_the_time_points_that_are_done_are_kept() -> None:
     seen = finished_after(fast_example(2), 2)
     assert isinstance(seen[-1], Finished) and seen[-1].partial
-    assert artifact(seen, "model")["state"]["voxels"].shape[0] == 1
+    assert load_state(artifact(seen, "model"))["voxels"].shape[0] == 1
     assert len([e for e in seen if isinstance(e, BlockReady)]) == 1

@@ -15,6 +15,7 @@ from napari_recon.core.plan import InputRef, ModelRef, OutputSpec, Plan, Resourc
 from napari_recon.core.region import Box, Selection
 from napari_recon.core.token import CancelToken
 from napari_recon.engines.lightfield_inr.fit_params import FitParams, resolved_fit
+from napari_recon.engines.lightfield_inr.frames import Frames
 from napari_recon.engines.lightfield_inr.network_params import NetworkParams
 from napari_recon.optics.psf_checks import odd_size
 from napari_recon.optics.support import next_smooth_size
@@ -91,14 +92,14 @@ class Fit(FrameEngine[FitParams]):
         """See `Engine.process`; frames are not independent here, so the loop is the method's own."""
         token.check()
         first = plan.starts.get("T", 0)
-        frames = [self._read(VIEWS, inputs["views"], {"T": first + n}) for n in range(plan.frames)]
+        frames = Frames(lambda number: self._read(VIEWS, inputs["views"], {"T": first + number}), plan.frames)
         yield from self._fitted(plan, frames, self._read(PSF, inputs["psf"], {}), token)
 
     def process_frame(self, plan: Plan, frame: Frame, index: int, token: CancelToken) -> Iterator[Event]:
         """See `FrameEngine.process_frame`: one frame by itself."""
         yield from self._fitted(plan, [frame["views"]], frame["psf"], token)
 
-    def _fitted(self, plan: Plan, frames: list[Any], psf: Any, token: CancelToken) -> Iterator[Event]:
+    def _fitted(self, plan: Plan, frames: Sequence[Any], psf: Any, token: CancelToken) -> Iterator[Event]:
         params = self.params_of(plan)
         if params.method == "fast":
             from napari_recon.engines.lightfield_inr.fast.run import FastRun

@@ -39,8 +39,8 @@ class FitParams(NetworkParams):
     )
     transfer: Literal["auto", "never"] = param(
         "auto",
-        "fast: what a time point starts from. auto: the one before, where that explains the views better than a fresh start; "
-        "never: each by itself.",
+        "fast: what a time point starts from. auto: the one before, where that explains the views better than a fresh "
+        "start; never: each by itself.",
     )
     held_out: Annotated[int, Field(ge=0)] | None = param(
         None,

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,48 +25,35 @@ from napari_recon.core.events import (
     Warned,
 )
 from napari_recon.core.plan import Plan
-from napari_recon.core.region import Box
 from napari_recon.core.token import CancelToken
-from napari_recon.engines.lightfield_inr.checkpoint import ENGINE
 from napari_recon.engines.lightfield_inr.fast.optics import Counts, Optics
 from napari_recon.engines.lightfield_inr.fast.scene import MOST_STEPS, Done, SceneFit
+from napari_recon.engines.lightfield_inr.fast.transfer import Before
+from napari_recon.engines.lightfield_inr.fast.volume_file import VolumeFile
 from napari_recon.engines.lightfield_inr.fit_params import FitParams
-from napari_recon.engines.lightfield_inr.place import placed
-from napari_recon.hub import checkpoint_folder
-from napari_recon.optics.psf_checks import mended_psf
+from napari_recon.engines.lightfield_inr.fit_run import FitRun, Volume
 from napari_recon.optics.refocus import Refocuser, combined
 
-PREVIEW_SECONDS, PREVIEW_SHARE = 0.5, 0.1
 USUAL_ITERATIONS = 20
 #: A reduced deviance above this is none of photons at one count each.
 SUSPICIOUS = 1.2
 
 
-class FastRun:
-    """Fits of one scene or of the time points of a sequence, each by itself.
+class FastRun(FitRun):
+    """Fits of one scene, or of the time points of a sequence, each from the better of a fresh start and the one before.
 
-    Parameters
-    ----------
-    plan : Plan
-    params : FitParams
-        Resolved.
-    frames : sequence of ndarray
-        Views (v, y, x) of every time point.
-    psf : ndarray
-        (v, z, y, x)
+    Finished volumes of a sequence are kept in a file, which becomes the model.
     """
 
-    def __init__(
-        self, plan: Plan, params: FitParams, frames: Sequence[NDArray[np.float32]], psf: NDArray[np.float32]
-    ) -> None:
-        self._plan, self._params, self._frames = plan, params, frames
-        self._psf, self._said = mended_psf(psf)
+    def __init__(self, plan: Plan, params: FitParams, frames: Sequence[Volume], psf: Volume) -> None:
+        super().__init__(plan, params, frames, psf)
         self._device = torch.device(plan.compute.device)
-        self._optics = Optics(self._psf, frames[0].shape[1:], self._device, params.refine_views)
-        self._frame = 0
-        self._done: list[Tensor] = []
+        self._optics = Optics(self._psf_vzyx, frames[0].shape[1:], self._device, params.refine_views)
+        self._before: Before | None = None
+        self._volumes: VolumeFile | dict[int, Volume] = {}
+        if plan.looped:
+            self._volumes = VolumeFile(self._folder / "volumes.safetensors", (len(frames), *plan.whole["volume"].shape))
         self._saved = -1
-        self._previewed, self._preview_cost = 0.0, 0.0
 
     def events(self, token: CancelToken) -> Iterator[Event]:
         """Yield the events of the run.
@@ -80,18 +65,17 @@ class FastRun:
         """
         for sentence in self._said:
             yield Warned(sentence)
-        kept = self._resumed() if self._params.resume else None
-        for number, volume in enumerate(self._done):
-            self._frame = number
-            yield BlockReady("volume", self._place(), self._selected(volume))
-        self._frame = len(self._done)
+        kept, finished = self._resumed() if self._params.resume else (None, 0)
+        for self._frame in range(finished):
+            yield BlockReady("volume", *self._placed(self._cropped(self._volumes[self._frame])))
+        self._frame = finished
         while self._frame < len(self._frames):
             yield from self._fitted(kept, token)
             kept, self._frame, self._saved = None, self._frame + 1, -1
             if token.finishing and self._frame < len(self._frames):
-                yield self._model(self._done)
+                yield self._model(self._frame)
                 raise Cancelled
-        yield self._model(self._done)
+        yield self._model(self._frame)
 
     def _fitted(self, kept: dict[str, Any] | None, token: CancelToken) -> Iterator[Event]:
         """Yield the events of one time point."""
@@ -101,9 +85,10 @@ class FastRun:
                 f"the values do not look like camera counts; they were multiplied by {counts.scale:.4g} to judge the noise "
                 "and the result was scaled back"
             )
-        if kept is None:
-            yield self._first_look(counts, token)
         params, details = self._params, self._plan.resources.details
+        transfer = params.transfer == "auto" and self._before is not None
+        if kept is None and not transfer:
+            yield self._first_look(counts, token)
         fit = SceneFit(
             counts,
             self._optics,
@@ -112,6 +97,7 @@ class FastRun:
             refine_views=params.refine_views,
             held_out=params.held_out,
             memory=int(details["pairs"]),
+            before=self._before if transfer else None,
             check=token.check,
         )
         if kept is not None:
@@ -120,7 +106,7 @@ class FastRun:
         try:
             for done in fit.steps():
                 volume = done.volume
-                yield from self._said_of(done, counts, token)
+                yield from self._said_of(done, counts)
                 if done.stage == "refinement" and done.step % params.checkpoint_every == 0:
                     yield self._checkpoint(fit)
                 token.check()
@@ -130,18 +116,22 @@ class FastRun:
             if fit.refinement_steps and self._saved != fit.refinement_steps:
                 yield self._checkpoint(fit)
             if volume is not None:
-                yield self._model([*self._done, self._of_field(volume, counts)])
+                self._volumes[self._frame] = self._of_field(volume, counts)
+            if volume is not None or self._frame:
+                yield self._model(self._frame + (volume is not None))
             raise
         assert volume is not None
         if token.finishing and len(self._frames) == 1 and fit.refinement_steps:
             yield Decided({"iterations": fit.refinement_steps})
-        self._done.append(self._of_field(volume, counts))
-        yield BlockReady("volume", self._place(), self._selected(self._done[-1]))
+        found = self._of_field(volume, counts)
+        self._volumes[self._frame] = found
+        yield BlockReady("volume", *self._placed(self._cropped(found)))
+        self._before = fit.left(volume)
         if len(self._frames) > 1:
             yield self._checkpoint(None)
         yield from self._closing_words(fit, counts)
 
-    def _said_of(self, done: Done, counts: Counts, token: CancelToken) -> Iterator[Event]:
+    def _said_of(self, done: Done, counts: Counts) -> Iterator[Event]:
         total = self._params.iterations if isinstance(self._params.iterations, int) else MOST_STEPS
         refining = done.stage == "refinement"
         place = USUAL_ITERATIONS + done.step if refining else min(done.step, USUAL_ITERATIONS)
@@ -151,17 +141,7 @@ class FastRun:
             if math.isfinite(value):
                 yield MetricLogged(name, done.step, value / counts.scale if name == "residual" else value, self._note)
         yield Progress(self._frame * count + place, len(self._frames) * count, "step", self._note or done.stage)
-        if time.monotonic() - self._previewed > max(PREVIEW_SECONDS, self._preview_cost / PREVIEW_SHARE):
-            started = time.monotonic()
-            yield PreviewReady("volume", self._place(), self._selected(self._of_field(done.volume, counts)), done.step)
-            self._previewed = time.monotonic()
-            self._preview_cost = self._previewed - started
-            token.check()
-
-    @property
-    def _note(self) -> str:
-        several = len(self._frames) > 1
-        return f"time point {self._frame + 1}/{len(self._frames)}" if several else ""
+        yield from self._preview(lambda: self._cropped(self._of_field(done.volume, counts)), done.step)
 
     def _first_look(self, counts: Counts, token: CancelToken) -> PreviewReady:
         """Return the refocused views, with the light of the data: the projector alone may take seconds to make."""
@@ -173,23 +153,12 @@ class FastRun:
         for plane in range(planes):
             token.check()
             volume[plane] = combined(refocuser, (plane, plane + 1), (0, size[0]), (0, size[1]), size)[0].cpu()
-        return PreviewReady("volume", self._place(), self._selected(volume), 0)
+        return PreviewReady("volume", *self._placed(self._cropped(volume.numpy())), 0)
 
-    def _of_field(self, volume: Tensor, counts: Counts) -> Tensor:
-        """Return the field's part of a volume in the data's unit, on the processor."""
-        return (self._optics.inner(volume) / counts.scale).cpu()
-
-    def _selected(self, volume: Tensor) -> NDArray[np.float32]:
-        box = self._plan.box
-        assert isinstance(box, Box)
-        part: NDArray[np.float32] = np.ascontiguousarray(volume.numpy()[box.slices("ZYX")])
-        return part[None] if self._plan.looped else part
-
-    def _place(self) -> tuple[slice, ...]:
-        box = self._plan.box
-        assert isinstance(box, Box)
-        inner = tuple(slice(0, n) for n in box.shape())
-        return (slice(self._frame, self._frame + 1), *inner) if self._plan.looped else inner
+    def _of_field(self, volume: Tensor, counts: Counts) -> NDArray[np.float32]:
+        """Return the field's part of a volume in the data's unit."""
+        found: NDArray[np.float32] = (self._optics.inner(volume) / counts.scale).cpu().numpy()
+        return found
 
     def _closing_words(self, fit: SceneFit, counts: Counts) -> Iterator[Event]:
         verdict = "the model explains the data"
@@ -216,6 +185,7 @@ class FastRun:
             yield ArtifactReady("positions", "table", rows)
         report = {
             "frame": self._frame,
+            "start": "the frame before" if fit.transferred else "afresh",
             "deconvolution_iterations": fit.iterations,
             "refinement_steps": fit.refinement_steps,
             "reduced_deviance": round(fit.deviance, 4),
@@ -227,28 +197,30 @@ class FastRun:
         }
         yield ArtifactReady("report", "report", report)
 
-    def _digest(self, frame: int) -> str:
-        """Return what identifies the data of a time point, the PSF, and which views are fitted where."""
-        digest = hashlib.sha256(self._psf.tobytes())
-        digest.update(repr((self._params.refine_views, self._params.held_out)).encode())
-        digest.update(np.ascontiguousarray(self._frames[frame]).tobytes())
-        return digest.hexdigest()[:16]
+    def _settings(self, frame: int) -> str:
+        """Return what identifies the data of a time point, and which views are fitted where."""
+        return f"{self._digest(frame)} {self._params.refine_views} {self._params.held_out} {self._params.transfer}"
 
     def _checkpoint(self, fit: SceneFit | None) -> CheckpointSaved:
         """Write what an exact resumption needs; without `fit` the time point is complete."""
-        state = fit.state() if fit is not None else None
         step = fit.refinement_steps if fit is not None else 0
-        folder = Path(self._params.checkpoint_folder or checkpoint_folder(self._plan)).expanduser()
-        path = folder / f"timepoint_{self._frame:03d}" / f"cp_{step or MOST_STEPS:06d}.tar"
+        path, finished = self._folder / "checkpoint.tar", self._frame + (fit is None)
         path.parent.mkdir(parents=True, exist_ok=True)
-        last = min(len(self._done), len(self._frames) - 1)
-        content = {"data": self._digest(last), "frame": last, "done": self._done, "scene": state}
-        torch.save({"fast": content}, path)
+        last = min(finished, len(self._frames) - 1)
+        content = {
+            "data": self._settings(last),
+            "frame": last,
+            "finished": finished,
+            "before": self._before and self._before.state(),
+            "scene": fit.state() if fit is not None else None,
+        }
+        torch.save({"fast": content}, path.with_suffix(".part"))
+        path.with_suffix(".part").replace(path)  # always a whole one
         self._saved = step
         return CheckpointSaved(str(path), step)
 
-    def _resumed(self) -> dict[str, Any] | None:
-        """Return the state of the time point that was left, after taking over those that are complete."""
+    def _resumed(self) -> tuple[dict[str, Any] | None, int]:
+        """Return the state of the time point that was left and how many are complete, whose volumes are taken over."""
         path = Path(self._params.resume).expanduser()
         try:
             content = torch.load(path, map_location="cpu", weights_only=True)
@@ -257,24 +229,23 @@ class FastRun:
         kept = content.get("fast") if isinstance(content, dict) else None
         if not isinstance(kept, dict):
             raise InputError(f"{path} should be a checkpoint that a fast fit wrote, found another file; choose another")
-        if kept["frame"] >= len(self._frames) or kept["data"] != self._digest(kept["frame"]):
+        if kept["frame"] >= len(self._frames) or kept["data"] != self._settings(kept["frame"]):
             raise InputError(
-                "resume goes on from a checkpoint of the same data, found one of other views, another PSF, refine_views or "
-                "held_out; leave it out"
+                "resume goes on from a checkpoint of the same data, found one of other views, another PSF, refine_views, "
+                "held_out or transfer; leave it out"
             )
-        self._done = list(kept["done"])
+        if kept["before"] is not None:
+            self._before = Before(**kept["before"])
+        if isinstance(self._volumes, VolumeFile) and kept["finished"] and path.parent != self._volumes.path.parent:
+            theirs = self._volumes.beside(path)
+            for frame in range(kept["finished"]):
+                self._volumes[frame] = theirs[frame]
         scene: dict[str, Any] | None = kept["scene"]
-        return scene
+        return scene, kept["finished"]
 
-    def _model(self, volumes: Sequence[Tensor]) -> ArtifactReady:
-        """Return the field with its card: the voxels, which a query interpolates."""
-        grid, several = self._plan.whole["volume"], bool(self._plan.looped)
-        options: dict[str, Any] = {
-            "frames": len(volumes) if several else 0,
-            "render_size": [grid.size(axis) for axis in "YXZ"],
-            **placed(self._plan),
-        }
-        card = {"engine": ENGINE, "architecture": "voxels", "options": options}
-        training = {"training": {"method": "fast", "penalty": self._params.penalty}}
-        voxels = torch.stack(list(volumes)).numpy()
-        return ArtifactReady("model", "model", {"state": {"voxels": voxels}, "card": {**card, **training}})
+    def _model(self, finished: int) -> ArtifactReady:
+        """Return the field of so many time points with its card: the voxels, which a query interpolates."""
+        card = self._card("voxels", finished, {"method": "fast", "penalty": self._params.penalty})
+        if isinstance(self._volumes, VolumeFile):
+            return ArtifactReady("model", "model", str(self._volumes.finished(finished, card)))
+        return ArtifactReady("model", "model", {"state": {"voxels": self._volumes[0][None]}, "card": card})

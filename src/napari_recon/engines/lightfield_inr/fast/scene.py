@@ -20,6 +20,7 @@ from napari_recon.engines.deconvolution.richardson_lucy import (
 from napari_recon.engines.deconvolution.view_positions import ViewPositions, align_views
 from napari_recon.engines.lightfield_inr.fast.optics import Counts, Optics
 from napari_recon.engines.lightfield_inr.fast.refine import Problem, Refinement
+from napari_recon.engines.lightfield_inr.fast.transfer import Before, Starts
 
 MOST_ITERATIONS, TARGET_DEVIANCE = 80, 1.1
 MOST_STEPS = 60
@@ -82,6 +83,8 @@ class SceneFit:
         View that is kept out and judges when to stop.
     memory : int
         See `Refinement`.
+    before : Before or None
+        The frame before, from which to start where that is better than to start afresh.
     check : Callable
         Raises to cancel.
     """
@@ -96,9 +99,11 @@ class SceneFit:
         refine_views: bool = False,
         held_out: int | None = None,
         memory: int = 8,
+        before: Before | None = None,
         check: Callable[[], None] = lambda: None,
     ) -> None:
         self._counts, self._optics, self._strength, self._most = counts, optics, penalty, steps or MOST_STEPS
+        self._before = before
         self._automatic, self._memory, self._check = steps is None, memory, check
         views = range(len(counts.views))
         kept = None if held_out is None else [view for view in views if view != held_out]
@@ -115,7 +120,10 @@ class SceneFit:
         self._losses: list[float] = []
         self._errors: list[float] = []
         self.iterations = 0
+        self.transferred = False
+        """Whether the fit started from the frame before."""
         self.deviance = float("nan")
+        self._explained = float("nan")
         self.doubtful = False
         """Whether residuals stayed alike from pixel to pixel, so that the penalty was raised."""
         self.likeness: list[float] = []
@@ -135,7 +143,7 @@ class SceneFit:
         """Yield the fit's steps; after `restore`, those that are left."""
         if self._refinement is None:
             yield from self._deconvolved()
-            self._refinement = self._refining_from(self._last, self.deviance)
+            self._refinement = self._refining_from(self._last)
         yield from self._refined(self._refinement)
 
     def state(self) -> dict[str, Any] | None:
@@ -145,6 +153,8 @@ class SceneFit:
         problem = self._refinement.problem
         return {
             "iterations": self.iterations,
+            "transferred": self.transferred,
+            "explained": self._explained,
             "deviance": self.deviance,
             "doubtful": self.doubtful,
             "likeness": list(self.likeness),
@@ -160,6 +170,9 @@ class SceneFit:
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from where `state` was taken."""
         self.iterations, self.deviance = int(state["iterations"]), float(state["deviance"])
+        self.transferred, self._explained = bool(state["transferred"]), float(state["explained"])
+        if self.transferred:
+            self._bound()
         self.doubtful, self.likeness = bool(state["doubtful"]), list(state["likeness"])
         self._losses, self._errors = list(state["losses"]), list(state["errors"])
         if self._refining and state["offsets"] is not None:
@@ -170,27 +183,71 @@ class SceneFit:
         self._refinement = Refinement(self._problem(state["penalty"], state["softness"]), root.square(), self._memory)
         self._refinement.restore(state["refinement"])
 
+    def left(self, volume: Tensor) -> Before:
+        """Return what the next frame can start from, given the last volume of `steps`."""
+        iterations, steps = self.iterations, self.refinement_steps if self._ended else self._most
+        if self.transferred and self._before is not None:
+            iterations, steps = self._before.iterations, self._before.steps
+        return Before(volume / self._counts.scale, self.offsets, iterations, steps, self._explained)
+
     def _deconvolved(self) -> Iterator[Done]:
-        counts = self._counts
-        if self._refining:
+        before = self._before
+        if self._refining and before is not None and before.offsets is not None:
+            self._positions = self._at(before.offsets)
+            self._weigh()
+        elif self._refining:
             self._align()
-        stop = AutomaticStop(TARGET_DEVIANCE)
-        start = flat_start(self._data, counts.background, self._seen)
-        estimates: Iterator[Estimate] = richardson_lucy(
+        flat = flat_start(self._data, self._counts.background, self._seen)
+        fresh = self._estimates(flat, MOST_ITERATIONS, AutomaticStop(TARGET_DEVIANCE))
+        if before is not None:
+            yield from self._transferred(before, fresh)
+        if not self.transferred:
+            yield from map(self._deconvolution, fresh)
+            self._explained = self.deviance
+
+    def _transferred(self, before: Before, fresh: Iterator[Estimate]) -> Iterator[Done]:
+        """Yield the steps from the frame before, or the first of `fresh` where that explains the data better."""
+        counts = self._counts
+        starts = Starts(self._projector, self._data, counts.background, counts.read_variance, self._check)
+        old = starts.scaled(before.volume.to(self._data.device) * counts.scale)
+        self._last, self.deviance = old.volume, old.deviance
+        self.transferred = old.deviance <= TARGET_DEVIANCE
+        if not self.transferred:
+            first = next(fresh)
+            yield self._deconvolution(first)
+            new = starts.scaled(first.volume)
+            self.transferred = old.deviance < new.deviance
+            if self.transferred:
+                mixed = starts.mixed(old, new)
+                self._last, self.deviance = mixed.volume, mixed.deviance
+                for estimate in self._estimates(mixed.volume, before.brief, None):
+                    yield self._deconvolution(replace(estimate, iteration=estimate.iteration + 1))
+        if self.transferred:
+            self._explained = before.deviance
+            self._bound()
+
+    def _bound(self) -> None:
+        """Take no more steps than a fresh start took."""
+        if self._automatic and self._before is not None:
+            self._most = min(self._most, self._before.steps)
+
+    def _estimates(self, start: Tensor, iterations: int, stop: AutomaticStop | None) -> Iterator[Estimate]:
+        return richardson_lucy(
             self._projector,
             self._data,
-            background=counts.background,
-            read_variance=counts.read_variance,
-            iterations=MOST_ITERATIONS,
+            background=self._counts.background,
+            read_variance=self._counts.read_variance,
+            iterations=iterations,
             weight=self._weight,
             start=start,
             stop=stop,
             after_projection=self._positions,
             check=self._check,
         )
-        for estimate in estimates:
-            self.iterations, self.deviance, self._last = estimate.iteration, estimate.deviance, estimate.volume
-            yield Done("deconvolution", estimate.iteration, estimate.volume, estimate.deviance)
+
+    def _deconvolution(self, estimate: Estimate) -> Done:
+        self.iterations, self.deviance, self._last = estimate.iteration, estimate.deviance, estimate.volume
+        return Done("deconvolution", estimate.iteration, estimate.volume, estimate.deviance)
 
     def _refined(self, refinement: Refinement) -> Iterator[Done]:
         while refinement.step_number < self._most and not refinement.ended and not self._enough():
@@ -223,6 +280,10 @@ class SceneFit:
         recent = self.likeness[-1 - FADING :]
         return len(self.likeness) > 2 * FADING and recent[-1] > (1 - FADED) * recent[0]
 
+    @property
+    def _ended(self) -> bool:
+        return self._refinement is not None and (self._refinement.ended or self._enough())
+
     def _enough(self) -> bool:
         """Return whether more steps would gain nothing: the held-out view got worse, or the objective stands still."""
         if not self._automatic:
@@ -238,12 +299,12 @@ class SceneFit:
         model = projector.forward(volume, self._check).clamp_min_(0).add_(self._counts.background)
         return reduced_deviance(data, model, self._counts.read_variance)
 
-    def _refining_from(self, start: Tensor | None, deviance: float) -> Refinement:
+    def _refining_from(self, start: Tensor | None) -> Refinement:
         assert start is not None  # the deconvolution takes one iteration at least
         inner = self._optics.inner(start).flatten()
         level = max(float(np.quantile(inner[:: max(1, len(inner) // 10**6)].cpu().numpy(), 1 - BRIGHT)), 1e-6)
         # noise of a bright voxel goes as sqrt(level / views), and as the root of a variance that photons do not explain
-        strength = self._strength * (len(self._data) * max(1.0, deviance) / level) ** 0.5
+        strength = self._strength * (len(self._data) * max(1.0, self._explained) / level) ** 0.5
         return Refinement(self._problem(strength, SOFTNESS * level), start, self._memory)
 
     def _problem(self, penalty: float, softness: float) -> Problem:
