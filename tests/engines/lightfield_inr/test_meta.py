@@ -17,7 +17,7 @@ from napari_recon.core.token import CancelToken
 from napari_recon.engines.lightfield_inr.checkpoint import load_training, save_sequence
 from napari_recon.engines.lightfield_inr.meta_engine import Meta
 from napari_recon.engines.lightfield_inr.network import FieldNetwork
-from napari_recon.engines.lightfield_inr.upstream.losses import hessian, objective
+from napari_recon.engines.lightfield_inr.upstream.losses import dissimilarity, hessian, objective
 from napari_recon.engines.lightfield_inr.upstream.settings import FitSettings
 from napari_recon.hub import check
 from napari_recon.jobs.artifacts import model_file
@@ -82,14 +82,18 @@ def test_the_gradient_is_where_the_start_was_minus_where_the_fit_led() -> None:
         torch.testing.assert_close(start.grad, start - end)
 
 
-def test_the_objective_is_the_loss_of_a_block_as_large_as_the_views() -> None:
-    volume, seen = torch.rand(3, 21, 21, generator=torch.Generator().manual_seed(3)), views()
+def test_the_objective_has_the_published_terms() -> None:
+    make = torch.Generator().manual_seed(3)
+    volume, seen, made = torch.rand(3, 21, 21, generator=make), views(), torch.rand(4, 21, 21, generator=make)
     quiet = FitSettings(similarity=0.0, amplitude=0.3, smoothness=0.0)
-    rough = quiet.model_copy(update={"smoothness": 0.5})
-    plain = float(objective(volume, seen, psf(), quiet))
-    assert float(objective(volume, seen, psf(), rough)) == pytest.approx(plain + 0.5 * float(hessian(volume)), rel=1e-5)
-    exact = torch.zeros(3, 21, 21)
-    assert float(objective(exact, torch.zeros(4, 21, 21), psf(), quiet)) == pytest.approx(0, abs=1e-9)
+    plain = float(objective(made, seen, volume, quiet))
+    assert plain == pytest.approx(float((made - seen).square().mean() + 0.3 * volume.mean()), rel=1e-5)
+    rough, alike = quiet.model_copy(update={"smoothness": 0.5}), quiet.model_copy(update={"similarity": 0.2})
+    assert float(objective(made, seen, volume, rough)) == pytest.approx(plain + 0.5 * float(hessian(volume)), rel=1e-5)
+    more = 0.2 * float(dissimilarity(made, seen))
+    assert float(objective(made, seen, volume, alike)) == pytest.approx(plain + more, rel=1e-5)
+    soft = [float(hessian(volume, each)) for each in (1e-1, 1e-2, 1e-4)]
+    assert soft == sorted(soft) and soft[-1] == pytest.approx(float(hessian(volume)), rel=1e-3)
 
 
 def test_the_mean_of_a_sequence(tmp_path: Path) -> None:

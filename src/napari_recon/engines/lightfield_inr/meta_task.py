@@ -24,6 +24,7 @@ from napari_recon.engines.lightfield_inr.network import FieldNetwork
 from napari_recon.engines.lightfield_inr.upstream.fit import Fitter, Scene
 from napari_recon.engines.lightfield_inr.upstream.losses import objective
 from napari_recon.engines.lightfield_inr.upstream.stage import Targets, normalised_psf
+from napari_recon.optics.psf_convolution import PsfProjector
 from napari_recon.training.task import Batch, Network, Task, Validation
 
 
@@ -57,6 +58,8 @@ class MetaTask(Task):
             [Scene(Targets(torch.from_numpy(views).to(device), psf)) for views in scenes] for scenes in (learned, held)
         )
         self._at_once = int(plan.resources.details.get("points_at_once", 0))
+        _, *size = plan.outputs[0].grid.shape
+        self._projector = PsfProjector.same(psf, (size[0], size[1]), device=device)
         self._network: FieldNetwork | None = None
 
     def network(self) -> nn.Module:
@@ -126,8 +129,8 @@ class MetaTask(Task):
         return LatticeField(state, network.layers, network.encoding, self._params.post, device).values(x, y, z)
 
     def _objective(self, volume: Tensor, scene: Scene) -> float:
-        settings = self._params.upstream
-        return float(objective(volume, scene.targets.views, scene.targets.psf, settings))
+        made = self._projector.forward(volume)
+        return float(objective(made, scene.targets.views, volume, self._params.upstream))
 
 
 _OWN = {"init", "resume", "checkpoint_folder", "devices"}

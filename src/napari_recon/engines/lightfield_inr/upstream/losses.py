@@ -7,7 +7,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from napari_recon.engines.lightfield_inr.upstream.settings import FitSettings
-from napari_recon.optics.psf_convolution import PsfProjector
 
 C1, C2 = 0.01**2, 0.03**2
 """Stabilisers of the structural similarity for values up to one."""
@@ -38,33 +37,38 @@ def structural_similarity(first: Tensor, second: Tensor, window: int = 7) -> Ten
     return above / ((mean_1**2 + mean_2**2 + C1) * (variance_1 + variance_2 + C2))
 
 
-def hessian(volume_zyx: Tensor) -> Tensor:
+def hessian(volume_zyx: Tensor, softness: float = 0.0) -> Tensor:
     """Return the penalty on second differences: means of their absolute values, mixed ones twice.
 
-    Each mixed term leaves out the last index of the third axis. Needs three planes, rows and columns.
+    Each mixed term leaves out the last index of the third axis. Needs three planes, rows and columns. With `softness`
+    differences much below it count as their squares do, so that gradients are smooth (published: 0).
     """
     v = volume_zyx
-    total = _second(v, 0) + _second(v, 1) + _second(v, 2)
-    mixed = _mixed(v[:-1], 1, 2) + _mixed(v[:, :-1], 0, 2) + _mixed(v[:, :, :-1], 0, 1)
+    total = _second(v, 0, softness) + _second(v, 1, softness) + _second(v, 2, softness)
+    mixed = _mixed(v[:-1], 1, 2, softness) + _mixed(v[:, :-1], 0, 2, softness) + _mixed(v[:, :, :-1], 0, 1, softness)
     return total + 2 * mixed
 
 
-def _second(v: Tensor, axis: int) -> Tensor:
+def _second(v: Tensor, axis: int, softness: float) -> Tensor:
     size = v.shape[axis] - 2
-    return (v.narrow(axis, 2, size) + v.narrow(axis, 0, size) - 2 * v.narrow(axis, 1, size)).abs().mean()
+    return _mean_size(v.narrow(axis, 2, size) + v.narrow(axis, 0, size) - 2 * v.narrow(axis, 1, size), softness)
 
 
-def _mixed(v: Tensor, first: int, second: int) -> Tensor:
+def _mixed(v: Tensor, first: int, second: int, softness: float) -> Tensor:
     low = v.narrow(first, 0, v.shape[first] - 1)
     high = v.narrow(first, 1, v.shape[first] - 1)
     size = v.shape[second] - 1
     ends = high.narrow(second, 1, size) + low.narrow(second, 0, size)
-    return (ends - low.narrow(second, 1, size) - high.narrow(second, 0, size)).abs().mean()
+    return _mean_size(ends - low.narrow(second, 1, size) - high.narrow(second, 0, size), softness)
 
 
-def regulariser(volume_zyx: Tensor, amplitude: float, smoothness: float) -> Tensor:
+def _mean_size(values: Tensor, softness: float) -> Tensor:
+    return (values.square() + softness**2).sqrt().mean() - softness if softness else values.abs().mean()
+
+
+def regulariser(volume_zyx: Tensor, amplitude: float, smoothness: float, softness: float = 0.0) -> Tensor:
     """Return ``amplitude * mean |v| + smoothness * hessian(v)``."""
-    return amplitude * volume_zyx.abs().mean() + smoothness * hessian(volume_zyx)
+    return amplitude * volume_zyx.abs().mean() + smoothness * hessian(volume_zyx, softness)
 
 
 def dissimilarity(views: Tensor, targets: Tensor) -> Tensor:
@@ -72,21 +76,12 @@ def dissimilarity(views: Tensor, targets: Tensor) -> Tensor:
     return 1 - structural_similarity(views, targets).mean()
 
 
-def objective(volume: Tensor, views: Tensor, psf_vzyx: Tensor, settings: FitSettings) -> Tensor:
-    """Return the published objective of a whole volume (z, y, x) whose views (v, y, x) have the same pixels.
-
-    Parameters
-    ----------
-    psf_vzyx : Tensor
-        Sum one per view.
-    settings : FitSettings
-        The weights of its terms.
-    """
-    made = PsfProjector.same(psf_vzyx, (int(views.shape[-2]), int(views.shape[-1])), device=views.device).forward(volume)
+def objective(made: Tensor, views: Tensor, volume: Tensor, settings: FitSettings, softness: float = 0.0) -> Tensor:
+    """Return the published objective of a whole volume (z, y, x) whose views are `made` (v, y, x)."""
     data = F.mse_loss(made, views)
     if settings.similarity:
         data = data + settings.similarity * dissimilarity(made, views)
-    return data + regulariser(volume, settings.amplitude, settings.smoothness)
+    return data + regulariser(volume, settings.amplitude, settings.smoothness, softness)
 
 
 def error_map(view: Tensor, predicted: Tensor, diameter: float) -> Tensor:
