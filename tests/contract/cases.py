@@ -45,6 +45,12 @@ def _simulate_sim(**params: object) -> Example:
     return Example(SimulateSim(), {}, {"frames": 2, "height": 33, "width": 24, "margin": 8, **params})
 
 
+def _simulate_projections() -> Example:
+    from napari_recon.engines.simulate.projections import Projections
+
+    return Example(Projections(), {}, {"size": 16, "slices": 6, "thickness": 12, "angles": "-60:60:20"})
+
+
 def _flfm_psf() -> Example:
     from napari_recon.engines.simulate.flfm_psf import FlfmPsf
     from tests.engines.simulate.microscopes import SMALL
@@ -127,6 +133,12 @@ def _query(kind: str, **params: object) -> Example:
     return example(kind, **params)
 
 
+def _sirt(**params: object) -> Example:
+    from tests.engines.tomography.phantoms import example
+
+    return example(2, **params)
+
+
 def _sim_wiener(**params: object) -> Example:
     from napari_recon.engines.sim.wiener import SimWiener
     from tests.engines.sim.sim_data import simulate
@@ -185,11 +197,14 @@ _MAKERS: dict[str, Callable[[], Example]] = {
     "simulate.lightfield": _simulate,
     "simulate.flfm_psf": _flfm_psf,
     "simulate.lfm_psf": _lfm_psf,
+    "simulate.projections": _simulate_projections,
     "simulate.sim": _simulate_sim,
     "simulate.sim/upstream": lambda: _simulate_sim(compat="upstream", frames=1),
     "deconvolution.lightfield_rl": _lightfield_rl,
     "deconvolution.lightfield_rl/automatic": _lightfield_rl_automatic,
     "deconvolution.lightfield_rl/psf": _lightfield_rl_psf,
+    "tomography.sirt": _sirt,
+    "tomography.sirt/fbp": lambda: _sirt(method="fbp", signal="transmission", axis="x", centre=0.5),
     "sim.train": _sim_train,
     "sim.wiener": _sim_wiener,
     "sim.wiener/each": lambda: _sim_wiener(calibrate_on="each", mcnr=True, widefield=True),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -15,6 +16,9 @@ from napari_recon.core.errors import InputError
 if TYPE_CHECKING:
     from napari_recon.core.engine import Inputs
     from napari_recon.core.plan import Plan
+
+_RANGE = re.compile(r"[-+]?[\d.]+(:[-+]?[\d.]+)+")
+"""Numbers between colons stay text; YAML takes them for hours and minutes."""
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary.")]
@@ -121,7 +125,7 @@ def assigned(assignments: Sequence[str]) -> dict[str, Any]:
         if not equals or not name.strip():
             raise InputError(f"--set should look like NAME=VALUE, found {text!r}; write for example --set iterations=10")
         try:
-            found[name.strip()] = yaml.safe_load(value)
+            found[name.strip()] = value.strip() if _RANGE.fullmatch(value.strip()) else yaml.safe_load(value)
         except yaml.YAMLError:
             raise InputError(f"--set {name.strip()} should have a YAML value, found {value!r}; quote it") from None
     return found

@@ -80,9 +80,17 @@ class ParallelBeam:
 
     def some(self, views: Sequence[int]) -> ParallelBeam:
         """Return the projector to some of the views."""
+        return self._like([self.angles_deg[view] for view in views], self.detector_yx)
+
+    def of_slices(self, count: int) -> ParallelBeam:
+        """Return the projector of a volume with another number of slices along the axis."""
+        height, width = self.detector_yx
+        return self._like(self.angles_deg, (count, width) if self.axis == "y" else (height, count))
+
+    def _like(self, angles_deg: Sequence[float], detector_yx: tuple[int, int]) -> ParallelBeam:
         return ParallelBeam(
-            [self.angles_deg[view] for view in views],
-            self.detector_yx,
+            angles_deg,
+            detector_yx,
             self._planes,
             axis=self.axis,
             centre=self.centre,
@@ -111,6 +119,17 @@ class ParallelBeam:
             last = min(first + step, self._planes)
             planes = self._summed(table, "voxels", first, last).view(last - first, self._width, self._slices)
             yield slice(first, last), self._turned(planes)
+
+    def spread(self, data: Tensor, check: Check = lambda: None) -> Tensor:
+        """Return at each voxel the sum of the views (v, y, x), interpolated linearly where it appears: (z, y, x)."""
+        table = self._turned(data).reshape(len(self.angles_deg) * self._pixels, self._slices)
+        step = self._step(self._planes, 2 * self._width * len(self.angles_deg))
+        parts = []
+        for first in range(0, self._planes, step):
+            check()
+            indices, weights = self._voxels(first, min(first + step, self._planes), interpolating=True)
+            parts.append(F.embedding_bag(indices, table, mode="sum", per_sample_weights=weights))
+        return self._turned(torch.cat(parts).view(self._planes, self._width, self._slices))
 
     def adjoint(self, data: Tensor, check: Check = lambda: None) -> Tensor:
         """Return the transpose applied to views (v, y, x), whole."""
@@ -157,14 +176,17 @@ class ParallelBeam:
             weights.append(F.pad((values * inside).flatten(1).to(self._dtype), room))
         return torch.cat(indices), torch.cat(weights)
 
-    def _voxels(self, first: int, last: int) -> Weights:
-        """Return the pixels that see each voxel of some planes (planes, width), two per view."""
+    def _voxels(self, first: int, last: int, interpolating: bool = False) -> Weights:
+        """Return the pixels that see each voxel of some planes (planes, width), two per view.
+
+        Their weights are those of the rays, or those of linear interpolation between the two.
+        """
         z, u = self._places()
         c, s = (torch.tensor(each, dtype=torch.float64, device=self._device) for each in self._directions())
         place = (
             u[None, :, None] * c + z[first:last, None, None] * s + (self._pixels - 1) / 2 + self.centre
         )  # (planes, width, views)
-        half = torch.maximum(c.abs(), s.abs())
+        half = torch.ones_like(c) if interpolating else torch.maximum(c.abs(), s.abs())
         low = place.floor()
         pairs = torch.stack([low, low + 1], dim=-1)
         values = (1 - (pairs - place[..., None]).abs() / half[:, None]).clamp_min(0) / half[:, None]
