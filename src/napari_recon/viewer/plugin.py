@@ -19,6 +19,7 @@ DOCKS = {
     "deconvolution": "Light field",
     "sim": "SIM",
     "simulate.sim": "SIM",
+    "lightfield_inr": "Neural field",
     "simulate.flfm_psf": "Microscope",
     "simulate.lfm_psf": "Microscope",
 }

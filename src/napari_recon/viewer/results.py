@@ -55,6 +55,11 @@ class ResultLayers(QObject):
     ----------
     viewer : ViewerModel
 
+    Attributes
+    ----------
+    follow : bool
+        The time slider goes along with the frame that is being filled, until somebody moves it.
+
     Notes
     -----
     ``lost(layer)`` fires when somebody removes a layer that is still being filled.
@@ -68,6 +73,8 @@ class ResultLayers(QObject):
         self._shown: list[Shown] = []
         self._previews: list[Shown] = []
         self._removing = False
+        self.follow = False
+        self._followed: float | None = None
         self._timer = QTimer(self)
         self._timer.setInterval(TICK_MS)
         self._timer.timeout.connect(self.flush)
@@ -108,6 +115,7 @@ class ResultLayers(QObject):
             Replace the layers of the previous preview, keeping how they looked.
         """
         looks = self._drop_previews() if preview and not self._shown else []
+        self._followed = None
         for channel, (array, grid) in enumerate(zip(buffer.arrays, buffer.grids, strict=True)):
             title = self._unused(f"{name} · channel {channel}" if buffer.channels > 1 else name)
             # what is made from no layer still has to get along with the units of those that are there
@@ -138,6 +146,7 @@ class ResultLayers(QObject):
                 continue
             if boxes:
                 shown.goal = shown.buffer.limits(shown.channel)
+                self._follow_time(shown.layer, boxes[-1])
             self._follow_brightness(shown)
             if boxes:
                 shown.pending = shown.pending or self._in_sight(shown.layer, boxes)
@@ -250,6 +259,18 @@ class ResultLayers(QObject):
             return True
         at = np.rint(np.asarray(layer.world_to_data(dims.point[-layer.ndim :])))
         return any(all(box[d].start <= at[d] < box[d].stop for d in hidden) for box in boxes)
+
+    def _follow_time(self, layer: Layer, box: tuple[slice, ...]) -> None:
+        """Show the time point that was written last."""
+        if not self.follow or "time" not in layer.axis_labels:
+            return
+        dims, own = self._viewer.dims, layer.axis_labels.index("time")
+        axis = own + dims.ndim - layer.ndim
+        if axis in dims.displayed or (self._followed is not None and abs(dims.point[axis] - self._followed) > 1e-9):
+            self.follow = False
+            return
+        dims.set_point(axis, float(layer.data_to_world([s.start for s in box])[own]))
+        self._followed = dims.point[axis]
 
     def _bring_into_view(self, layer: Layer) -> None:
         """Move sliders that point beside the new layer to its middle; the camera stays."""

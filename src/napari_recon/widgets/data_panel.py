@@ -87,6 +87,7 @@ class DataPanel(QWidget):
         self._lay_out()
         self.axes_edit.textEdited.connect(self._axes_typed)
         self.combo.layer_changed.connect(self._layer_changed)
+        viewer.layers.events.inserted.connect(self._reconsider)
         self.pixel_row.applied.connect(viewer.reset_view)
         self.set_engine(info)
 
@@ -167,6 +168,7 @@ class DataPanel(QWidget):
     def let_go(self) -> None:
         """Disconnect from the viewer."""
         self._watch(None)
+        self._viewer.layers.events.inserted.disconnect(self._reconsider)
         if self._looking is not None:
             self._looking.drop()
         self.combo.let_go()
@@ -181,6 +183,13 @@ class DataPanel(QWidget):
             if not any(p.severity == "error" for p in problems_of(layer, self.spec, self._axes_of(layer))):
                 return layer
         return order[0] if order[0] is active else layers[-1]
+
+    def _reconsider(self, event: Any) -> None:
+        """Take a layer that fits when it comes after one that does not."""
+        layer = event.value
+        if fits(layer, self.spec) and any(p.severity == "error" for p in self.problems):
+            if not any(p.severity == "error" for p in problems_of(layer, self.spec, self._axes_of(layer))):
+                self.combo.prefer(layer)
 
     def _named_otherwise(self, layer: Any) -> bool:
         """Return whether the layer's own axis labels say that it holds something else."""

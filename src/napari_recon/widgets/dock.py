@@ -31,6 +31,7 @@ from napari_recon.widgets.curve_panel import CurvePanel
 from napari_recon.widgets.data_panel import DataPanel
 from napari_recon.widgets.estimate_line import EstimateLine, result_text
 from napari_recon.widgets.fixes import fix_label, fixes_in
+from napari_recon.widgets.layout import section
 from napari_recon.widgets.look import bold, describe, focus_order, guard_wheel
 from napari_recon.widgets.model_panel import ModelPanel
 from napari_recon.widgets.planner import Planner
@@ -170,6 +171,15 @@ class EngineDock(QWidget):
         """Whether there is something to choose a region of."""
         return self.data.needed
 
+    def subject(self) -> str:
+        """Return what a result is of, for its name."""
+        layers = self.data.layers()
+        return layers[0].name if layers else ""
+
+    def parents(self) -> tuple[Any, ...]:
+        """Return the layers that a result is made from or lies on, the main one first."""
+        return self.data.layers()
+
     def keeps_models(self) -> bool:
         """Whether a model that comes now goes into the menu."""
         return True
@@ -239,11 +249,10 @@ class EngineDock(QWidget):
         return request
 
     def _start(self, request: Request, preview: bool) -> None:
-        layers = self.data.layers()
-        jobs = []
+        layers, jobs = self.parents(), []
         for box in request.boxes:
             limited = None if preview or not any(True for _ in box.items()) else box
-            title = job_title(layers[0].name if layers else "", self.methods[self.engine], limited, preview)
+            title = job_title(self.subject(), self.methods[self.engine], limited, preview)
             jobs.append(Job(partial(request.plan, box), title=title, parent_layers=layers, preview=preview))
         self.curves.clear()
         self._jobs_done = 0
@@ -388,6 +397,7 @@ class EngineDock(QWidget):
         bar.run.connect(self.start_run)
         bar.pause.connect(controller.pause)
         bar.resume.connect(controller.resume)
+        bar.finish.connect(controller.finish)
         bar.cancel.connect(controller.cancel)
         bar.copy_python.connect(lambda: self.sharing.copy("as_python"))
         bar.copy_command.connect(lambda: self.sharing.copy("as_command"))
@@ -430,14 +440,3 @@ class EngineDock(QWidget):
         outer.addWidget(self.estimate)
         outer.addWidget(self.run_bar)
         self.scroll, self.form = scroll, form
-
-
-def section(title: str, panel: QWidget) -> QWidget:
-    """Return `panel` under a bold title."""
-    whole = QWidget()
-    column = QVBoxLayout(whole)
-    column.setContentsMargins(0, 0, 0, 0)
-    column.setSpacing(4)
-    column.addWidget(bold(QLabel(title)))
-    column.addWidget(panel)
-    return whole

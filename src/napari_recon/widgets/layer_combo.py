@@ -46,6 +46,8 @@ class LayerCombo(QComboBox):
         self._others: list[Any] = []
         self._named: list[Any] = []
         self._chosen: Any = None
+        self.by_hand = False
+        """Whether a person chose, rather than `prefer`."""
         self.setMinimumContentsLength(8)
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         guard_wheel(self)
@@ -70,7 +72,13 @@ class LayerCombo(QComboBox):
         """Put something with a name that is no layer into the list, and choose it."""
         self._others.append(other)
         self._refresh()
+        self.by_hand = True
         self.choose(other)
+
+    def prefer(self, layer: Any) -> None:
+        """Choose a layer unless a person has chosen one."""
+        if layer is not None and not self.by_hand:
+            self.choose(layer)
 
     def refresh(self) -> None:
         """List again (what is acceptable changed)."""
@@ -93,6 +101,8 @@ class LayerCombo(QComboBox):
         chosen = self._chosen
         if not any(layer is chosen for layer in self._layers):
             chosen = None
+        if chosen is None:
+            self.by_hand = False
         if chosen is None and self._layers and (self._prefer or not self._none):
             chosen = self._prefer(self._layers) if self._prefer else self._layers[-1]
         changed = chosen is not self._chosen
@@ -123,5 +133,6 @@ class LayerCombo(QComboBox):
         self.blockSignals(False)
 
     def _picked(self, index: int) -> None:
+        self.by_hand = True
         at = index - bool(self._none)
         self.choose(self._layers[at] if at >= 0 else None)

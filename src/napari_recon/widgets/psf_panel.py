@@ -53,7 +53,6 @@ class PsfPanel(FileDrop, QWidget):
         self._viewer, self._spec, self._main = viewer, spec, main
         self.needed = True
         self._views = 0
-        self._by_hand = False
         self._look: PsfLook | None = None
         self._looked_at: Any = None
         self._opening: Any = None
@@ -63,9 +62,7 @@ class PsfPanel(FileDrop, QWidget):
         self.file_button, self.cut = QPushButton("&File…"), CutRow(viewer)
         describe(self.file_button, "Open a PSF file", "MATLAB, TIFF, npz or npy (or drop one here)")
         self.montage, self.slider, self.depth = Montage(largest=CELL), QSlider(Qt.Orientation.Horizontal), QLabel(ALL)
-        describe(
-            self.montage, "PSF of each view", "The PSF of each view, brightest over all depths or at one of them"
-        )
+        describe(self.montage, "PSF of each view", "The PSF of each view, brightest over all depths or at one of them")
         describe(self.slider, "Depth of the PSF", "At the left: the brightest over all depths; then plane by plane")
         guard_wheel(self.slider)
         self.line = Line()
@@ -78,7 +75,6 @@ class PsfPanel(FileDrop, QWidget):
         self.planner = Planner(60, self)
         self._lay_out()
         self.setAcceptDrops(True)
-        self.combo.activated.connect(self._picked)
         self.combo.layer_changed.connect(self._chosen)
         self.file_button.clicked.connect(self._browse)
         self.slider.valueChanged.connect(self._show_depth)
@@ -102,8 +98,8 @@ class PsfPanel(FileDrop, QWidget):
         """Prefer a PSF of so many views."""
         if count != self._views:
             self._views = count
-            if not self._by_hand and (best := self._best(self._candidates())) is not None:
-                self.combo.choose(best)
+            self.combo.refresh()
+            self.combo.prefer(self._best(self._candidates()))
             self._say()
 
     def problem(self) -> str:
@@ -172,9 +168,6 @@ class PsfPanel(FileDrop, QWidget):
         fitting = [x for x in named if x.ndim == 4 and x.data.shape[0] == self._views]
         return next(iter(reversed(fitting or named)), None)
 
-    def _picked(self, _: int) -> None:
-        self._by_hand = True
-
     def _browse(self) -> None:
         choices = f"PSF files ({' '.join(SUFFIXES)});;All files (*)"
         path, _ = QFileDialog.getOpenFileName(self, "Open a PSF", "", choices)
@@ -183,7 +176,6 @@ class PsfPanel(FileDrop, QWidget):
 
     def _opened(self, stack: ImageStack) -> None:
         self._opening = None
-        self._by_hand = True
         self.combo.offer(stack)
 
     def _failed(self, error: Exception) -> None:
@@ -201,7 +193,7 @@ class PsfPanel(FileDrop, QWidget):
             self._room.addWidget(self.microscope)
 
     def _made(self, layer: Any) -> None:
-        self._by_hand = True
+        self.combo.by_hand = True
         self.combo.choose(layer)
         self.make_fold.set_open(False)
 
@@ -315,9 +307,7 @@ class CutRow(QWidget):
     def __init__(self, viewer: Any) -> None:
         super().__init__()
         self.combo = LayerCombo(viewer, lambda layer: layer._type_string == "points", none="points at the centres…")
-        describe(
-            self.combo, "Centres of the views", "A points layer with one point in the middle of each view"
-        )
+        describe(self.combo, "Centres of the views", "A points layer with one point in the middle of each view")
         self.radius = QSpinBox()
         self.radius.setRange(1, 5000)
         self.radius.setValue(30)

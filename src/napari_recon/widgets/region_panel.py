@@ -265,11 +265,12 @@ class RegionPanel(QWidget):
             self.rows[axis].setVisible(shown)
 
     def _allow(self) -> None:
-        missing = "" if self.shapes is not None else "Choose an image layer first"
-        blocked = missing or self.shapes.reason
+        missing = "" if self._source is not None else "Choose an image layer first"
+        undrawn = "There is no layer to draw on: type the numbers" if self.shapes is None else self.shapes.reason
+        blocked = missing or undrawn
         allow(self.draw_button, blocked, "Draw a rectangle on the image; several rectangles are several jobs")
         allow(self.view_button, blocked, "Take what the canvas shows as the box")
-        allow(self.box_button, blocked, "Reconstruct only a box")
+        allow(self.box_button, missing or (undrawn if self.shapes is not None else ""), "Reconstruct only a box")
         allow(self.whole_button, missing, "Reconstruct the whole field")
         allow(self.frame_button, missing, "Only the frame the viewer shows")
 

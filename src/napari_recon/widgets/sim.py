@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
-from qtpy.QtWidgets import QStackedWidget, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QStackedWidget, QWidget
 
 from napari_recon import hub
 from napari_recon.core.errors import InputError
@@ -26,8 +26,9 @@ from napari_recon.viewer.sim_diagnosis import Diagnoser, Diagnosis
 from napari_recon.viewer.sim_frames import Pages
 from napari_recon.viewer.sim_spectrum import SpectrumLayers
 from napari_recon.widgets.adjuster import Adjuster
-from napari_recon.widgets.dock import EngineDock, section
+from napari_recon.widgets.dock import EngineDock
 from napari_recon.widgets.fold import Fold
+from napari_recon.widgets.layout import section
 from napari_recon.widgets.live_panel import LivePanel
 from napari_recon.widgets.look import Line
 from napari_recon.widgets.planner import Planner
@@ -75,8 +76,8 @@ class SimWidget(EngineDock):
         self.adjust_fold = Fold("Adjust the result", self.live, folded=False)
         self.adjust_fold.hide()
         self._microscope: dict[str, Any] = {}
-        frames = section("Raw frames", _column(self.frames, self.frame_rows))
-        optics = section("Microscope", _column(self.optics_rows, self.optics_line))
+        frames = section("Raw frames", self.frames, self.frame_rows)
+        optics = section("Microscope", self.optics_rows, self.optics_line)
         pattern, compare = section("Pattern", self.pattern), section("Can it be believed?", self.compare)
         self._of_data = (frames, optics, pattern, compare)
         return [data, frames, optics, pattern, model, region, settings, compare]
@@ -362,13 +363,3 @@ class Rows(QStackedWidget):
             self._pages[engine] = form.take(names)
             self.addWidget(self._pages[engine])
         self.setCurrentWidget(self._pages[engine])
-
-
-def _column(*widgets: QWidget) -> QWidget:
-    whole = QWidget()
-    column = QVBoxLayout(whole)
-    column.setContentsMargins(0, 0, 0, 0)
-    column.setSpacing(4)
-    for widget in widgets:
-        column.addWidget(widget)
-    return whole

@@ -1,0 +1,23 @@
+"""Widgets put together: titled sections and columns without margins."""
+
+from __future__ import annotations
+
+from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
+
+from napari_recon.widgets.look import bold
+
+
+def column(*widgets: QWidget) -> QWidget:
+    """Return `widgets` below each other."""
+    whole = QWidget()
+    layout = QVBoxLayout(whole)
+    layout.setContentsMargins(0, 0, 0, 0)
+    layout.setSpacing(4)
+    for widget in widgets:
+        layout.addWidget(widget)
+    return whole
+
+
+def section(title: str, *panels: QWidget) -> QWidget:
+    """Return `panels` under a bold title."""
+    return column(bold(QLabel(title)), *panels)
