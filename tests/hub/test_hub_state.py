@@ -133,3 +133,39 @@ def test_weights_saved_on_a_gpu_load_on_the_cpu(parity_dir):
     assert len(state) == 18
     assert all(t.device.type == "cpu" for t in state.values())
     assert tuple(state["fusion.0.weight"].shape) == (64, 49, 3, 3, 3)
+
+
+@pytest.fixture
+def folder(tmp_path, state, monkeypatch):
+    """A model of two files, the second a single tensor, in a folder with a file that is none of it."""
+    monkeypatch.setattr(hub.state, "FOLDERS", [("body.pth", "code.pt")])
+    torch.save({"model": {name.removeprefix("body."): tensor for name, tensor in state.items()}}, tmp_path / "body.pth")
+    torch.save(torch.arange(4.0), tmp_path / "code.pt")
+    torch.save({"other": torch.zeros(2)}, tmp_path / "discriminator.pth")
+    return tmp_path
+
+
+def test_files_that_belong_together_are_one_model(folder, state):
+    found = hub.load_state(folder)
+    assert set(found) == {*state, "code"}
+    torch.testing.assert_close(found["code"], torch.arange(4.0))
+    before = hub.sha256(folder)
+    torch.save(torch.arange(5.0), folder / "code.pt")
+    assert hub.sha256(folder) != before
+
+
+def test_a_missing_or_spoilt_file_of_several_is_named(folder):
+    (folder / "code.pt").write_bytes(b"<html>")
+    with pytest.raises(CheckpointError, match=r"code\.pt should be a checkpoint, found a text file"):
+        hub.load_state(folder)
+    (folder / "code.pt").unlink()
+    with pytest.raises(CheckpointError, match=r"should hold one checkpoint, found: body\.pth, discriminator\.pth"):
+        hub.resolve(folder)
+
+
+def test_several_files_are_imported_as_one(folder, state, monkeypatch):
+    assert hub.check(folder).problems == ("not expected: code",)
+    monkeypatch.setattr(hub.state, "FOLDERS", [("body.pth",)])
+    card = hub.import_model(folder, "two-parts")
+    assert card.path.endswith(".safetensors")
+    torch.testing.assert_close(hub.load_state(hub.resolve("two-parts")), dict(state))

@@ -13,6 +13,7 @@ import secrets
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from pydantic import Field, ValidationError
@@ -23,7 +24,7 @@ from napari_recon.core.plan import ModelRef
 from napari_recon.hub import recognise
 from napari_recon.hub.card import ModelCard, cache_folder
 from napari_recon.hub.recognise import HasShape, Recognised
-from napari_recon.hub.state import read_card, sha256, state_shapes
+from napari_recon.hub.state import load_state, members, read_card, sha256, state_shapes
 
 BUILT_IN = Path(__file__).parent / "models"
 """Cards shipped with the package: with their weights (built in), or with a url only (downloadable)."""
@@ -120,7 +121,7 @@ def resolve(id_or_path: str | Path, engine: str | None = None) -> ModelRef:
         A file that fits no engine, or another engine than `engine`.
     """
     path = _checkpoint_at(id_or_path)
-    if path.is_file():
+    if path.exists():
         card = _card_of_file(path)
     elif path.suffix in SUFFIXES or len(path.parts) > 1:
         raise CheckpointError(f"{path} should be a checkpoint file that exists, found none; check the path")
@@ -167,6 +168,9 @@ def import_model(path: str | Path, id: str | None = None) -> ModelCard:
         When `id` is taken by another model, or is no id.
     """
     path = _checkpoint_at(path)
+    if members(path):
+        with TemporaryDirectory() as folder:
+            return import_model(_as_one_file(path, Path(folder)), id)
     card = _recognised_card(path)
     if id is not None:
         try:
@@ -221,15 +225,24 @@ def store(card: ModelCard, weights: Path, suffix: str, move: bool = False) -> Mo
 
 
 def _checkpoint_at(path: str | Path) -> Path:
-    """Return the checkpoint file that `path` names; of a folder, the only one in it."""
+    """Return the checkpoint that `path` names: a file, a folder whose files belong together, or the only one in a folder."""
     path = Path(path).expanduser()
-    if not path.is_dir():
+    if not path.is_dir() or members(path):
         return path
     found = sorted(file for file in path.iterdir() if file.is_file() and file.suffix in SUFFIXES)
     if len(found) != 1:
         listed = ", ".join(file.name for file in found) or "none"
         raise CheckpointError(f"the folder {path} should hold one checkpoint, found: {listed}; name the file itself")
     return found[0]
+
+
+def _as_one_file(path: Path, folder: Path) -> Path:
+    """Write the tensors of several files that belong together into one; return it."""
+    from safetensors.torch import save_file
+
+    whole = folder / f"{path.name}.safetensors"
+    save_file({name: tensor.contiguous().clone() for name, tensor in load_state(path).items()}, whole)
+    return whole
 
 
 def _read_card(path: Path) -> ModelCard | None:

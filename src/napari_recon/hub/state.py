@@ -22,6 +22,8 @@ WRAPPERS = (
     "weights",
 )
 PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.")
+FOLDERS = [("net_FA.pth", "net_G.pth"), ("current.pth", "latent_code.pt")]
+"""Files that are one model together; names of its tensors begin with the file's, as ``net_G.``."""
 REFUSED = re.compile(r"(?:GLOBAL|Unsupported class|unrecognized function) ([\w.]+)")
 """How torch names an object it will not build; its wording differs between versions."""
 
@@ -29,18 +31,24 @@ REFUSED = re.compile(r"(?:GLOBAL|Unsupported class|unrecognized function) ([\w.]
 def load_state(model: ModelRef | str | Path) -> dict[str, Tensor]:
     """Return a network's tensors on the CPU, wrappers and ``module.`` prefixes removed. Imports torch.
 
+    Those of a folder of files that belong together (`FOLDERS`) have the file's name in front.
+
     Raises
     ------
     CheckpointError
         No readable checkpoint, one with code in it or with NaN, or one that changed since it was recognised.
     """
     path = Path(model.path if isinstance(model, ModelRef) else model).expanduser()
-    _sniff(path)
+    parts = members(path)
+    for part in parts or [path]:
+        _sniff(part)
     if isinstance(model, ModelRef) and model.sha256 and sha256(path) != model.sha256:
         raise CheckpointError(
             f"{path} should be the file of model {model.id}, found other content (its checksum differs); "
             "import the new file, or restore the old one"
         )
+    if parts:
+        return {name: tensor for part in parts for name, tensor in _named(part).items()}
     if path.suffix == ".safetensors":
         read_shapes(path)
         from safetensors.torch import load_file
@@ -49,11 +57,32 @@ def load_state(model: ModelRef | str | Path) -> dict[str, Tensor]:
     return _finite(_flat(_load_torch(path), path), path)
 
 
+def members(path: Path) -> list[Path] | None:
+    """Return the files of a folder that are one model together, None for a file or any other folder."""
+    for names in FOLDERS if path.is_dir() else ():
+        files = [path / name for name in names]
+        if all(file.is_file() for file in files):
+            return files
+    return None
+
+
+def _named(part: Path) -> dict[str, Tensor]:
+    """Return the tensors of one file of several, the file's name in front; a single tensor has that name."""
+    import torch
+
+    content = _load_torch(part)
+    if isinstance(content, torch.Tensor):
+        return _finite({part.stem: content}, part)
+    return _finite({f"{part.stem}.{name}": tensor for name, tensor in _flat(content, part).items()}, part)
+
+
 def state_shapes(path: Path) -> Mapping[str, HasShape]:
     """Return what a recogniser looks at; torch is imported only for torch files."""
     path = Path(path).expanduser()
+    if path.suffix != ".safetensors":
+        return load_state(path)
     _sniff(path)
-    return unprefixed(read_shapes(path)) if path.suffix == ".safetensors" else load_state(path)
+    return unprefixed(read_shapes(path))
 
 
 class Shape:
@@ -106,8 +135,10 @@ def _header(path: Path) -> tuple[dict[str, Any], int]:
 
 
 def sha256(path: str | Path) -> str:
-    """Return the checksum of a file; asked again for an unchanged file, it is not read again."""
+    """Return the checksum of a file, or of a folder's files together; an unchanged file is not read again."""
     path = Path(path)
+    if parts := members(path):
+        return hashlib.sha256("".join(sha256(part) for part in parts).encode()).hexdigest()
     about = path.stat()
     return _sha256(str(path.resolve()), about.st_size, about.st_mtime_ns)
 
