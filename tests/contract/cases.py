@@ -192,6 +192,34 @@ def _sim_wiener3d() -> Example:
     return Example(SimWiener3D(), {"raw": ThreeBeam.raw(stack)}, ThreeBeam.params)
 
 
+def _vsi_sr(**params: object) -> Example:
+    from tests.engines.fusion.vsi import vsi_example
+
+    return vsi_example(**params)
+
+
+def _joint_wiener(**params: object) -> Example:
+    from tests.engines.fusion.vsi import wiener_example
+
+    return wiener_example(**params)
+
+
+def _background() -> Example:
+    from napari_recon.engines.fusion.background import Background
+    from tests.engines.fusion.skewed import stack
+
+    params = {"preset": "SKL", "camera_offset": 5.0}
+    return Example(Background(), {"raw": stack(frames=2, noise=1.0)}, params, tilings=({"tile_size": 5}, {"tile_size": 1}))
+
+
+def _deskew(tilings: tuple[dict[str, int], ...] = ({"tile_size": 5}, {"tile_size": 1}), **params: object) -> Example:
+    from napari_recon.engines.fusion.deskew import Deskew
+    from tests.engines.fusion.skewed import stack
+
+    raw = stack(frames=2, shape=(20, 18, 40), noise=1.0, skew_axis=str(params.get("skew_axis", "x")))
+    return Example(Deskew(), {"raw": raw}, params, tilings=tilings, reshaped=str(params.get("skew_axis", "x")).upper())
+
+
 _MAKERS: dict[str, Callable[[], Example]] = {
     "toy.smooth": _toy,
     "simulate.lightfield": _simulate,
@@ -223,6 +251,13 @@ _MAKERS: dict[str, Callable[[], Example]] = {
     "lightfield_inr.query/scene": lambda: _query("scene", scale=1.5),
     "lightfield_inr.query/fpm": lambda: _query("dense"),
     "sim.wiener3d": _sim_wiener3d,
+    "fusion.vsi_sr": lambda: _vsi_sr(even_brightness=True),
+    "fusion.vsi_sr/one": lambda: _vsi_sr(orientations=1),
+    "fusion.wiener": _joint_wiener,
+    "fusion.background": _background,
+    "fusion.deskew": _deskew,
+    "fusion.deskew/coverslip": lambda: _deskew(coverslip=True, skew_axis="y"),
+    "fusion.deskew/spline": lambda: _deskew(interpolation="spline", direction=-1),
     "serenet.refocus": _refocus,
     "serenet.reconstruct": lambda: _serenet("serenet"),
     "serenet.reconstruct/fserenet": lambda: _serenet("fserenet"),

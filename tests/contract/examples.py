@@ -22,7 +22,8 @@ class Example:
     """An engine with inputs small enough to run many times.
 
     `stacks` hold a list where an input takes many; `tilings` are parameter changes that must not change the result.
-    In a `chained` series a time point starts from the one before.
+    In a `chained` series a time point starts from the one before. Along `reshaped` axes the result covers another extent than
+    the input, around the same middle.
     """
 
     engine: Engine[Any]
@@ -31,6 +32,7 @@ class Example:
     tilings: Sequence[Mapping[str, Any]] = ()
     model: Callable[[], ModelRef | None] = lambda: None
     tile_tolerance: float = 1e-5
+    reshaped: str = ""
     chained: bool = False
 
     @property

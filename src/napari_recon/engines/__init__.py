@@ -23,6 +23,10 @@ registry = Registry(
         "simulate.projections": "napari_recon.engines.simulate.projections:Projections",
         "simulate.sim": "napari_recon.engines.simulate.sim:SimulateSim",
         "sim.network": "napari_recon.engines.sim.network:SimNetwork",
+        "fusion.wiener": "napari_recon.engines.fusion.wiener:JointWiener",
+        "fusion.vsi_sr": "napari_recon.engines.fusion.vsi_sr:VsiSr",
+        "fusion.background": "napari_recon.engines.fusion.background:Background",
+        "fusion.deskew": "napari_recon.engines.fusion.deskew:Deskew",
     },
     group="napari_recon.engines",
 )

@@ -178,7 +178,7 @@ def row_correlation(picture: Tensor, mask: Tensor, mask_is_transformed: bool = F
     `mask_is_transformed` multiplies by the mask itself, as the published drift estimate does by a slip.
     """
     other = mask if mask_is_transformed else torch.fft.fft2(mask)
-    found = torch.fft.fftshift(torch.fft.ifft2(torch.fft.fft2(picture).conj() * other)).abs()
+    found: Tensor = torch.fft.fftshift(torch.fft.ifft2(torch.fft.fft2(picture).conj() * other)).abs()
     return found.sum(dim=1)
 
 

@@ -131,9 +131,8 @@ def on_coverslip(raw: Tensor, skew: Skew, across: tuple[int, int], along: tuple[
     """
     planes, rows, width = raw.shape
     size_z, size_x = skew.coverslip_shape
-    options = {"dtype": torch.float64, "device": raw.device}
-    v = (torch.arange(*across, **options) - (size_z - 1) / 2)[:, None] * skew.pixel_um
-    u = (torch.arange(*along, **options) - (size_x - 1) / 2)[None] * skew.pixel_um
+    v = (torch.arange(*across, dtype=torch.float64) - (size_z - 1) / 2)[:, None] * skew.pixel_um
+    u = (torch.arange(*along, dtype=torch.float64) - (size_x - 1) / 2)[None] * skew.pixel_um
     sine = skew.direction * skew.sin
     straight_x = (u * skew.cos + v * sine) / skew.pixel_um
     plane = (-u * sine + v * skew.cos) / skew.pitch_um + (planes - 1) / 2
@@ -160,8 +159,8 @@ def on_coverslip(raw: Tensor, skew: Skew, across: tuple[int, int], along: tuple[
         rest = (source - left).clamp(0, 1)
         within = [1 - rest, rest] if rule == "linear" else cubic_weights(rest)
         for offset, inner in zip(taps, within, strict=True):
-            index = (number * pitch + left + before + offset).long().flatten()
-            total += samples[:, index].reshape(total.shape) * (weight * inner).to(raw.dtype)
+            index = (number * pitch + left + before + offset).long().flatten().to(raw.device)
+            total += samples[:, index].reshape(total.shape) * (weight * inner).to(raw)
     inside &= (plane >= -1e-9) & (plane <= planes - 1 + 1e-9)
     scale = torch.where(inside, 1 / torch.where(inside, weight_sum, 1.0), 0.0)
-    return (total * scale.to(raw.dtype)).permute(1, 0, 2)
+    return (total * scale.to(raw)).permute(1, 0, 2)

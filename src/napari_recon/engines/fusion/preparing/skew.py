@@ -1,7 +1,7 @@
 """The geometry of a skewed stack: which sample of the raw data each straight voxel comes from. No torch.
 
-A stage carries the sample through a tilted sheet. `angle` lies between the stage's way and the picture's skew axis, so that
-from one plane to the next the sample moves by ``step cos(angle)`` along that axis and by ``step sin(angle)`` across the plane.
+A stage carries the sample through a tilted sheet. `angle` lies between the stage's way and the picture's skew axis: from one
+plane to the next the sample moves by ``step cos(angle)`` along that axis and by ``step sin(angle)`` across the plane.
 Everything is centred: the middle of the stack stays in the middle.
 """
 
