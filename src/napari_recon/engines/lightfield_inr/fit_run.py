@@ -35,13 +35,14 @@ class FitRun:
         Resolved.
     frames : sequence of ndarray
         Views (v, y, x) of every time point, read when they are asked for.
-    psf : ndarray
-        (v, z, y, x)
+    psf : ndarray or None
+        (v, z, y, x); None where views are no images through one.
     """
 
-    def __init__(self, plan: Plan, params: FitParams, frames: Sequence[Volume], psf: Volume) -> None:
+    def __init__(self, plan: Plan, params: FitParams, frames: Sequence[Volume], psf: Volume | None) -> None:
         self._plan, self._params, self._frames = plan, params, frames
-        self._psf_vzyx, self._said = mended_psf(psf)
+        nothing: tuple[Volume, tuple[str, ...]] = np.zeros(0, np.float32), ()
+        self._psf_vzyx, self._said = nothing if psf is None else mended_psf(psf)
         self._folder = Path(params.checkpoint_folder or checkpoint_folder(plan)).expanduser()
         self._frame = 0
         self._previewed, self._preview_cost = 0.0, 0.0

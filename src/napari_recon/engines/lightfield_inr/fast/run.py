@@ -45,10 +45,13 @@ class FastRun(FitRun):
     Finished volumes of a sequence are kept in a file, which becomes the model.
     """
 
-    def __init__(self, plan: Plan, params: FitParams, frames: Sequence[Volume], psf: Volume) -> None:
+    scene: type[SceneFit] = SceneFit
+    suspects, advice = "PSF or positions", "try refine_views, or another PSF"
+
+    def __init__(self, plan: Plan, params: FitParams, frames: Sequence[Volume], psf: Volume | None) -> None:
         super().__init__(plan, params, frames, psf)
         self._device = torch.device(plan.compute.device)
-        self._optics = Optics(self._psf_vzyx, frames[0].shape[1:], self._device, params.refine_views)
+        self._optics = self._made_optics()
         self._before: Before | None = None
         self._volumes: VolumeFile | dict[int, Volume] = {}
         if plan.looped:
@@ -79,7 +82,7 @@ class FastRun(FitRun):
 
     def _fitted(self, kept: dict[str, Any] | None, token: CancelToken) -> Iterator[Event]:
         """Yield the events of one time point."""
-        counts = Counts.of(self._frames[self._frame], self._device)
+        counts = self._counts()
         if counts.scale != 1.0 and self._frame == 0:
             yield Warned(
                 f"the values do not look like camera counts; they were multiplied by {counts.scale:.4g} to judge the noise "
@@ -89,7 +92,7 @@ class FastRun(FitRun):
         transfer = params.transfer == "auto" and self._before is not None
         if kept is None and not transfer:
             yield self._first_look(counts, token)
-        fit = SceneFit(
+        fit = self.scene(
             counts,
             self._optics,
             penalty=params.penalty,
@@ -131,6 +134,13 @@ class FastRun(FitRun):
             yield self._checkpoint(None)
         yield from self._closing_words(fit, counts)
 
+    def _made_optics(self) -> Optics:
+        return Optics(self._psf_vzyx, self._frames[0].shape[1:], self._device, self._params.refine_views)
+
+    def _counts(self) -> Counts:
+        """Return the views of the time point."""
+        return Counts.of(self._frames[self._frame], self._device)
+
     def _said_of(self, done: Done, counts: Counts) -> Iterator[Event]:
         total = self._params.iterations if isinstance(self._params.iterations, int) else MOST_STEPS
         refining = done.stage == "refinement"
@@ -164,10 +174,10 @@ class FastRun(FitRun):
         verdict = "the model explains the data"
         alike = fit.likeness[-1] if fit.likeness else 0.0
         if fit.unlike_noise or fit.doubtful:
-            advice = "check them" if self._params.refine_views else "try refine_views, or another PSF"
+            advice = "check them" if self._params.refine_views else self.advice
             raised = "; the penalty was raised fourfold" if fit.doubtful else ""
             verdict = (
-                f"PSF or positions look wrong: what is left of the views is no noise, neighbouring pixels correlate "
+                f"{self.suspects} look wrong: what is left of the views is no noise, neighbouring pixels correlate "
                 f"by {alike:.2g} (reduced deviance {fit.deviance:.3g}){raised}; {advice}"
             )
             yield Warned(verdict)
