@@ -22,8 +22,8 @@ class Example:
     """An engine with inputs small enough to run many times.
 
     `stacks` hold a list where an input takes many; `tilings` are parameter changes that must not change the result.
-    In a `chained` series a time point starts from the one before. Along `reshaped` axes the result covers another extent than
-    the input, around the same middle.
+    In a `chained` series a time point starts from the one before. Along `reshaped` axes the result covers another extent
+    than the input, around the same middle.
     """
 
     engine: Engine[Any]
