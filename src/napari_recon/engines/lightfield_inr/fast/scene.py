@@ -26,6 +26,8 @@ MOST_ITERATIONS, TARGET_DEVIANCE = 80, 1.1
 MOST_STEPS = 60
 #: Steps after which the objective is looked at, and the part it has to fall by to go on.
 LOOK, ENOUGH = 5, 3e-4
+#: The same part for a time point that starts from the one before and is nearly there.
+ENOUGH_TRANSFERRED = 1e-3
 #: Residuals of neighbouring pixels that are more alike than this are no noise: the model is wrong, or not yet there. It is
 #: wrong when they stay alike, losing less than a part over some steps; the penalty is then raised, for details are made up.
 ALIKE, FADING, FADED = 0.03, 10, 0.2
@@ -199,7 +201,7 @@ class SceneFit:
             self._align()
         flat = flat_start(self._data, self._counts.background, self._seen)
         fresh = self._estimates(flat, MOST_ITERATIONS, AutomaticStop(TARGET_DEVIANCE))
-        if before is not None:
+        if before is not None and before.worthwhile:
             yield from self._transferred(before, fresh)
         if not self.transferred:
             yield from map(self._deconvolution, fresh)
@@ -290,7 +292,8 @@ class SceneFit:
             return False
         if len(self._errors) > LOOK and min(self._errors[-LOOK:]) > min(self._errors[:-LOOK]):
             return True
-        return len(self._losses) > LOOK and self._losses[-1 - LOOK] - self._losses[-1] < ENOUGH * self._losses[-1]
+        least = ENOUGH_TRANSFERRED if self.transferred else ENOUGH
+        return len(self._losses) > LOOK and self._losses[-1 - LOOK] - self._losses[-1] < least * self._losses[-1]
 
     def _held_out(self, volume: Tensor) -> float:
         if self._aside is None:

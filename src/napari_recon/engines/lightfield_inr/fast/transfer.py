@@ -36,6 +36,11 @@ class Before:
     deviance: float
 
     @property
+    def worthwhile(self) -> bool:
+        """Whether a fresh start takes more than a transferred one; in dim light it is as short, and less noisy."""
+        return self.iterations * SHARE >= 1
+
+    @property
     def brief(self) -> int:
         """Iterations left to a transferred frame after the one that its fresh estimate takes."""
         return max(0, int(SHARE * self.iterations) - 1)
