@@ -64,6 +64,37 @@ def test_views_move_as_ray_optics_says() -> None:
     assert (np.sign(shift[0, -1]) == np.sign(FINER.lens_centres[0] - FINER.lens_centres[3])).all()
 
 
+OPTICS = {
+    "oil": {"na": 1.4, "medium_index": 1.518, "pixels_per_lens": 125},
+    "water": {"na": 1.05, "medium_index": 1.33, "magnification": 25.0, "fourier_um": 2e5, "pixels_per_lens": 101},
+    "air": {"na": 0.4, "medium_index": 1.0, "magnification": 20.0, "fourier_um": 1.5e5, "pixels_per_lens": 61},
+}
+DEEPEST = {"oil": 3.4, "water": 15.0, "air": 60.0}
+
+
+@pytest.mark.parametrize("name", OPTICS)
+def test_the_sampling_that_is_chosen_is_fine_enough(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three times more samples on a wider field and a larger sensor give the same views."""
+    chosen = FlfmMicroscope.sampled(DEEPEST[name], sensor_pixels=0, samples=0, field_um=0.0, **OPTICS[name])
+    for what, value in (("WIDER", 8.0), ("FINER", 1.8), ("MARGIN", 1.7)):
+        monkeypatch.setattr(f"napari_recon.optics.flfm_microscope.{what}", value)
+    finer = FlfmMicroscope.sampled(DEEPEST[name], sensor_pixels=0, samples=0, field_um=0.0, **OPTICS[name])
+    assert finer.samples > 1.5 * chosen.samples and finer.sensor_pixels > chosen.sensor_pixels
+    radius = min(chosen.reach_pixels(np.array([DEEPEST[name]])), chosen.lens_pixels // 2)
+    views = []
+    for microscope in (chosen, finer):
+        ((_, image),) = sensor_psf(microscope, [-DEEPEST[name]])
+        views.append(cut_views(image.numpy()[None], microscope.lens_centres.tolist(), radius))
+    assert np.abs(views[0] - views[1]).max() < 5e-3 * views[1].max()
+
+
+def test_numbers_that_are_given_are_kept() -> None:
+    given = {"sensor_pixels": 201, "samples": 401, "field_um": 40.0, "pixels_per_lens": 33}
+    microscope = FlfmMicroscope.sampled(3.0, **given)
+    assert {name: getattr(microscope, name) for name in given} == given
+    assert microscope == FlfmMicroscope(**given)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

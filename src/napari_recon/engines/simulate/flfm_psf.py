@@ -43,7 +43,6 @@ class FlfmPsfParams(EngineParams):
         3250.0, "Distance of neighbouring microlenses.", title="Microlens pitch", unit="micrometer", gt=0
     )
     pixels_per_lens: int = param(499, "Sensor pixels on one pitch.", unit="pixel", ge=5, le=4001)
-    sensor_pixels: int = param(2901, "Sensor pixels per axis, odd.", unit="pixel", ge=15, le=8191)
     depth_step_um: float = param(0.17, "Distance of neighbouring planes.", unit="micrometer", gt=0)
     depth_from_um: float = param(-3.4, "First plane; 0 is the plane in focus.", unit="micrometer")
     depth_to_um: float = param(3.4, "Last plane.", unit="micrometer")
@@ -52,10 +51,28 @@ class FlfmPsfParams(EngineParams):
     )
     sensor: bool = param(False, "Also write the images of the whole sensor (large).", advanced=True)
     air_index: float = param(1.0, "Refractive index between microlenses and sensor.", ge=1, le=2, advanced=True)
-    samples: int = param(
-        8191, "Points per axis on which the wave from the sample is computed, odd.", ge=63, le=65535, advanced=True
+    sensor_pixels: int = param(
+        0,
+        "Sensor pixels per axis, odd; 0 takes what the microlenses fill and a margin.",
+        unit="pixel",
+        ge=0,
+        le=8191,
+        advanced=True,
     )
-    field_um: float = param(200.0, "Side of that grid in the sample.", unit="micrometer", gt=0, advanced=True)
+    samples: int = param(
+        0,
+        "Points per axis on which the wave from the sample is computed, odd; 0 takes what NA, field and sensor need.",
+        ge=0,
+        le=65535,
+        advanced=True,
+    )
+    field_um: float = param(
+        0.0,
+        "Side of that grid in the sample; 0 takes several times the width of the light there.",
+        unit="micrometer",
+        ge=0,
+        advanced=True,
+    )
     threshold: float = param(
         0.001, "Values below this part of a depth's maximum become 0.", unit="fraction", ge=0, lt=1, advanced=True
     )
@@ -130,7 +147,8 @@ class FlfmPsf(WholeEngine[FlfmPsfParams]):
 def microscope_of(params: FlfmPsfParams) -> FlfmMicroscope:
     """Return the microscope that `params` describe (InputError when its parts do not fit together)."""
     names = FlfmMicroscope.__dataclass_fields__
-    return FlfmMicroscope(**{name: value for name, value in params.model_dump().items() if name in names})
+    numbers = {name: value for name, value in params.model_dump().items() if name in names}
+    return FlfmMicroscope.sampled(max(abs(params.depth_from_um), abs(params.depth_to_um)), **numbers)
 
 
 def output_specs(params: FlfmPsfParams, microscope: FlfmMicroscope, depths: NDArray[np.float64]) -> tuple[OutputSpec, ...]:
@@ -157,6 +175,7 @@ def _depths(params: FlfmPsfParams) -> NDArray[np.float64]:
 def _report(params: FlfmPsfParams, microscope: FlfmMicroscope, depths: NDArray[np.float64], radius: int) -> dict[str, Any]:
     return {
         **params.model_dump(mode="json"),
+        **{name: getattr(microscope, name) for name in ("sensor_pixels", "samples", "field_um")},
         "radius": radius,
         "depths_um": [round(float(depth), 9) for depth in depths],
         "voxel_um": microscope.voxel_um,
