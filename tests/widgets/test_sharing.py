@@ -19,11 +19,11 @@ MODEL = {
 
 
 def test_a_model_that_a_run_made_is_kept_with_its_card() -> None:
-    card = kept_model(MODEL, "trained-1")
-    assert card.id == "trained-1" and card.title.startswith("trained ") and card.options == {"features": 2}
+    card = kept_model(MODEL, "trained-1", "trained today")
+    assert card.id == "trained-1" and card.title == "trained today" and card.options == {"features": 2}
     assert [c.id for c in hub.catalogue("fake.net")] == ["trained-1"]
     with pytest.raises(InputError):
-        kept_model([1, 2], "trained-2")
+        kept_model([1, 2], "trained-2", "")
 
 
 def test_models_of_runs_appear_in_the_menu_and_other_artifacts_do_not(

@@ -157,8 +157,8 @@ def check(path: str | Path) -> CheckReport:
     return CheckReport(fits=found.fits, **found.model_dump(exclude={"contract"}))
 
 
-def import_model(path: str | Path, id: str | None = None) -> ModelCard:
-    """Copy a checkpoint into the cache with a card of what was recognised.
+def import_model(path: str | Path, id: str | None = None, title: str = "") -> ModelCard:
+    """Copy a checkpoint into the cache with a card of what was recognised, under a title of one's own if wanted.
 
     Raises
     ------
@@ -170,11 +170,12 @@ def import_model(path: str | Path, id: str | None = None) -> ModelCard:
     path = _checkpoint_at(path)
     if members(path):
         with TemporaryDirectory() as folder:
-            return import_model(_as_one_file(path, Path(folder)), id)
+            return import_model(_as_one_file(path, Path(folder)), id, title)
     card = _recognised_card(path)
-    if id is not None:
+    if id is not None or title:
         try:
-            card = ModelCard.model_validate({**card.model_dump(), "id": id})
+            own = {"id": card.id if id is None else id, "title": title or card.title}
+            card = ModelCard.model_validate({**card.model_dump(), **own})
         except ValidationError as error:
             raise InputError(f"{error.errors()[0]['msg'].removeprefix('Value error, ')}; choose another id") from None
     taken = next((c for c in catalogue() if c.id == card.id), None)

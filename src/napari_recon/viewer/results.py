@@ -158,6 +158,7 @@ class ResultLayers(QObject):
     def finish(self, provenance: Mapping[str, Any], partial: bool) -> tuple[Layer, ...]:
         """End the run: store how the layers were made, show them in full and (but for previews) select them."""
         self._timer.stop()
+        self.flush()
         previewed = any(shown in self._previews for shown in self._shown)
         for shown in self._shown:
             layer = shown.layer

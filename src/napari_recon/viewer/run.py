@@ -226,7 +226,6 @@ class RunController(QObject):
             run.decided |= event.params
             self.message.emit("chosen: " + ", ".join(f"{k} = {v}" for k, v in event.params.items()), "info")
         elif isinstance(event, CheckpointSaved):
-            self.message.emit(f"step {event.step} saved to {event.path}; the run can resume from there", "info")
             self.saved.emit(event)
         elif isinstance(event, Finished):
             run.ended = event

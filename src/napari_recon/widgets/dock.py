@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
 from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -180,9 +181,9 @@ class EngineDock(QWidget):
         """Return the layers that a result is made from or lies on, the main one first."""
         return self.data.layers()
 
-    def keeps_models(self) -> bool:
-        """Whether a model that comes now goes into the menu."""
-        return True
+    def title_of_model(self) -> str:
+        """Return what a model that comes now is called in the menus; empty to keep it out of them."""
+        return f"trained {datetime.now():%Y-%m-%d %H:%M}"
 
     def model_kept(self, card: Any) -> None:
         """Take note of a model that a run made and that is in the menus now."""
@@ -368,6 +369,9 @@ class EngineDock(QWidget):
         text = "Hides the other images; in 3D the stack of views would be drawn as if it were a volume"
         self.run_bar.offer(Offer(text, "Show the result a&lone", alone))
 
+    def _take_checkpoint(self, event: Any) -> None:
+        self.run_bar.say(f"step {event.step} saved to {event.path}; the run can resume from there")
+
     def _failed(self, error: Exception) -> None:
         self.run_bar.say(str(describe_error(error)), "error")
 
@@ -409,6 +413,7 @@ class EngineDock(QWidget):
         controller.offered.connect(bar.offer)
         controller.metric.connect(self._add_metric)
         controller.artifact.connect(self.sharing.keep_model)
+        controller.saved.connect(self._take_checkpoint)
         controller.finished.connect(self._finished)
         self.viewer.events.theme.connect(self._theme_changed)
         self._theme_changed()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_recon.core.plan import Plan
+from napari_recon.engines import registry
 from napari_recon.jobs.estimates import describe_seconds
 from napari_recon.widgets.look import Line
 from napari_recon.widgets.request import Estimate
@@ -47,7 +48,8 @@ class EstimateLine(QWidget):
 def estimate_text(estimate: Estimate) -> str:
     """Return ``"about 40 s · 1.2 of 8.0 GB on cpu"``."""
     device = estimate.plans[0].compute.device
-    later = "time known after a preview" if estimate.plans[0].inputs else "time known once it runs"
+    previewed = estimate.plans[0].inputs and registry.get(estimate.plans[0].engine).info.kind != "fit"
+    later = "time known after a preview" if previewed else "time known once it runs"
     time = later if estimate.seconds is None else describe_seconds(estimate.seconds)
     time = time if time.startswith(("less", "time")) else f"about {time}"
     jobs = f"{len(estimate.plans)} jobs · " if len(estimate.plans) > 1 else ""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
+from typing import Any
 
 from pydantic import BaseModel
 
@@ -14,6 +16,15 @@ APART = {"method", "held_out"}
 """Settings of a fit that have a place of their own in the dock."""
 QUERY_APART = {"roi_xyzwhd", "t_range"}
 """Settings of a query that the region panel says."""
+QUERY_PLAIN = {"scale", "scaling", "slab"}
+"""Settings of a query that a field fitted here leaves open; a published checkpoint may need the others."""
+
+
+def query_rows(model: type[BaseModel], options: Mapping[str, Any]) -> set[str]:
+    """Return the settings that matter to a query of a model with these options."""
+    if "render_size" in options:
+        return QUERY_PLAIN
+    return {row.name for row in describe_parameters(model)} - QUERY_APART
 
 
 @cache

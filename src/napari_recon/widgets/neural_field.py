@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
 from typing import Any, ClassVar
 
 from qtpy.QtWidgets import QHBoxLayout, QRadioButton, QTabBar, QWidget
@@ -15,7 +16,7 @@ from napari_recon.engines import registry
 from napari_recon.viewer.layer_input import letters_of, stack_from_layer
 from napari_recon.viewer.run import Offer
 from napari_recon.widgets.dock import EngineDock
-from napari_recon.widgets.fit_rows import APART, QUERY_APART, unused
+from napari_recon.widgets.fit_rows import APART, query_rows, unused
 from napari_recon.widgets.layout import section
 from napari_recon.widgets.look import describe
 from napari_recon.widgets.psf_panel import PsfPanel
@@ -73,7 +74,7 @@ class NeuralFieldWidget(EngineDock):
         self._positions: dict[int, list[Mapping[str, Any]]] = {}
         self._deconvolved = 0
         psf, views = section("PSF", self.psf), section("Views", self.views)
-        self._of_fit = (psf, views, how)
+        self._of_fit, self._views_section = (psf, how), views
         return [data, psf, views, model, region, settings]
 
     def footer(self) -> list[QWidget]:
@@ -114,9 +115,10 @@ class NeuralFieldWidget(EngineDock):
         reference = self._reference() if self.engine == QUERY else None
         return super().parents() if reference is None else (reference,)
 
-    def keeps_models(self) -> bool:
-        """See `EngineDock.keeps_models`: a cancelled fit goes on from its checkpoint."""
-        return self.controller.state != "stopping"
+    def title_of_model(self) -> str:
+        """See `EngineDock.title_of_model`; a cancelled fit goes on from its checkpoint."""
+        name = self.controller.job.title if self.controller.job is not None else ""
+        return f"{name} · {datetime.now():%d %b %H:%M}" if self.controller.state != "stopping" else ""
 
     def model_kept(self, card: Any) -> None:
         """See `EngineDock.model_kept`."""
@@ -137,7 +139,7 @@ class NeuralFieldWidget(EngineDock):
         self.published_button.clicked.connect(lambda: self.settings.change({"method": "upstream"}))
         self.verdict.remedy.connect(self.fit_again)
         self.controller.artifact.connect(self._take_artifact)
-        self.controller.saved.connect(self._take_checkpoint)
+        self.controller.state_changed.connect(lambda state: self.estimate.setVisible(state == "idle"))
         self.viewer.dims.events.current_step.connect(self._show_views)
 
     def _set_method(self, _: int = 0) -> None:
@@ -154,6 +156,7 @@ class NeuralFieldWidget(EngineDock):
             self.model.choose(self._fitted)
         self._settings_changed()
         self._order_focus()
+        self.scroll.verticalScrollBar().setValue(0)
 
     def _no_preview(self) -> str:
         return "A fit shows its estimate from the first second: press Fit" if self.engine == FIT else ""
@@ -163,6 +166,7 @@ class NeuralFieldWidget(EngineDock):
         if card is not None and card.id != self._lattice_of:
             self._lattice_of, self._lattice = card.id, None
             self._set_region()
+            self._settings_changed()
         super()._ask()
 
     def _planned(self, estimate: Estimate) -> None:
@@ -213,9 +217,12 @@ class NeuralFieldWidget(EngineDock):
 
     def _show_views(self, _: Any = None) -> None:
         if self.engine != FIT:
+            self._views_section.hide()
             return
         frame = self.region.current_frame()
-        self.views.show_views(self._recording(), frame)
+        recording = self._recording()
+        self.views.show_views(recording, frame)
+        self._views_section.setVisible(recording is not None)
         if self._positions:
             near = min(self._positions, key=lambda fitted: abs(fitted - frame))
             self.views.show_offsets(self._positions[near])
@@ -223,7 +230,8 @@ class NeuralFieldWidget(EngineDock):
     def _settings_changed(self) -> None:
         form, values = self.settings.form, self.settings.values()
         if self.engine == QUERY:
-            form.show_only(set(form.fields) - QUERY_APART)
+            card = self.model.card
+            form.show_only(query_rows(form.model, card.options if card is not None else {}))
             return
         before, self._settings_before = self._settings_before, values
         if values["refine_views"] and values["held_out"] is not None:
@@ -258,6 +266,7 @@ class NeuralFieldWidget(EngineDock):
             self._show_views()
 
     def _take_checkpoint(self, event: Any) -> None:
+        """See `EngineDock._take_checkpoint`; a cancelled fit offers to go on, so the file need not be spoken of."""
         self._saved = event
 
     def _add_metric(self, name: str, step: int, value: float, series: str) -> None:

@@ -256,8 +256,10 @@ class PsfPanel(FileDrop, QWidget):
         self.cut.setVisible(bool(flat))
         look = self._look
         if look is None:
-            reading = self.given and self.planner.busy
-            self.line.say("Looking at the PSF …" if reading else self.problem(), "info" if reading else "warning")
+            if self.given and self.planner.busy:
+                self.line.say("Looking at the PSF …")
+            else:  # without data there is nothing to ask for yet
+                self.line.say(self.problem() if self._views else "", "warning")
             return
         if look.error:
             self.line.say(look.error, "error")

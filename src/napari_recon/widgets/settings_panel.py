@@ -173,6 +173,7 @@ class SettingsPanel(QWidget):
     def _allow(self) -> None:
         own = self.preset_combo.currentText() not in (DEFAULTS, LAST)
         allow(self.delete_button, "" if own else "Only presets of your own can be deleted", "Delete this preset")
+        self.delete_button.setVisible(own)  # it would only take room, which narrow docks have not
         allow(self.save_button, "", "Keep these settings under a name")
 
     def _lay_out(self) -> None:

@@ -74,10 +74,10 @@ class Sharing(QObject):
 
     def keep_model(self, event: Any) -> None:
         """Put a model that a run made into the menu, in a worker; other artifacts are left alone."""
-        if event.kind == "model" and self._dock.keeps_models():
+        if event.kind == "model" and (title := self._dock.title_of_model()):
             name = f"{self._dock.engine.replace('.', '-')}-{datetime.now():%Y%m%d-%H%M%S}"
             call_in_background(
-                kept_model, event.payload, name, done=self._kept, failed=self._dock._failed, parent=self._dock
+                kept_model, event.payload, name, title, done=self._kept, failed=self._dock._failed, parent=self._dock
             )
 
     def let_go(self) -> None:
@@ -93,7 +93,7 @@ class Sharing(QObject):
         dock = self._dock
         dock.model.refresh()
         dock.model_kept(card)
-        dock.run_bar.say(f"The model {card.id} is in the menu of {dock.methods.get(card.engine, card.engine)}", "good")
+        dock.run_bar.say(f"The model {card.name} is in the menu of {dock.methods.get(card.engine, card.engine)}", "good")
 
     def _tell(self, done: str, action: Callable[..., None], *args: Any) -> None:
         try:
@@ -104,11 +104,10 @@ class Sharing(QObject):
             self._dock.run_bar.say(done)
 
 
-def kept_model(payload: Any, name: str) -> ModelCard:
+def kept_model(payload: Any, name: str, title: str) -> ModelCard:
     """Return the card of a model that a run made, after copying it to where models are kept."""
     from napari_recon.hub import import_model
     from napari_recon.jobs.artifacts import model_file
 
-    if isinstance(payload, dict) and "state" in payload:
-        payload = {**payload, "card": {"title": f"trained {datetime.now():%Y-%m-%d %H:%M}", **payload.get("card", {})}}
-    return import_model(model_file(payload), name)
+    own = payload.get("card", {}).get("title") if isinstance(payload, dict) else ""
+    return import_model(model_file(payload), name, own or title)
