@@ -127,6 +127,18 @@ def _meta() -> Example:
     return meta_example()
 
 
+def _projections_fit(frames: int = 2, **params: object) -> Example:
+    from tests.engines.lightfield_inr.test_tomography import example
+
+    return example(frames, **{"transfer": "never", **params})
+
+
+def _projections_network() -> Example:
+    from tests.engines.lightfield_inr.test_tomography import NETWORK, example
+
+    return example(1, **NETWORK)
+
+
 def _query(kind: str, **params: object) -> Example:
     from tests.engines.lightfield_inr.fields import example
 
@@ -247,6 +259,9 @@ _MAKERS: dict[str, Callable[[], Example]] = {
     "lightfield_inr.fit/refine_views": lambda: _fast_fit(refine_views=True),
     "lightfield_inr.fit/held_out": lambda: _fast_fit(held_out=1),
     "lightfield_inr.meta": _meta,
+    "lightfield_inr.fit/opt": _projections_fit,
+    "lightfield_inr.fit/cryo_et": lambda: _projections_fit(1, modality="cryo_et", axis="x", thickness=6),
+    "lightfield_inr.fit/opt_network": _projections_network,
     "lightfield_inr.query": lambda: _query("sequence"),
     "lightfield_inr.query/scene": lambda: _query("scene", scale=1.5),
     "lightfield_inr.query/fpm": lambda: _query("dense"),

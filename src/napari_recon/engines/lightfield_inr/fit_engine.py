@@ -16,17 +16,24 @@ from napari_recon.core.region import Box, Selection
 from napari_recon.core.token import CancelToken
 from napari_recon.engines.lightfield_inr.fit_params import FitParams, resolved_fit
 from napari_recon.engines.lightfield_inr.frames import Frames
+from napari_recon.engines.lightfield_inr.modality import TOMOGRAPHY, beam_resources, resolved_projections, told
 from napari_recon.engines.lightfield_inr.network_params import NetworkParams
+from napari_recon.engines.tomography.params import size_zyx, volume_grid
+from napari_recon.engines.tomography.sirt import ANGLES
 from napari_recon.optics.psf_checks import odd_size
 from napari_recon.optics.support import next_smooth_size
 
-VIEWS = InputSpec(name="views", axes="VYX", loops="T", description="the light field, one page per view")
+VIEWS = InputSpec(name="views", axes="VYX", loops="T", description="the light field or projections, one page per view")
 MOST_PAIRS = 8
 """Pairs of volumes from which a fast fit learns the objective's curvature."""
 TRANSFER_BYTES = 3 << 30
 """Largest size of kept transfer functions, see `optics.psf_convolution`."""
 PSF = InputSpec(
-    name="psf", axes="VZYX", accepts=("psf",), description="PSF per view and plane, sampled at the views' pixels"
+    name="psf",
+    axes="VZYX",
+    accepts=("psf",),
+    required=False,
+    description="of a light field: PSF per view and plane, sampled at the views' pixels",
 )
 
 
@@ -38,10 +45,10 @@ class Fit(FrameEngine[FitParams]):
         name="lightfield_inr.fit",
         kind="fit",
         title="Neural field (fit)",
-        summary="A neural field of a light-field scene or sequence, from its views and the PSF alone",
-        inputs=(VIEWS, PSF),
+        summary="A neural field of a light field, of projections or of a sequence, from the views and how they were made",
+        inputs=(VIEWS, PSF, ANGLES),
         outputs=(
-            OutputInfo(name="volume", axes="ZYX", description="the field on the views' pixels, in counts"),
+            OutputInfo(name="volume", axes="ZYX", description="the field on the views' pixels, in their unit"),
             OutputInfo(name="model", kind="model", description="the field, for lightfield_inr.query"),
             OutputInfo(name="report", kind="report", description="fast: steps, reduced deviance and what it says"),
             OutputInfo(name="positions", kind="table", description="fast: refined displacement of each view, in pixels"),
@@ -61,15 +68,26 @@ class Fit(FrameEngine[FitParams]):
     ) -> Plan:
         """See `Engine.plan`."""
         values, by_name = self.checked(refs, params, model)
-        views, psf = (self.checked_grid(spec, by_name[spec.name][0]) for spec in (VIEWS, PSF))
-        check_pair(views, psf)
-        values = resolved_fit(values, (views.size("Y"), views.size("X")), psf.size("Z"), views.size("V"))
+        views = self.checked_grid(VIEWS, by_name["views"][0])
+        values = told(values, by_name)
+        if values.modality in TOMOGRAPHY:
+            values = values.model_copy(update=resolved_projections(values, by_name, views))
+            planes = size_zyx(values, views)[0]
+        else:
+            psf = self.checked_grid(PSF, by_name["psf"][0])
+            check_pair(views, psf)
+            planes = psf.size("Z")
+        values = resolved_fit(values, (views.size("Y"), views.size("X")), planes, views.size("V"))
         return super().plan(refs, values.model_dump(), selection, model, compute)
 
     def outputs_of(self, refs: Refs, params: FitParams, model: ModelRef | None) -> tuple[OutputSpec, ...]:
         """See `FrameEngine.outputs_of`."""
-        views, psf = refs["views"][0].grid, refs["psf"][0].grid
-        assert views is not None and psf is not None  # checked
+        views = refs["views"][0].grid
+        assert views is not None  # checked
+        if params.modality in TOMOGRAPHY:
+            return (OutputSpec(name="volume", grid=volume_grid(params, views)),)
+        psf = refs["psf"][0].grid
+        assert psf is not None
         return (OutputSpec(name="volume", grid=psf.only("Z").joined(views.only("YX"))),)
 
     def resources(
@@ -82,6 +100,10 @@ class Fit(FrameEngine[FitParams]):
         compute: Compute,
     ) -> Resources:
         """See `FrameEngine.resources`."""
+        if params.modality in TOMOGRAPHY:
+            views = refs["views"][0].grid
+            assert views is not None
+            return beam_resources(views.size("V"), outputs[0].grid, params, compute)
         psf = refs["psf"][0].grid
         assert psf is not None
         if params.method == "fast":
@@ -93,15 +115,25 @@ class Fit(FrameEngine[FitParams]):
         token.check()
         first = plan.starts.get("T", 0)
         frames = Frames(lambda number: self._read(VIEWS, inputs["views"], {"T": first + number}), plan.frames)
-        yield from self._fitted(plan, frames, self._read(PSF, inputs["psf"], {}), token)
+        static = {spec.name: self._read(spec, inputs.get(spec.name, ()), {}) for spec in (PSF, ANGLES)}
+        start = self._read(VIEWS, inputs["views"], {}) if first else frames[0]
+        yield from self._fitted(plan, frames, start, static, token)
 
     def process_frame(self, plan: Plan, frame: Frame, index: int, token: CancelToken) -> Iterator[Event]:
         """See `FrameEngine.process_frame`: one frame by itself."""
-        yield from self._fitted(plan, [frame["views"]], frame["psf"], token)
+        yield from self._fitted(plan, [frame["views"]], frame["views"], frame, token)
 
-    def _fitted(self, plan: Plan, frames: Sequence[Any], psf: Any, token: CancelToken) -> Iterator[Event]:
-        params = self.params_of(plan)
-        if params.method == "fast":
+    def _fitted(self, plan: Plan, frames: Sequence[Any], start: Any, static: Frame, token: CancelToken) -> Iterator[Event]:
+        params, psf = self.params_of(plan), static["psf"]
+        if params.modality in TOMOGRAPHY and params.method == "fast":
+            from napari_recon.engines.lightfield_inr.tomography.run import BeamRun
+
+            yield from BeamRun(plan, params, frames, start, static["angles"]).events(token)
+        elif params.modality in TOMOGRAPHY:
+            from napari_recon.engines.lightfield_inr.tomography.network import BeamNetworkRun
+
+            yield from BeamNetworkRun(plan, params, frames, start, static["angles"]).events(token)
+        elif params.method == "fast":
             from napari_recon.engines.lightfield_inr.fast.run import FastRun
 
             yield from FastRun(plan, params, frames, psf).events(token)

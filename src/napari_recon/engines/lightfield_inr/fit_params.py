@@ -10,13 +10,20 @@ from napari_recon.core.errors import InputError
 from napari_recon.core.params import param
 from napari_recon.engines.lightfield_inr.network_params import NetworkParams, resolved_network
 from napari_recon.engines.lightfield_inr.upstream.settings import FitSettings
+from napari_recon.engines.tomography.params import TomographyParams
 
 MODEL = ".safetensors"
 CHECKPOINTS = (".tar", ".pt", ".pth", MODEL)
 
 
-class FitParams(NetworkParams):
+class FitParams(TomographyParams, NetworkParams):
     """Parameters of `lightfield_inr.fit`."""
+
+    modality: Literal["auto", "lightfield", "opt", "cryo_et", "projection"] = param(
+        "auto",
+        "What the views are: a light field, or projections of optical projection tomography (opt, light that adds up), of a "
+        "tilt series (cryo_et) or anything else (projection). auto: projections where angles are given and no psf.",
+    )
 
     method: Literal["fast", "upstream"] = param(
         "fast",

@@ -83,7 +83,7 @@ class FastRun(FitRun):
     def _fitted(self, kept: dict[str, Any] | None, token: CancelToken) -> Iterator[Event]:
         """Yield the events of one time point."""
         counts = self._counts()
-        if counts.scale != 1.0 and self._frame == 0:
+        if self._scaled_to_judge(counts) and self._frame == 0:
             yield Warned(
                 f"the values do not look like camera counts; they were multiplied by {counts.scale:.4g} to judge the noise "
                 "and the result was scaled back"
@@ -140,6 +140,9 @@ class FastRun(FitRun):
     def _counts(self) -> Counts:
         """Return the views of the time point."""
         return Counts.of(self._frames[self._frame], self._device)
+
+    def _scaled_to_judge(self, counts: Counts) -> bool:
+        return counts.scale != 1.0
 
     def _said_of(self, done: Done, counts: Counts) -> Iterator[Event]:
         total = self._params.iterations if isinstance(self._params.iterations, int) else MOST_STEPS

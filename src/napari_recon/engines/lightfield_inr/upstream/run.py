@@ -41,12 +41,13 @@ State = dict[str, Tensor]
 class UpstreamRun(FitRun):
     """One fit of a scene or sequence."""
 
-    def __init__(self, plan: Plan, params: FitParams, frames: Sequence[Volume], psf: Volume) -> None:
+    made: type[Fitter] = Fitter
+
+    def __init__(self, plan: Plan, params: FitParams, frames: Sequence[Volume], psf: Volume | None) -> None:
         super().__init__(plan, params, frames, psf)
         self._device = torch.device(plan.compute.device)
-        self._psf = normalised_psf(torch.from_numpy(self._psf_vzyx).to(self._device))
         self._data = self._digest(*range(len(frames)))
-        peaks = [float(views.max()) for views in frames]
+        peaks = [float(self._views(number).max()) for number in range(len(frames))]
         self._peaks = peaks if params.upstream.local_normalisation else [max(peaks)] * len(peaks)
         if min(self._peaks) <= 0:
             raise InputError("views should hold intensities above zero, found none; check the data")
@@ -99,7 +100,7 @@ class UpstreamRun(FitRun):
                 )
             self._begun, self._frame, self._done = kept["begun"], kept["frame"], list(kept["done"])
         at_once = int(self._plan.resources.details.get("points_at_once", 0))
-        fitter = Fitter(network.to(self._device), params.upstream, params.post, moments, seed, at_once)
+        fitter = self.made(network.to(self._device), params.upstream, params.post, moments, seed, at_once)
         if kept:
             fitter.set_random_state(kept["random"])
         self._random = fitter.random_state()
@@ -107,8 +108,7 @@ class UpstreamRun(FitRun):
 
     def _fitted(self, fitter: Fitter, token: CancelToken) -> Iterator[Event]:
         """Yield the events of one time point."""
-        views = torch.from_numpy(self._frames[self._frame] / np.float32(self._peaks[self._frame])).to(self._device)
-        scene, settings = Scene(Targets(views, self._psf)), self._params.upstream
+        scene, settings = self._scene(self._views(self._frame) / self._peaks[self._frame]), self._params.upstream
         total = settings.steps_per_frame if self._frame else settings.steps
         steps = (
             fitter.next_scene(scene, self._step) if self._frame else fitter.first_scene(scene, self._step, begun=self._begun)
@@ -118,6 +118,13 @@ class UpstreamRun(FitRun):
         self._done.append(_state(fitter))
         yield self._checkpoint(fitter)
         self._frame, self._step = self._frame + 1, 0
+
+    def _views(self, frame: int) -> Tensor:
+        """Return what the projected volume has to become (v, y, x)."""
+        return torch.from_numpy(self._frames[frame]).to(self._device)
+
+    def _scene(self, views: Tensor) -> Scene:
+        return Scene(Targets(views, normalised_psf(torch.from_numpy(self._psf_vzyx).to(self._device))))
 
     def _followed(self, fitter: Fitter, steps: Iterator[StepDone], total: int, token: CancelToken) -> Iterator[Event]:
         every, losses, frames = max(1, total // CURVE_POINTS), [], len(self._frames)
@@ -146,7 +153,7 @@ class UpstreamRun(FitRun):
 
     def _unit(self, frame: int) -> float:
         """Return what the network's values are multiplied by, so that a plane of a view's PSF sums to one."""
-        return self._peaks[frame] / self._psf.shape[1]
+        return self._peaks[frame] / self._plan.whole["volume"].size("Z")
 
     def _checkpoint(self, fitter: Fitter) -> CheckpointSaved:
         """Write a checkpoint in the published layout, with what an exact resumption needs besides."""

@@ -1,0 +1,1 @@
+"""Fields fitted to projections at known angles."""
