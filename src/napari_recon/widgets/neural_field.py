@@ -16,7 +16,7 @@ from napari_recon.engines import registry
 from napari_recon.viewer.layer_input import letters_of, stack_from_layer
 from napari_recon.viewer.run import Offer
 from napari_recon.widgets.dock import EngineDock
-from napari_recon.widgets.fit_rows import APART, query_rows, unused
+from napari_recon.widgets.fit_rows import APART, KIND, is_tomography, query_rows, unused
 from napari_recon.widgets.layout import section
 from napari_recon.widgets.look import describe
 from napari_recon.widgets.psf_panel import PsfPanel
@@ -72,9 +72,10 @@ class NeuralFieldWidget(EngineDock):
         self._settings_before: Mapping[str, Any] = {}
         self._saved: Any = None
         self._positions: dict[int, list[Mapping[str, Any]]] = {}
-        self._deconvolved = 0
+        self._taken: dict[str, int] = {}
         psf, views = section("PSF", self.psf), section("Views", self.views)
-        self._of_fit, self._views_section = (psf, how), views
+        self._how, self._psf_section, self._views_section, self._data_rows = how, psf, views, data.layout()
+        self._kind_rows: QWidget | None = None
         return [data, psf, views, model, region, settings]
 
     def footer(self) -> list[QWidget]:
@@ -101,7 +102,7 @@ class NeuralFieldWidget(EngineDock):
         if self.engine == QUERY:
             return replace(found, arranged=self._lattice)
         form, values = self.settings.form, self.settings.values()
-        other = unused(form.model, values["method"])
+        other = unused(form.model, values["method"], is_tomography(values))
         params = nested({name: form.default(name) if name in other else f.value() for name, f in form.fields.items()})
         return replace(found, params=params)
 
@@ -148,8 +149,11 @@ class NeuralFieldWidget(EngineDock):
         self.tabs.setCurrentIndex(self.method_combo.currentIndex())
         self.tabs.blockSignals(False)
         fit = self.engine == FIT
-        for part in self._of_fit:
+        for part in (self._how, self._psf_section):
             part.setVisible(fit)
+        if fit and self._kind_rows is None:
+            self._kind_rows = self.settings.form.take(KIND)
+            self._data_rows.addWidget(self._kind_rows)
         self.verdict.setVisible(fit and bool(self.verdict.reports))
         self.run_bar.preview_button.setVisible(not fit)
         if not fit and self._fitted:
@@ -239,16 +243,22 @@ class NeuralFieldWidget(EngineDock):
             refined_now = not before.get("refine_views", True)
             self.settings.change({"held_out": None} if refined_now else {"refine_views": False})
             return
-        method = values["method"]
+        method, tomography = values["method"], is_tomography(values)
         (self.fast_button if method == "fast" else self.published_button).setChecked(True)
-        form.show_only(set(form.fields) - unused(form.model, method) - APART)
-        self.views.set_held_out(values["held_out"] if method == "fast" else None, method == "fast")
+        form.show_only(set(form.fields) - unused(form.model, method, tomography) - APART)
+        self._psf_section.setVisible(not tomography)
+        self.data.optional.setVisible(tomography)
+        if self.psf.needed == tomography:
+            self.psf.set_needed(not tomography)
+        held = method == "fast" and not tomography
+        self.views.set_held_out(values["held_out"] if held else None, held)
 
     def _hold_out(self, view: int | None) -> None:
         self.settings.change({"held_out": view})
 
     def _start(self, request: Any, preview: bool) -> None:
-        self._saved, self._deconvolved = None, 0
+        self._saved = None
+        self._taken.clear()
         self.controller.results.follow = request.engine == FIT
         if request.engine == FIT:
             self._positions.clear()
@@ -272,11 +282,8 @@ class NeuralFieldWidget(EngineDock):
     def _add_metric(self, name: str, step: int, value: float, series: str) -> None:
         """See `EngineDock._add_metric`; the stages of a fit are one curve."""
         if name.endswith(DEVIANCE):
-            if name.startswith("deconvolution"):
-                self._deconvolved = step
-            else:
-                step += self._deconvolved
             name = "reduced deviance"
+            self._taken[series] = step = self._taken.get(series, 0) + 1
         super()._add_metric(name, step, value, series)
 
     def _finished(self, result: Any) -> None:

@@ -102,6 +102,11 @@ class PsfPanel(FileDrop, QWidget):
             self.combo.prefer(self._best(self._candidates()))
             self._say()
 
+    def set_needed(self, needed: bool) -> None:
+        """Say whether the data are a light field at all."""
+        self.needed = needed
+        self.changed.emit()
+
     def problem(self) -> str:
         """Return why this PSF can't be used; empty when it can."""
         if not self.needed:
