@@ -232,6 +232,12 @@ def _deskew(tilings: tuple[dict[str, int], ...] = ({"tile_size": 5}, {"tile_size
     return Example(Deskew(), {"raw": raw}, params, tilings=tilings, reshaped=str(params.get("skew_axis", "x")).upper())
 
 
+def _rldfn() -> Example:
+    from tests.engines.fusion.rldfn import example
+
+    return example()
+
+
 _MAKERS: dict[str, Callable[[], Example]] = {
     "toy.smooth": _toy,
     "simulate.lightfield": _simulate,
@@ -269,6 +275,7 @@ _MAKERS: dict[str, Callable[[], Example]] = {
     "fusion.vsi_sr": lambda: _vsi_sr(even_brightness=True),
     "fusion.vsi_sr/one": lambda: _vsi_sr(orientations=1),
     "fusion.wiener": _joint_wiener,
+    "fusion.rldfn": _rldfn,
     "fusion.background": _background,
     "fusion.deskew": _deskew,
     "fusion.deskew/coverslip": lambda: _deskew(coverslip=True, skew_axis="y"),

@@ -1,0 +1,59 @@
+"""RL-DFN against the published program: corrections, networks, a volume of patches."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+
+from napari_recon.core.compute import Compute
+from napari_recon.core.plan import InputRef
+from napari_recon.core.stack import ImageStack
+from napari_recon.engines.fusion.networks.rl_step import corrections, transfer
+from napari_recon.engines.fusion.networks.rldfn_checkpoint import load_rldfn
+from napari_recon.engines.fusion.rldfn import RlDfnFusion
+from napari_recon.hub import resolve
+from tests.contract.examples import collect
+
+
+@pytest.fixture(scope="module")
+def folder(parity_dir: Path) -> Path:
+    return parity_dir / "rllsvsim"
+
+
+@pytest.mark.parametrize("case", ["rl_deconv_even", "rl_deconv_odd", "rldfn_a"])
+def test_corrections(folder: Path, case: str) -> None:
+    data = np.load(folder / case / "data.npz")
+    views = torch.stack([torch.from_numpy((data[k] / data[k].max()).astype(np.float32)) for k in ("viewA", "viewB")])
+    psfs = [torch.from_numpy(tifffile.imread(folder / case / f"psf_{k}.tif")) for k in "AB"]
+    blur = torch.stack([transfer(psf, tuple(views.shape[1:]), published=True) for psf in psfs])
+    for found, name in zip(corrections(views, blur).numpy(), ("curA", "curB"), strict=True):
+        np.testing.assert_allclose(found, data[name], rtol=0, atol=1e-5 * data[name].max())
+
+
+def test_networks(folder: Path) -> None:
+    networks = load_rldfn(resolve(folder / "rldfn_a" / "checkpoint", "fusion.rldfn"))
+    data = np.load(folder / "rldfn_a" / "data.npz")
+    changes = torch.from_numpy(np.stack([data["curA"], data["curB"]]))[None]
+    for name, view in (("v1_ch0_3", changes[:, :1]), ("v2_ch0_3", changes[:, 1:])):
+        np.testing.assert_allclose(networks.net_FA(view)[0, :3].numpy(), data[name], rtol=0, atol=1e-5)
+    fused = networks(changes, lambda: None)[0, 0].numpy()
+    np.testing.assert_allclose(fused, data["fake"], rtol=0, atol=1e-5 * data["fake"].max())
+
+
+def test_patches(folder: Path) -> None:
+    case = folder / "step4_tiled_a"
+    said = json.loads((case / "params.json").read_text())
+    files = {"view_a": "view_A", "view_b": "view_B", "psf_a": "psf_A", "psf_b": "psf_B"}
+    stacks = {name: ImageStack.of(tifffile.imread(case / f"{file}.tif"), "ZYX", name) for name, file in files.items()}
+    refs = [InputRef(name=n, uri=f"memory:{n}", grid=s.grid, dtype=str(s.dtype)) for n, s in stacks.items()]
+    params = {"compat": "upstream", **{name: said[name] for name in ("patch_x", "patch_y", "patch_z")}}
+    engine, model = RlDfnFusion(), resolve(folder / "rldfn_a" / "checkpoint", "fusion.rldfn")
+    plan = engine.plan(refs, params, model=model, compute=Compute(device="cpu", threads=1))
+    found = collect(list(engine.run(plan, {name: [stack] for name, stack in stacks.items()})), "fused")
+    expected = tifffile.imread(case / "expected_001.tif")
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4 * expected.max())
