@@ -93,6 +93,19 @@ def _lightfield_rl_psf() -> Example:
     )
 
 
+def _volume_rl(name: str, **params: object) -> Example:
+    from napari_recon.engines import registry
+    from tests.engines.deconvolution.volumes import beads_and_lines, stack, two_views
+
+    truth = beads_and_lines((10, 18, 20), beads=5, lines=2, edge=2)
+    movie = np.stack([two_views(np.roll(truth, t, axis=2), seed=t, radius=4)[1] for t in (0, 2, 0)])
+    _, _, psfs = two_views(truth, radius=4)
+    views = stack(movie.astype(np.uint16), "TVZYX", T=2.0)
+    stacks = {"views": views, "psf": stack(np.stack(psfs), "VZYX")}
+    tilings = ({"tile_size": 8},)
+    return Example(registry.get(name), stacks, {"iterations": 3, **params}, tilings, tile_tolerance=0.05)
+
+
 def _serenet(architecture: str) -> Example:
     from tests.engines.serenet.examples import reconstruct
 
@@ -251,6 +264,9 @@ _MAKERS: dict[str, Callable[[], Example]] = {
     "deconvolution.lightfield_rl/psf": _lightfield_rl_psf,
     "tomography.sirt": _sirt,
     "tomography.sirt/fbp": lambda: _sirt(method="fbp", signal="transmission", axis="x", centre=0.5),
+    "deconvolution.rl": lambda: _volume_rl("deconvolution.rl", scheme="additive", tv=0.01),
+    "fusion.multiview_rl": lambda: _volume_rl("fusion.multiview_rl"),
+    "fusion.multiview_rl/automatic": lambda: _volume_rl("fusion.multiview_rl", iterations="auto", tile_size=8),
     "sim.train": _sim_train,
     "sim.wiener": _sim_wiener,
     "sim.wiener/each": lambda: _sim_wiener(calibrate_on="each", mcnr=True, widefield=True),

@@ -31,17 +31,7 @@ def mended_psf(psf_vzyx: NDArray[np.floating]) -> tuple[NDArray[np.float32], tup
     InputError
         NaN or infinite values; nothing above zero.
     """
-    psf = np.asarray(psf_vzyx, dtype=np.float32)
-    if not np.isfinite(psf).all():
-        raise InputError("the PSF should hold finite numbers, found NaN or infinite ones; export it again")
-    light = float(psf.sum(where=psf > 0, dtype=np.float64))
-    if light <= 0:
-        raise InputError("the PSF should have values above zero, found none in the planes in use; check its sign")
-    said = []
-    lost = -float(psf.sum(where=psf < 0, dtype=np.float64))
-    if lost > 0:
-        psf = np.maximum(psf, np.float32(0))
-        said.append(f"the PSF has negative values, {100 * lost / (light + lost):.2g} % of it; they were set to 0")
+    psf, said = positive(psf_vzyx)
     if (scale := unusual_sum(psf)) is not None:
         said.append(
             f"the PSF's views and planes sum to {scale:.4g} on average, not to 1; it was scaled, so that the result is in "
@@ -54,6 +44,27 @@ def mended_psf(psf_vzyx: NDArray[np.floating]) -> tuple[NDArray[np.float32], tup
             "planes; the result will be displaced by as much, so centre the PSF if its place matters"
         )
     return psf, tuple(said)
+
+
+def positive(psf: NDArray[np.floating], what: str = "the PSF") -> tuple[NDArray[np.float32], list[str]]:
+    """Return a PSF as float32 with negative values set to 0, and a sentence where there were any.
+
+    Raises
+    ------
+    InputError
+        NaN or infinite values; nothing above zero.
+    """
+    psf = np.asarray(psf, dtype=np.float32)
+    if not np.isfinite(psf).all():
+        raise InputError(f"{what} should hold finite numbers, found NaN or infinite ones; export it again")
+    light = float(psf.sum(where=psf > 0, dtype=np.float64))
+    if light <= 0:
+        raise InputError(f"{what} should have values above zero, found none in the planes in use; check its sign")
+    lost = -float(psf.sum(where=psf < 0, dtype=np.float64))
+    if lost <= 0:
+        return psf, []
+    share = f"{100 * lost / (light + lost):.2g} %"
+    return np.maximum(psf, np.float32(0)), [f"{what} has negative values, {share} of it; they were set to 0"]
 
 
 def unusual_sum(psf_vzyx: NDArray[np.float32]) -> float | None:

@@ -65,13 +65,14 @@ def damped(
     light: float | None,
     target: float,
     read_variance: float = READ_VARIANCE,
+    known_variance: float | None = None,
     check: Callable[[], None],
 ) -> tuple[Tensor, float, float]:
     """Return the weighted geometric mean of two estimates, its weight and the factor that restores its light.
 
     Parameters
     ----------
-    projector, data, background, read_variance
+    projector, data, background, read_variance, known_variance
         As in the iteration.
     early, late : Tensor
         Non-negative volumes.
@@ -96,7 +97,7 @@ def damped(
         views = projector.forward(mixed, check)
         factor = float((data - background).sum().clamp_min(0) / views.sum().clamp_min(1e-30)) if light is None else light
         model = (views * factor).clamp_min_(0).add_(background)
-        return factor, reduced_deviance(data, model, read_variance)
+        return factor, reduced_deviance(data, model, read_variance, known_variance)
 
     if weight is not None:
         factor, _ = mix(weight)

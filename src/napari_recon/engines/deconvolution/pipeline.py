@@ -34,14 +34,15 @@ from napari_recon.engines.deconvolution.noise import (
     estimate_dark,
     measured_read_variance,
 )
-from napari_recon.engines.deconvolution.ordered_subsets import ordered_subsets
+from napari_recon.engines.deconvolution.ordered_subsets import parts_of, subset_count
 from napari_recon.engines.deconvolution.physics import Physics
 from napari_recon.engines.deconvolution.richardson_lucy import (
     AutomaticStop,
     Estimate,
+    Part,
     flat_start,
+    iterate,
     no_smoothing,
-    richardson_lucy,
     sensitivity_weight,
 )
 from napari_recon.engines.deconvolution.setup import USUAL_ITERATIONS, Setup
@@ -298,27 +299,16 @@ class LightFieldRun:
         assert self._weight is not None
         strength = self._params.tv
         smoothing = partial(smoothing_factor, strength=strength) if strength else no_smoothing
+        weight, seen = self._weight
+        parts = [Part(projector, data, weight)]
         if self._params.update == "subsets":
             assert isinstance(projector, PsfProjector)  # checked while planning
-            return ordered_subsets(
-                projector,
-                data,
-                background=state.background,
-                read_variance=state.read_variance,
-                iterations=iterations,
-                seen=self._weight[1],
-                start=start,
-                stop=stop,
-                smoothing=smoothing,
-                check=token.check,
-            )
-        return richardson_lucy(
-            projector,
-            data,
+            parts, start = parts_of(projector, data, subset_count(len(data)), token.check), start * seen
+        return iterate(
+            parts,
             background=state.background,
             read_variance=state.read_variance,
             iterations=iterations,
-            weight=self._weight[0],
             start=start,
             stop=stop,
             after_projection=positions,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -17,6 +17,7 @@ SENSITIVITY_FLOOR = 0.02
 
 TINY = 1e-6
 _JUDGED = 4
+_CACHED = 2**16
 
 
 Smoothing = Callable[[Tensor, slice, float], Any]
@@ -113,20 +114,57 @@ def flat_start(views: Tensor, background: float, seen: Tensor) -> Tensor:
     return seen * level
 
 
-def reduced_deviance(data: Tensor, model: Tensor, read_variance: float = READ_VARIANCE) -> float:
-    """Return the mean of (data - model)^2 / (model + read variance): 1 when only photon and read noise are left."""
-    return float(((data - model).square_() / (model + read_variance)).mean())
+def reduced_deviance(
+    data: Tensor, model: Tensor, read_variance: float = READ_VARIANCE, known_variance: float | None = None
+) -> float:
+    """Return the mean of (data - model)^2 / (model + read variance): 1 when only photon and read noise are left.
+
+    With a `known_variance` it is counted in parts of what the model expects, see :func:`iterate`.
+    """
+    found = float(((data - model).square_() / (model + read_variance)).mean())
+    if known_variance is None:
+        return found
+    return found / max(float(((model + known_variance) / (model + read_variance)).mean()), 1e-30)
 
 
-def richardson_lucy(
-    projector: Projector,
-    data: Tensor,
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Data that one update looks at.
+
+    Attributes
+    ----------
+    projector : Projector
+        Forward model in the data's unit.
+    data : Tensor
+        Measured values, background included.
+    weight : Tensor
+        Reciprocal sensitivity, see :func:`sensitivity_weight`; 0 where these data see nothing.
+    left : Tensor or None
+        1 where these data see nothing but others may: their update leaves such voxels alone. None: they are dark.
+    relaxation : float
+        How much of the update is taken; 1 is all of it.
+    """
+
+    projector: Projector
+    data: Tensor
+    weight: Tensor
+    left: Tensor | None = None
+    relaxation: float = 1.0
+
+
+def richardson_lucy(projector: Projector, data: Tensor, *, weight: Tensor, **options: Any) -> Iterator[Estimate]:
+    """Yield one estimate per iteration that looks at all data at once; see `Part` and :func:`iterate`."""
+    return iterate([Part(projector, data, weight)], **options)
+
+
+def iterate(
+    parts: Sequence[Part],
     *,
     background: float,
     iterations: int,
-    weight: Tensor,
     start: Tensor,
     read_variance: float = READ_VARIANCE,
+    known_variance: float | None = None,
     stop: Callable[[Estimate], bool] | None = None,
     after_projection: Callable[[int, Tensor, Tensor], Any] | None = None,
     smoothing: Smoothing = no_smoothing,
@@ -137,22 +175,21 @@ def richardson_lucy(
 
     Parameters
     ----------
-    projector : Projector
-        Forward model in the data's unit.
-    data : Tensor
-        Measured values, background included.
+    parts : sequence of Part
+        Every part of the data updates the estimate once per iteration, in order; one part is the classical iteration.
     background : float
         Constant part of the data that no voxel explains.
     iterations : int
         Largest number of iterations.
-    weight : Tensor
-        Reciprocal sensitivity, see :func:`sensitivity_weight`.
     start : Tensor
         Non-negative first estimate.
+    known_variance : float, optional
+        What of the read variance the data are known to have. Squares are then counted in parts of what the model expects
+        them to be, so that dark voxels without noise count nothing.
     stop : Callable, optional
         Called with every estimate; True ends the iteration after it.
     after_projection : Callable, optional
-        ``(iteration, data, model)`` in each iteration, for example to refine view positions for the next one.
+        ``(iteration, data, model)`` of each part, for example to refine view positions for the next one.
     smoothing : Callable, optional
         Multiplies every update, see `Smoothing`.
     accelerated : bool
@@ -165,40 +202,90 @@ def richardson_lucy(
     W. H. Richardson, doi 10.1364/JOSA.62.000055; L. B. Lucy, doi 10.1086/111605;
     D. S. C. Biggs and M. Andrews, doi 10.1364/AO.36.001766.
     """
-    # Three volumes are used in turn, a few planes at a time: allocating and passing through large arrays costs as much as
+    # Three volumes are used in turn, a few planes at a time: allocating and passing through large arrays costs more than
     # the arithmetic. For the same reason the acceleration is judged on every fourth plane.
     volume, before, guess = start.clone(), torch.empty_like(start), start.clone()
     check()
     change: dict[int, Tensor] = {}
-    step = 0.0
-    energy = 0.0
+    step, energy = 0.0, 0.0
+    variances = (read_variance, read_variance if known_variance is None else known_variance)
     for iteration in range(1, iterations + 1):
         if iteration > 1:
             for place in _plane_blocks(guess):
                 torch.lerp(before[place], volume[place], 1.0 + step, out=guess[place]).clamp_min_(0)
                 check()
-        model = projector.forward(guess, check).clamp_min_(0).add_(background)
-        deviance = reduced_deviance(data, model, read_variance)
         before, volume = volume, before
+        residual, expected, source = 0.0, 0.0, guess
+        for part in parts:
+            model = part.projector.forward(source, check)
+            ratio = model if after_projection is None else torch.empty_like(model)
+            found = _compared(part.data, model, ratio, background, variances, check)
+            residual, expected = residual + found[0], expected + found[1]
+            _update(part, ratio, source, volume, smoothing, check)
+            if after_projection is not None:
+                after_projection(iteration, part.data, model)
+            source = volume
         correlation, previous_energy, energy = 0.0, energy, 0.0
-        mean = 0.0 if smoothing is no_smoothing else float(guess.mean())
-        for place, planes in projector.adjoint_planes(data / model.clamp_min(TINY), check):
-            torch.mul(planes, weight[place], out=volume[place]).clamp_min_(0).mul_(guess[place])
-            if smoothing is not no_smoothing:
-                volume[place] *= smoothing(guess, place, mean)
-            for plane in range(-(-place.start // _JUDGED) * _JUDGED, place.stop, _JUDGED):
+        if accelerated:
+            for plane in range(0, volume.shape[0], _JUDGED):
                 last = (volume[plane] - guess[plane]).reshape(-1)
                 if plane in change:
                     correlation += float(torch.dot(last, change[plane]))
                 energy += float(torch.dot(last, last))
                 change[plane] = last
-        step = acceleration(correlation, previous_energy) if accelerated else 0.0
-        if after_projection is not None:
-            after_projection(iteration, data, model)
-        estimate = Estimate(iteration, volume, deviance)
+            step = acceleration(correlation, previous_energy)
+        estimate = Estimate(iteration, volume, residual / max(expected, 1e-30))
         yield estimate
         if stop is not None and stop(estimate):
             return
+
+
+def _compared(
+    data: Tensor,
+    model: Tensor,
+    ratio: Tensor,
+    background: float,
+    variances: tuple[float, float],
+    check: Callable[[], None],
+) -> tuple[float, float]:
+    """Add the background to `model`, write data over that into `ratio`, which may be `model`.
+
+    Returns
+    -------
+    float, float
+        The sum of squares over the allowed variance, and what is expected of it.
+    """
+    residual, expected = 0.0, 0.0
+    allowed, known = variances
+    for one, measured, quotient in zip(_planes(model), _planes(data), _planes(ratio), strict=True):
+        one.clamp_min_(TINY).add_(background)
+        inverse = (one + allowed).reciprocal_()
+        residual += float((measured - one).square_().mul_(inverse).sum())
+        # (model + known) / (model + allowed)
+        expected += one.numel() - (float(inverse.sum()) * (allowed - known) if known != allowed else 0.0)
+        torch.div(measured, one, out=quotient)
+        check()
+    return residual, expected
+
+
+def _update(
+    part: Part, ratio: Tensor, source: Tensor, volume: Tensor, smoothing: Smoothing, check: Callable[[], None]
+) -> None:
+    """Write the update of `source` into `volume`, which may be the same."""
+    smooth = smoothing is not no_smoothing
+    mean = float(source.mean()) if smooth else 0.0
+    if smooth and source is volume:
+        source = source.clone()  # smoothing looks at neighbouring planes
+    for place, planes in part.projector.adjoint_planes(ratio, check):
+        factor = planes * part.weight[place]
+        factor.clamp_min_(0)
+        if part.left is not None:
+            factor += part.left[place]
+        if part.relaxation != 1.0:
+            factor.mul_(part.relaxation).add_(1.0 - part.relaxation)
+        if smooth:
+            factor *= smoothing(source, place, mean)
+        torch.mul(factor, source[place], out=volume[place])
 
 
 def acceleration(correlation: float, previous_energy: float) -> float:
@@ -206,6 +293,17 @@ def acceleration(correlation: float, previous_energy: float) -> float:
     return min(max(correlation / previous_energy, 0.0), 1.0) if previous_energy > 0 else 0.0
 
 
-def _plane_blocks(volume: Tensor, size: int = 4) -> Iterator[slice]:
+def _planes(stack: Tensor) -> tuple[Tensor, ...]:
+    """Return a stack of planes piece by piece: on a CPU so few that they stay in its cache."""
+    images = stack.reshape(-1, *stack.shape[-2:])
+    return torch.split(images, _planes_at_once(images))
+
+
+def _plane_blocks(volume: Tensor) -> Iterator[slice]:
+    size = _planes_at_once(volume)
     for first in range(0, volume.shape[0], size):
         yield slice(first, first + size)
+
+
+def _planes_at_once(images: Tensor) -> int:
+    return max(1, _CACHED // images[0].numel()) if images.device.type == "cpu" else len(images)
