@@ -7,19 +7,12 @@ forms one view behind itself. Lengths are micrometers unless a name says pixels 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_recon.core.errors import InputError
-
-#: Side of the sampled wave, in widths of the deepest point's light where it leaves the sample; and at least, in lambda / NA.
-WIDER, NARROWEST = 4.0, 40.0
-
-#: Samples beyond those with which what the pupil stops would fold back into it.
-FINER = 1.2
 
 #: Sensor beyond what the lenses take: light that wraps around would otherwise come back into the outer views.
 MARGIN = 1.3
@@ -42,11 +35,10 @@ class FlfmMicroscope:
     wavelength_um, medium_index, air_index : float
         In vacuum; index at the sample; index between microlenses and sensor.
     sensor_pixels : int
-        Sensor pixels per axis, odd.
+        Sensor pixels per axis, odd; 0 takes what the microlenses fill and a margin.
     samples, field_um : int, float
-        Grid on which the wave leaving the sample is sampled: points per axis (odd) and side.
-    crop_samples : int
-        Its samples from the axis to the edge of the sensor, in the pupil; 0 rounds to the nearest.
+        Grid on which the wave leaving the sample is sampled, as published: points per axis (odd) and side. With 0 points the
+        wave in the pupil is computed directly.
     """
 
     na: float = 1.4
@@ -59,47 +51,16 @@ class FlfmMicroscope:
     wavelength_um: float = 0.51
     medium_index: float = 1.518
     air_index: float = 1.0
-    sensor_pixels: int = 2901
-    samples: int = 8191
+    sensor_pixels: int = 0
+    samples: int = 0
     field_um: float = 200.0
-    crop_samples: int = 0
-
-    @classmethod
-    def sampled(cls, deepest_um: float, **numbers: Any) -> FlfmMicroscope:
-        """Return a microscope whose `sensor_pixels`, `samples` and `field_um` are chosen where they are 0.
-
-        Parameters
-        ----------
-        deepest_um : float
-            Largest distance of a point from the focus.
-        **numbers
-            Attributes; what is missing has its default.
-
-        Notes
-        -----
-        The side is such that a whole number of samples falls on the sensor: rounding it, as the published simulation does,
-        changes the magnification by up to half a sample. PSFs differ from those on finer grids by 2e-3 of their maximum.
-        """
-        known: dict[str, Any] = {field.name: field.default for field in fields(cls)} | numbers
-        sensor = known["sensor_pixels"]
-        if not sensor:
-            d = known["pixels_per_lens"]
-            sensor = _smooth_odd(MARGIN * 2 * (np.abs(lens_offsets(d)).max() + d // 2) + 1)
-        sine = min(known["na"] / known["medium_index"], 0.999)
-        length = known["wavelength_um"]
-        wide = max(WIDER * 2 * deepest_um * sine / math.sqrt(1 - sine**2), NARROWEST * length / known["na"])
-        # pixels of the sensor in the spatial frequency of the wave
-        pixel = known["pitch_um"] / known["pixels_per_lens"] * known["magnification"] / known["fourier_um"] / length
-        finest = min(length / (known["na"] + known["medium_index"]), 1 / (pixel * sensor)) / FINER
-        crop = 0 if known["field_um"] else math.ceil((pixel * wide * sensor - 1) / 2)
-        field = known["field_um"] or (2 * crop + 1) / sensor / pixel
-        samples = known["samples"] or math.ceil(field / finest) | 1
-        field *= (samples - 1) / samples if crop else 1
-        return cls(**known | {"sensor_pixels": sensor, "samples": samples, "field_um": field, "crop_samples": crop})
 
     def __post_init__(self) -> None:
+        if not self.sensor_pixels:
+            needed = 2 * (np.abs(lens_offsets(self.pixels_per_lens)).max() + self.lens_pixels // 2)
+            object.__setattr__(self, "sensor_pixels", _smooth_odd(MARGIN * needed + 1))
         for name, size in (("sensor_pixels", self.sensor_pixels), ("samples", self.samples)):
-            if size % 2 == 0:
+            if size and size % 2 == 0:
                 raise InputError(
                     f"{name} should be odd, so that one point lies on the axis, found {size}; choose {size + 1}"
                 )
@@ -108,12 +69,12 @@ class FlfmMicroscope:
                 f"na should be below the medium's index {self.medium_index:g}, found {self.na:g}; check both numbers"
             )
         finest = self.wavelength_um / (2 * self.na)
-        if self.field_um / self.samples > finest:
+        if self.samples and self.field_um / self.samples > finest:
             raise InputError(
                 f"samples should be at least {math.ceil(self.field_um / finest) | 1} to carry NA {self.na:g} over "
                 f"{self.field_um:g} um, found {self.samples}; take more of them or a smaller field_um"
             )
-        if self.crop > self.samples // 2:
+        if self.samples and self.crop > self.samples // 2:
             raise InputError(
                 f"the sensor should not reach beyond the computed pupil plane, found {2 * self.crop + 1} samples asked of "
                 f"{self.samples}; choose fewer sensor_pixels, or more samples for the same field_um"
@@ -191,7 +152,7 @@ class FlfmMicroscope:
     def crop(self) -> int:
         """Samples of that plane from the axis to the edge of the sensor."""
         edge = self.pixel_um * (self.sensor_pixels // 2)
-        return self.crop_samples or round(edge / (self.relay * self.pupil_side_um / 2) * (self.samples + 1) / 2)
+        return round(edge / (self.relay * self.pupil_side_um / 2) * (self.samples + 1) / 2)
 
     @property
     def lens_pixels(self) -> int:

@@ -1,8 +1,8 @@
 """The point spread function of a Fourier light-field microscope by wave optics: one sensor image per depth.
 
-A spherical wave from a point on the axis is brought to the objective's pupil by a lens (one Fourier transform), relayed
-onto the microlenses, and propagated from there to the sensor (angular spectrum). Double precision throughout: the phases
-reach many thousand radians.
+A spherical wave from a point on the axis is brought to the objective's pupil by a lens (one Fourier transform, known in
+closed form), relayed onto the microlenses, and propagated from there to the sensor (angular spectrum). Double precision
+throughout: the phases reach many thousand radians. On request the wave is sampled and transformed, as published.
 """
 
 from __future__ import annotations
@@ -94,6 +94,8 @@ def field_quarter(
     check: Callable[[], None] = lambda: None,
 ) -> Tensor:
     """Return the part of :func:`field_at_microlenses` from the axis outward; the rest is its mirror image."""
+    if not microscope.samples:
+        return exact_quarter(microscope, depth_um, device=device)
     quarter = pupil_quarter(microscope, depth_um, device=device, check=check)
     inner, crop, size = quarter.shape[0] - 1, microscope.crop, microscope.sensor_pixels
     matrix = torch.from_numpy(cubic_matrix(2 * crop + 1, size))[size // 2 :]
@@ -101,6 +103,20 @@ def field_quarter(
     from_axis[:, 1:] += matrix[:, crop - inner : crop].flip(1)  # what lies beyond the axis is its mirror image
     from_axis = from_axis.to(device)
     return torch.complex(*(from_axis @ part @ from_axis.T for part in (quarter.real, quarter.imag)))
+
+
+def exact_quarter(microscope: FlfmMicroscope, depth_um: float, *, device: torch.device | str = "cpu") -> Tensor:
+    """Return what :func:`field_quarter` comes to with ever finer samples of an ever wider wave, up to a constant.
+
+    The Fourier transform of a spherical wave is known (Weyl): ``exp(i k_z |z|) / k_z``.
+    """
+    edge = microscope.sensor_pixels // 2
+    place = torch.arange(edge + 1, dtype=torch.float64, device=device) * (microscope.pixel_um / microscope.relay)
+    square = place[:, None] ** 2 + place[None, :] ** 2
+    inside = square < microscope.pupil_um**2
+    cosine = torch.sqrt(1 - torch.where(inside, square, 0.0) / (microscope.objective_um * microscope.medium_index) ** 2)
+    phase = (-2 * math.pi * microscope.medium_index / microscope.wavelength_um * depth_um) * cosine
+    return torch.where(inside, torch.polar(1 / cosine, phase), 0.0)
 
 
 def _whole(quarter: Tensor) -> Tensor:

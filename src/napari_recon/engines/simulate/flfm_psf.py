@@ -61,18 +61,12 @@ class FlfmPsfParams(EngineParams):
     )
     samples: int = param(
         0,
-        "Points per axis on which the wave from the sample is computed, odd; 0 takes what NA, field and sensor need.",
+        "Points per axis on which the wave from the sample is computed, odd, as published; 0: in the pupil, exactly.",
         ge=0,
         le=65535,
         advanced=True,
     )
-    field_um: float = param(
-        0.0,
-        "Side of that grid in the sample; 0 takes several times the width of the light there.",
-        unit="micrometer",
-        ge=0,
-        advanced=True,
-    )
+    field_um: float = param(200.0, "Side of that grid in the sample.", unit="micrometer", gt=0, advanced=True)
     threshold: float = param(
         0.001, "Values below this part of a depth's maximum become 0.", unit="fraction", ge=0, lt=1, advanced=True
     )
@@ -102,12 +96,13 @@ class FlfmPsf(WholeEngine[FlfmPsfParams]):
         microscope, depths = microscope_of(params), _depths(params)
         outputs = output_specs(params, microscope, depths)
         size = microscope.sensor_pixels
-        half = microscope.samples // 2
+        half, crop = microscope.samples // 2, microscope.crop if microscope.samples else 0
         different = len({round(abs(depth), 9) for depth in depths})
         return outputs, Resources(
             tiles=len(depths),
-            memory_bytes=6 * 16 * size**2 + 24 * half * microscope.crop + 2**27,
-            work=different * 4.0 * half**2 * microscope.crop + len(depths) * 200.0 * size**2,
+            memory_bytes=6 * 16 * size**2 + 24 * half * crop + 2**27,
+            warnings=_coarse(microscope),
+            work=different * 4.0 * half**2 * crop + len(depths) * 200.0 * size**2,
         )
 
     def process(self, plan: Plan, inputs: Inputs, token: CancelToken) -> Iterator[Event]:
@@ -147,8 +142,7 @@ class FlfmPsf(WholeEngine[FlfmPsfParams]):
 def microscope_of(params: FlfmPsfParams) -> FlfmMicroscope:
     """Return the microscope that `params` describe (InputError when its parts do not fit together)."""
     names = FlfmMicroscope.__dataclass_fields__
-    numbers = {name: value for name, value in params.model_dump().items() if name in names}
-    return FlfmMicroscope.sampled(max(abs(params.depth_from_um), abs(params.depth_to_um)), **numbers)
+    return FlfmMicroscope(**{name: value for name, value in params.model_dump().items() if name in names})
 
 
 def output_specs(params: FlfmPsfParams, microscope: FlfmMicroscope, depths: NDArray[np.float64]) -> tuple[OutputSpec, ...]:
@@ -172,10 +166,20 @@ def _depths(params: FlfmPsfParams) -> NDArray[np.float64]:
     return depths_of(params.depth_from_um, params.depth_to_um, params.depth_step_um)
 
 
+def _coarse(microscope: FlfmMicroscope) -> tuple[str, ...]:
+    finest = microscope.wavelength_um / (2 * microscope.lens_na)
+    if microscope.voxel_um <= finest:
+        return ()
+    return (
+        f"a pixel is {microscope.voxel_um:.3g} um in the sample, coarser than the {finest:.3g} um that a view resolves: the "
+        "wave behind the microlenses is undersampled and the PSF unreliable; give the pixels of an unbinned camera",
+    )
+
+
 def _report(params: FlfmPsfParams, microscope: FlfmMicroscope, depths: NDArray[np.float64], radius: int) -> dict[str, Any]:
     return {
         **params.model_dump(mode="json"),
-        **{name: getattr(microscope, name) for name in ("sensor_pixels", "samples", "field_um")},
+        "sensor_pixels": microscope.sensor_pixels,
         "radius": radius,
         "depths_um": [round(float(depth), 9) for depth in depths],
         "voxel_um": microscope.voxel_um,
