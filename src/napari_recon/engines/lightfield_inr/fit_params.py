@@ -49,6 +49,12 @@ class FitParams(TomographyParams, NetworkParams):
         "fast: what a time point starts from. auto: the one before, where that explains the views better than a fresh "
         "start; never: each by itself.",
     )
+    objective: Literal["counts", "published"] = param(
+        "counts",
+        "fast: what is made small. counts: noise-weighted differences and the penalty; published: the objective of "
+        "method=upstream with its weights (upstream.similarity, amplitude, smoothness), which shrinks and smooths more.",
+        advanced=True,
+    )
     held_out: Annotated[int, Field(ge=0)] | None = param(
         None,
         "fast: a view (from 0) that is kept out of the fit; its error is a curve, and the refinement stops when it grows.",

@@ -29,12 +29,15 @@ class Counts:
         Counts per unit of the data.
     background, read_variance : float
         Light that no voxel explains; variance besides that of light. Counts, squared counts.
+    offset : float
+        What the camera added, in counts.
     """
 
     views: Tensor
     scale: float
     background: float
     read_variance: float
+    offset: float = 0.0
 
     @classmethod
     def of(cls, views_vyx: NDArray[np.float32], device: torch.device) -> Counts:
@@ -45,7 +48,7 @@ class Counts:
         dark = Dark(dark.level * scale, dark.variance * scale**2)
         offset, light = dark.split(dark.level)
         counts = torch.from_numpy(views * np.float32(scale) - np.float32(offset)).to(device)
-        return cls(counts, scale, light, measured_read_variance(dark, light))
+        return cls(counts, scale, light, measured_read_variance(dark, light), offset)
 
 
 class Optics:
@@ -68,6 +71,11 @@ class Optics:
         self._field, self._device = field_yx, device
         self.margin = psf_support(self._psf, 1.0) + (REFINED_VIEWS_HALO if moving else 0)
         self.shift_vz2 = psf_shift_of(self._psf)
+
+    @property
+    def brightness_v(self) -> Tensor:
+        """Sum of each view's PSF over planes and pixels."""
+        return self._psf.sum(dim=(-3, -2, -1))
 
     @property
     def slope_v2(self) -> Tensor:

@@ -18,6 +18,8 @@ from napari_recon.engines.lightfield_inr.upstream.settings import FitSettings
 
 #: Second differences below this part of the brightest voxel are counted as their squares are.
 SOFTNESS = 0.01
+#: Steps of the usual refinement before the first.
+SHARPENING = 40
 
 
 class PublishedRefinement(Refinement):
@@ -30,6 +32,8 @@ class PublishedRefinement(Refinement):
     memory : int
     brightness_v : Tensor
         Sum of each view's PSF over planes and pixels, which the published program scales to one.
+    offset : float
+        What the camera added to the data, in counts: the published program takes views as they are.
     margin : int
         Voxels around the field, which stay dark: the published field ends with the views.
     settings : FitSettings
@@ -43,27 +47,40 @@ class PublishedRefinement(Refinement):
         memory: int,
         *,
         brightness_v: Tensor,
+        offset: float,
         margin: int,
         settings: FitSettings,
     ) -> None:
         self._field = slice(margin, start_zyx.shape[1] - margin), slice(margin, start_zyx.shape[2] - margin)
         inside = torch.zeros_like(problem.weight)
         inside[:, *self._field] = problem.weight[:, *self._field]
-        peak = float(problem.data.max())
-        self._targets = problem.data / peak
+        self._usual = replace(problem, weight=inside)
+        recorded = problem.data + offset
+        peak = float(recorded.max())
+        self._targets = recorded / peak
         unit = float(brightness_v.mean())
         self._of_views = (unit / brightness_v / peak).to(start_zyx.device)[:, None, None]
         self._of_volume = unit / peak
-        self._softness = SOFTNESS * float(start_zyx.max()) * self._of_volume
+        self._softness = SOFTNESS * float(start_zyx.max()) * self._of_volume  # until the first step
         self._settings = settings
         #: The objective is a mean; as a sum in counts its first step is of a sensible size.
         self._factor = problem.data.numel() * peak
-        super().__init__(replace(problem, weight=inside), start_zyx, memory)
+        super().__init__(replace(problem, weight=(inside > 0).to(inside.dtype)), start_zyx, memory)
 
     def step(self, check: Check = lambda: None) -> Refined:
-        """See `Refinement.step`; the loss is the objective itself."""
+        """See `Refinement.step`; the loss is the objective itself. The first step comes after some of the usual ones."""
+        if self.step_number == 0:
+            self._root = self._sharpened(check).sqrt_()
+            self._softness = SOFTNESS * float(self._root.max()) ** 2 * self._of_volume
         done = super().step(check)
         return replace(done, loss=done.loss / self._factor)
+
+    def _sharpened(self, check: Check) -> Tensor:
+        """Return what steps of the usual refinement make of the start: from a sharp volume the objective ends lower."""
+        usual = Refinement(self._usual, self._root.square())
+        for _ in range(SHARPENING):
+            usual.step(check)
+        return usual.volume
 
     def state(self) -> dict[str, Any]:
         """See `Refinement.state`."""

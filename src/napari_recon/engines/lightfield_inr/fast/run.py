@@ -100,6 +100,7 @@ class FastRun(FitRun):
             refine_views=params.refine_views,
             held_out=params.held_out,
             memory=int(details["pairs"]),
+            published=params.upstream if params.objective == "published" else None,
             before=self._before if transfer else None,
             check=token.check,
         )
@@ -212,7 +213,8 @@ class FastRun(FitRun):
 
     def _settings(self, frame: int) -> str:
         """Return what identifies the data of a time point, and which views are fitted where."""
-        return f"{self._digest(frame)} {self._params.refine_views} {self._params.held_out} {self._params.transfer}"
+        params = self._params
+        return f"{self._digest(frame)} {params.refine_views} {params.held_out} {params.objective} {params.transfer}"
 
     def _checkpoint(self, fit: SceneFit | None) -> CheckpointSaved:
         """Write what an exact resumption needs; without `fit` the time point is complete."""

@@ -19,8 +19,10 @@ from napari_recon.engines.deconvolution.richardson_lucy import (
 )
 from napari_recon.engines.deconvolution.view_positions import ViewPositions, align_views
 from napari_recon.engines.lightfield_inr.fast.optics import Counts, Optics
+from napari_recon.engines.lightfield_inr.fast.published import PublishedRefinement
 from napari_recon.engines.lightfield_inr.fast.refine import Problem, Refinement
 from napari_recon.engines.lightfield_inr.fast.transfer import Before, Starts
+from napari_recon.engines.lightfield_inr.upstream.settings import FitSettings
 
 MOST_ITERATIONS, TARGET_DEVIANCE = 80, 1.1
 MOST_STEPS = 60
@@ -85,6 +87,8 @@ class SceneFit:
         View that is kept out and judges when to stop.
     memory : int
         See `Refinement`.
+    published : FitSettings or None
+        Refine under the published objective, with these weights, instead of a square-root data term and `penalty`.
     before : Before or None
         The frame before, from which to start where that is better than to start afresh.
     check : Callable
@@ -101,14 +105,15 @@ class SceneFit:
         refine_views: bool = False,
         held_out: int | None = None,
         memory: int = 8,
+        published: FitSettings | None = None,
         before: Before | None = None,
         check: Callable[[], None] = lambda: None,
     ) -> None:
         self._counts, self._optics, self._strength, self._most = counts, optics, penalty, steps or MOST_STEPS
-        self._before = before
+        self._before, self._published = before, published
         self._automatic, self._memory, self._check = steps is None, memory, check
         views = range(len(counts.views))
-        kept = None if held_out is None else [view for view in views if view != held_out]
+        self._kept = kept = None if held_out is None else [view for view in views if view != held_out]
         self._data = counts.views if kept is None else counts.views[kept]
         self._projector = optics.projector(kept)
         check()
@@ -182,7 +187,7 @@ class SceneFit:
             self._weigh()
             self._positions = self._at(state["offsets"])
         root = state["refinement"]["root"].to(self._data.device)
-        self._refinement = Refinement(self._problem(state["penalty"], state["softness"]), root.square(), self._memory)
+        self._refinement = self._refinement_of(self._problem(state["penalty"], state["softness"]), root.square())
         self._refinement.restore(state["refinement"])
 
     def left(self, volume: Tensor) -> Before:
@@ -274,7 +279,9 @@ class SceneFit:
 
     @property
     def unlike_noise(self) -> bool:
-        """Whether residuals of neighbouring pixels are alike."""
+        """Whether residuals of neighbouring pixels are alike; the published penalties make them so by themselves."""
+        if self._published is not None:
+            return False
         bound = max(ALIKE, 4 / self._data.numel() ** 0.5)
         return bool(self.likeness) and self.likeness[-1] > bound
 
@@ -308,7 +315,21 @@ class SceneFit:
         level = max(float(np.quantile(inner[:: max(1, len(inner) // 10**6)].cpu().numpy(), 1 - BRIGHT)), 1e-6)
         # noise of a bright voxel goes as sqrt(level / views), and as the root of a variance that photons do not explain
         strength = self._strength * (len(self._data) * max(1.0, self._explained) / level) ** 0.5
-        return Refinement(self._problem(strength, SOFTNESS * level), start, self._memory)
+        return self._refinement_of(self._problem(strength, SOFTNESS * level), start)
+
+    def _refinement_of(self, problem: Problem, start: Tensor) -> Refinement:
+        if self._published is None:
+            return Refinement(problem, start, self._memory)
+        brightness = self._optics.brightness_v if self._kept is None else self._optics.brightness_v[self._kept]
+        return PublishedRefinement(
+            problem,
+            start,
+            self._memory,
+            brightness_v=brightness,
+            offset=self._counts.offset,
+            margin=self._optics.margin,
+            settings=self._published,
+        )
 
     def _problem(self, penalty: float, softness: float) -> Problem:
         counts = self._counts
