@@ -17,6 +17,7 @@ from napari_recon.core.params import EngineParams, param
 from napari_recon.engines import registry
 from napari_recon.engines.sim.params import OpticsParams
 from napari_recon.widgets.form import ParamsForm
+from tests.viewer.fake import FakeParams
 
 
 class Window(Enum):
@@ -260,3 +261,17 @@ def test_what_automatic_parameters_stand_for_is_shown_but_not_chosen(qtbot: Any)
     form.set_values({"na": 1.4})
     form.show_automatic({"na": 1.1})
     assert form.values()["na"] == 1.4
+
+
+def test_rows_that_do_not_matter_are_hidden_and_keep_their_values(qtbot: Any) -> None:
+    form = ParamsForm(FakeParams)
+    qtbot.addWidget(form)
+    form.show()
+    form.set_values({"delay": 2.0})
+    form.show_only({"planes", "delay"})
+    assert form.fields["delay"].isVisible() and not form.fields["deaf"].isVisible()
+    assert form._resets["delay"].isVisible() and not form._resets["planes"].isVisible()
+    form.set_values({"deaf": True})
+    assert not form._resets["deaf"].isVisible() and form.values()["deaf"] is True
+    form.show_only(set(form.fields))
+    assert form.fields["deaf"].isVisible() and form._resets["deaf"].isVisible() and not form._resets["planes"].isVisible()

@@ -382,3 +382,17 @@ def test_deleting_layers_and_closing_in_the_middle_is_safe(viewer: ViewerModel, 
     viewer.add_image(np.zeros((3, 4, 5)))
     RunController._active = None
     RunController._waiting.clear()
+
+
+def test_projections_ask_for_angles_and_no_psf(dock: NeuralFieldWidget, viewer: ViewerModel, qtbot: Any) -> None:
+    add(viewer, psf=False)
+    form = dock.settings.form
+    assert form.fields["modality"].isVisible() and not form.fields["angles"].isVisible()
+    dock.settings.change({"modality": "opt"})
+    assert form.fields["angles"].isVisible() and not dock.psf.isVisible() and not form.fields["refine_views"].isVisible()
+    qtbot.waitUntil(lambda: "angle" in dock.run_bar.run_button.toolTip(), timeout=10000)
+    dock.settings.change({"angles": "0:180:45", "iterations": 3})
+    result = finished(dock, qtbot, dock.run_bar.run_button.click)
+    assert result.error is None and "psf" not in {ref.name for ref in result.plan.inputs}
+    dock.settings.change({"modality": "lightfield"})
+    assert dock.psf.isVisible() and dock.request() is None and "PSF is missing" in dock.run_bar.run_button.toolTip()

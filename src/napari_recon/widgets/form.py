@@ -54,6 +54,7 @@ class ParamsForm(QWidget):
         self.fields: dict[str, Field] = {}
         self._resets: dict[str, QWidget] = {}
         self._places: dict[str, tuple[QFormLayout, QHBoxLayout]] = {}
+        self._hidden: set[str] = set()
         self._groups: dict[str, tuple[QFormLayout, QGroupBox]] = {}
         self._rows = {row.name: row for row in describe_parameters(model)}
         self._defaults = _flat(model.model_construct().model_dump(mode="json", warnings=False))
@@ -97,6 +98,7 @@ class ParamsForm(QWidget):
 
     def show_only(self, names: Container[str]) -> None:
         """Hide the rows and groups of parameters that are not among `names` (dotted); they keep their values."""
+        self._hidden = {name for name in self.fields if name not in names}
         for name, (place, row) in self._places.items():
             place.setRowVisible(row, name in names)
         for name, (place, box) in self._groups.items():
@@ -105,6 +107,7 @@ class ParamsForm(QWidget):
             rows = self.advanced.body.layout()
             assert isinstance(rows, QFormLayout)
             self.advanced.setVisible(any(rows.isRowVisible(row) for row in range(rows.rowCount())))
+        self._judge()  # a row that appears would show all of its widgets
 
     def show_automatic(self, values: Mapping[str, Any]) -> None:
         """Show what automatic parameters stand for, grayed beside their keyword."""
@@ -182,7 +185,8 @@ class ParamsForm(QWidget):
             field.describe(readable(name), self._tooltip(name), wrong.get(name, ""))
             value, default = field.value(), self.default(name)
             self._resets[name].setToolTip(f"Back to the default, {keyword_text(default)}")
-            self._resets[name].setVisible(value != default or type(value) is not type(default))
+            changed = value != default or type(value) is not type(default)
+            self._resets[name].setVisible(changed and name not in self._hidden)
 
 
 def make_field(info: FieldInfo) -> Field:

@@ -247,7 +247,7 @@ class NeuralFieldWidget(EngineDock):
         (self.fast_button if method == "fast" else self.published_button).setChecked(True)
         form.show_only(set(form.fields) - unused(form.model, method, tomography) - APART)
         self._psf_section.setVisible(not tomography)
-        self.data.optional.setVisible(tomography)
+        self.data.optional.hide()  # angles are among the settings, as a list or a file
         if self.psf.needed == tomography:
             self.psf.set_needed(not tomography)
         held = method == "fast" and not tomography

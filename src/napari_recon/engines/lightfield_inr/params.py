@@ -45,7 +45,9 @@ class FieldParams(EngineParams):
     """What has to be known of a field besides its weights."""
 
     preset: Presets = param(
-        "auto", "A published kind of field: its encoder and, unless render_size says otherwise, lattice."
+        "auto",
+        "A published kind of field: its encoder and, unless render_size says otherwise, lattice.",
+        title="Published kind",
     )
     config: str = param(
         "",
