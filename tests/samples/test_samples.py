@@ -89,14 +89,15 @@ def test_the_files_are_what_their_recipe_makes() -> None:
 def test_the_script_writes_these_files(tmp_path: Path) -> None:
     script = runpy.run_path(str(FOLDER / "make_sample_data.py"))
     script["SETTINGS"].update(frames=1, height=9, width=9, planes=11)
+    script["FLFM_SETTINGS"].update(depth_from_um=-2.4, depth_to_um=2.4, radius=9)
     script["SIM_SETTINGS"].update(height=32, width=40)
     written = script["make"](tmp_path)
     assert [path.name for path in written] == samples.names()
-    stack = open_stack(written[0])
+    stack = open_stack(written[3])
     assert stack.grid.axes == "TVYX" and stack.grid.unit("X") == "micrometer" and stack.dtype == np.uint16
-    provenance = read_provenance(written[1])
+    provenance = read_provenance(written[4])
     assert provenance is not None and "environment" not in provenance and "seconds" not in provenance
-    raw, truth = (open_stack(path) for path in written[2:])
+    raw, truth = (open_stack(path) for path in written[5:])
     assert raw.grid.shape == (9, 32, 40) and truth.grid.shape == (64, 80) and raw.metadata["optics"]["na"] == [1.2]
 
 
@@ -124,3 +125,35 @@ def test_the_sim_sample_is_what_its_recipe_makes() -> None:
     light = np.maximum(again["raw"].astype(float) - 100, 1)  # random numbers may differ from machine to machine
     difference = np.asarray(raw.data).astype(float) - again["raw"]
     assert (difference**2 / (2 * light + 8)).mean() < 1.1
+
+
+def test_the_fourier_sample_is_a_series_with_its_psf_and_truth() -> None:
+    (views, views_look, _), (psf, psf_look, _), (truth, truth_look, _) = samples.flfm()
+    assert views.shape == (4, 7, 75, 75) and psf.shape == (7, 21, 31, 31) and truth.shape == (4, 21, 75, 75)
+    assert [look["visible"] for look in (psf_look, truth_look)] == [False, False]
+    assert psf_look["axis_labels"] == ("view", "z", "y", "x") and views_look["axis_labels"] == ("time", "view", "y", "x")
+    assert views_look["translate"][-2:] == truth_look["translate"][-2:]
+    assert psf_look["scale"][-3:] == truth_look["scale"][-3:]
+    assert psf_look["translate"][-1] == pytest.approx(-15 * psf_look["scale"][-1])  # the point is the origin
+    layers = pytest.importorskip("napari.layers")
+    assert [layers.Layer.create(*one).ndim for one in samples.flfm()] == [4, 4, 4]
+    moved = np.abs(np.diff(truth.astype(float), axis=0)).sum() / truth.sum()
+    assert 0.05 < moved < 1.0
+
+
+def test_the_fourier_sample_is_what_its_psf_makes_of_its_truth() -> None:
+    import torch
+
+    import napari_recon
+    from napari_recon.optics.psf_convolution import PsfProjector
+
+    views, psf, truth = (open_stack(samples.path(name)) for name in ("flfm", "flfm_psf", "flfm_truth"))
+    (step,) = Recipe.from_dict(read_provenance(samples.path("flfm_psf"))).steps
+    again = napari_recon.simulate("flfm-psf", **step.params)["psf"]
+    response = torch.from_numpy(np.asarray(psf.data))
+    np.testing.assert_allclose(again, response.numpy(), atol=1e-5 * float(response.max()))
+    projector = PsfProjector.same(response / response.sum(dim=(2, 3)).mean(), views.grid.shape[-2:])
+    for frame in (0, 3):
+        clean = projector.forward(torch.from_numpy(truth.read(t=frame).astype(np.float32))).numpy() + 3.0
+        found = views.read(t=frame).astype(float)
+        assert ((found - clean) ** 2 / np.maximum(clean, 3)).mean() == pytest.approx(1.0, abs=0.1)

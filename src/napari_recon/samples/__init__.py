@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from napari_recon.samples.files import names, path
+from napari_recon.samples.flfm import flfm
 from napari_recon.samples.lightfield import light_field
 from napari_recon.samples.sim import sim
 
-__all__ = ["light_field", "names", "path", "sim"]
+__all__ = ["flfm", "light_field", "names", "path", "sim"]

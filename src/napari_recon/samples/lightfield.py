@@ -21,12 +21,12 @@ def light_field() -> list[LayerData]:
     """
     views, truth = open_stack(path("lightfield")), open_stack(path("lightfield_truth"))
     return [
-        layer(_spread(views, truth.grid), "light field", colormap="gray"),
+        layer(spread(views, truth.grid), "light field", colormap="gray"),
         layer(truth, "light field, ground truth", colormap="magma", blending="additive", visible=False),
     ]
 
 
-def _spread(views: ImageStack, volume: Grid) -> ImageStack:
+def spread(views: ImageStack, volume: Grid) -> ImageStack:
     """Return the recording with its views spread over the depth of the volume.
 
     A viewer has one slider for V and Z; so both layers are visible wherever it stands.

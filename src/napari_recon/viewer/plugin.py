@@ -119,6 +119,16 @@ def sample_light_field() -> list[LayerData]:
     return reconcile_units(light_field())
 
 
+def sample_flfm() -> list[LayerData]:
+    """Open the Neural field dock, then return the simulated time-lapse, its PSF and its hidden ground truth."""
+    from napari_recon.samples import flfm
+
+    viewer = napari.current_viewer()
+    if viewer is not None and hasattr(viewer, "window"):
+        open_dock(viewer, "lightfield_inr.fit")
+    return reconcile_units(flfm())
+
+
 def sample_sim() -> list[LayerData]:
     """Open the SIM dock, then return the simulated raw frames and their hidden ground truth."""
     from napari_recon.samples import sim
