@@ -36,7 +36,7 @@ def test_it_is_the_default_and_shows_something_before_it_iterates() -> None:
     first = next(i for i, e in enumerate(events) if isinstance(e, PreviewReady))
     assert events[first].step == 0 and not any(isinstance(e, MetricLogged) for e in events[:first])
     curves = {e.name for e in events if isinstance(e, MetricLogged)}
-    assert curves == {"deconvolution deviance", "refinement deviance", "loss", "residual"}
+    assert curves == {"deconvolution deviance", "psf deviance", "refinement deviance", "loss", "residual"}
     assert artifact(events, "report")["refinement_steps"] == 6
     assert "held-out view" in {e.name for e in run(held_out=1) if isinstance(e, MetricLogged)}
 

@@ -38,6 +38,11 @@ class FitParams(TomographyParams, NetworkParams):
     refine_views: bool = param(
         False, "fast: estimate one displacement per view, too, for views that lie elsewhere than the PSF says."
     )
+    psf_width: Annotated[float, Field(ge=0.25, le=4.0)] | Literal["auto"] = param(
+        "auto",
+        "fast: how wide the PSF's sharpest planes are, in units of the PSF that is given. auto looks, in the first time "
+        "point, which width predicts unseen noise best, and takes it where that is sure; held_out takes the given one.",
+    )
     penalty: float = param(
         0.02,
         "fast: strength of the penalty on second derivatives, relative to the noise; more where the PSF is doubtful.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch import Tensor
 from napari_recon.engines.deconvolution.noise import Dark, counts_scale, estimate_dark, measured_read_variance
 from napari_recon.engines.deconvolution.setup import REFINED_VIEWS_HALO
 from napari_recon.engines.deconvolution.view_positions import Scale
+from napari_recon.engines.lightfield_inr.fast.psf_width import sharpest_variance, widened_psf
 from napari_recon.optics.lightfield_projector import FREQUENCY_CUT
 from napari_recon.optics.psf_convolution import PsfProjector
 from napari_recon.optics.psf_projector import normalised_psf, projector_from_psf, psf_shift_of, psf_support
@@ -62,7 +64,14 @@ class Optics:
     device : torch.device
     moving : bool
         Leave room for views that lie elsewhere than the PSF says.
+
+    Attributes
+    ----------
+    width : float
+        Of the PSF, relative to the one that was given.
     """
+
+    width = 1.0
 
     def __init__(
         self, psf_vzyx: NDArray[np.float32], field_yx: tuple[int, int], device: torch.device, moving: bool = False
@@ -71,6 +80,16 @@ class Optics:
         self._field, self._device = field_yx, device
         self.margin = psf_support(self._psf, 1.0) + (REFINED_VIEWS_HALO if moving else 0)
         self.shift_vz2 = psf_shift_of(self._psf)
+
+    def widened(self, width: float, offset_v2: Tensor | None = None) -> Optics:
+        """Return optics of the same volume with a PSF whose sharpest planes are so many times as wide; once only.
+
+        All views and planes get the same Gaussian more, or less; `offset_v2` also displaces the views.
+        """
+        other = copy(self)
+        other.width = width
+        other._psf = widened_psf(self._psf, sharpest_variance(self._psf) * (width**2 - 1), offset_v2)
+        return other
 
     @property
     def brightness_v(self) -> Tensor:

@@ -57,6 +57,7 @@ class FastRun(FitRun):
         if plan.looped:
             self._volumes = VolumeFile(self._folder / "volumes.safetensors", (len(frames), *plan.whole["volume"].shape))
         self._saved = -1
+        self._finds_width = psf is not None and params.psf_width == "auto" and params.held_out is None
 
     def events(self, token: CancelToken) -> Iterator[Event]:
         """Yield the events of the run.
@@ -68,6 +69,8 @@ class FastRun(FitRun):
         """
         for sentence in self._said:
             yield Warned(sentence)
+        if not isinstance(self._params.psf_width, str):
+            self._widen(self._params.psf_width)
         kept, finished = self._resumed() if self._params.resume else (None, 0)
         for self._frame in range(finished):
             yield BlockReady("volume", *self._placed(self._cropped(self._volumes[self._frame])))
@@ -98,6 +101,7 @@ class FastRun(FitRun):
             penalty=params.penalty,
             steps=None if isinstance(params.iterations, str) else params.iterations,
             refine_views=params.refine_views,
+            find_width=self._finds_width and not self._frame,
             held_out=params.held_out,
             memory=int(details["pairs"]),
             published=params.upstream if params.objective == "published" else None,
@@ -130,10 +134,14 @@ class FastRun(FitRun):
         found = self._of_field(volume, counts)
         self._volumes[self._frame] = found
         yield BlockReady("volume", *self._placed(self._cropped(found)))
-        self._before = fit.left(volume)
+        self._before, self._optics = fit.left(volume), fit.optics
         if len(self._frames) > 1:
             yield self._checkpoint(None)
         yield from self._closing_words(fit, counts)
+
+    def _widen(self, width: float) -> None:
+        if width != 1.0:
+            self._optics = self._optics.widened(width)
 
     def _made_optics(self) -> Optics:
         return Optics(self._psf_vzyx, self._frames[0].shape[1:], self._device, self._params.refine_views)
@@ -175,6 +183,13 @@ class FastRun(FitRun):
         return found
 
     def _closing_words(self, fit: SceneFit, counts: Counts) -> Iterator[Event]:
+        if self._finds_width and not self._frame:
+            yield Decided({"psf_width": round(fit.optics.width, 4)})
+            if fit.optics.width != 1.0:
+                yield Warned(
+                    f"the PSF looks {fit.optics.width:.2f} times as wide as given in its sharpest planes: that width surely "
+                    "predicts better what a fit has not seen, so it was taken; set psf_width=1 to take the PSF as given"
+                )
         verdict = "the model explains the data"
         alike = fit.likeness[-1] if fit.likeness else 0.0
         if fit.unlike_noise or fit.doubtful:
@@ -205,6 +220,7 @@ class FastRun(FitRun):
             "reduced_deviance": round(fit.deviance, 4),
             "residual_correlation": round(alike, 4),
             "penalty_raised": fit.doubtful,
+            "psf_width": round(fit.optics.width, 4),
             "background": round(counts.background / counts.scale, 6),
             "read_variance": round(counts.read_variance, 4),
             "verdict": verdict,
@@ -227,6 +243,7 @@ class FastRun(FitRun):
             "frame": last,
             "finished": finished,
             "before": self._before and self._before.state(),
+            "psf_width": (fit.optics if fit is not None else self._optics).width,
             "scene": fit.state() if fit is not None else None,
         }
         torch.save({"fast": content}, path.with_suffix(".part"))
@@ -244,11 +261,17 @@ class FastRun(FitRun):
         kept = content.get("fast") if isinstance(content, dict) else None
         if not isinstance(kept, dict):
             raise InputError(f"{path} should be a checkpoint that a fast fit wrote, found another file; choose another")
-        if kept["frame"] >= len(self._frames) or kept["data"] != self._settings(kept["frame"]):
+        if (
+            kept["frame"] >= len(self._frames)
+            or kept["data"] != self._settings(kept["frame"])
+            or self._params.psf_width not in ("auto", kept["psf_width"])
+        ):
             raise InputError(
-                "resume goes on from a checkpoint of the same data, found one of other views, another PSF, refine_views, "
-                "held_out or transfer; leave it out"
+                "resume goes on from a checkpoint of the same data, found one of other views, another PSF or width of it, "
+                "refine_views, held_out or transfer; leave it out"
             )
+        if self._params.psf_width == "auto":
+            self._widen(kept["psf_width"])
         if kept["before"] is not None:
             self._before = Before(**kept["before"])
         if isinstance(self._volumes, VolumeFile) and kept["finished"] and path.parent != self._volumes.path.parent:

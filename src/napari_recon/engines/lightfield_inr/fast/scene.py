@@ -19,6 +19,7 @@ from napari_recon.engines.deconvolution.richardson_lucy import (
 )
 from napari_recon.engines.deconvolution.view_positions import ViewPositions, align_views
 from napari_recon.engines.lightfield_inr.fast.optics import Counts, Optics
+from napari_recon.engines.lightfield_inr.fast.psf_search import WidthSearch
 from napari_recon.engines.lightfield_inr.fast.published import PublishedRefinement
 from napari_recon.engines.lightfield_inr.fast.refine import Problem, Refinement
 from napari_recon.engines.lightfield_inr.fast.transfer import Before, Starts
@@ -40,6 +41,8 @@ SOFTNESS = 0.01
 BRIGHT = 1e-3
 #: Steps between two refinements of the views' positions.
 POSITIONS_EVERY = 10
+#: Refinement steps of a fit that tries another PSF: which one predicts best no longer changes.
+TRIAL_STEPS = 6
 
 
 @dataclass(frozen=True)
@@ -49,13 +52,13 @@ class Done:
     Attributes
     ----------
     stage : str
-        ``"deconvolution"`` or ``"refinement"``.
+        ``"deconvolution"``, ``"psf"`` (trials of its width) or ``"refinement"``.
     step : int
         Counted from 1 within the stage.
     volume : Tensor
         (z, y, x) in counts, margins included; valid until the next step.
     deviance : float
-        Reduced deviance of the views that are fitted.
+        Reduced deviance of the views that are fitted, or of noise that the trial has not seen.
     residual : float
         Root mean square of data minus model, in counts; NaN while it is not computed.
     loss, held_out : float
@@ -83,6 +86,8 @@ class SceneFit:
     steps : int or None
         Of the refinement; None stops by itself.
     refine_views : bool
+    find_width : bool
+        Look whether the PSF is wider or narrower than given, before the refinement.
     held_out : int or None
         View that is kept out and judges when to stop.
     memory : int
@@ -103,6 +108,7 @@ class SceneFit:
         penalty: float,
         steps: int | None = None,
         refine_views: bool = False,
+        find_width: bool = False,
         held_out: int | None = None,
         memory: int = 8,
         published: FitSettings | None = None,
@@ -121,7 +127,7 @@ class SceneFit:
         self._weighed_at: Tensor | None = None
         self._weigh()
         self._aside = None if held_out is None else (optics.projector([held_out]), counts.views[held_out : held_out + 1])
-        self._refining = refine_views
+        self._refining, self._looking = refine_views, find_width
         self._refinement: Refinement | None = None
         self._last: Tensor | None = None
         self._losses: list[float] = []
@@ -142,6 +148,11 @@ class SceneFit:
         return 0 if self._refinement is None else self._refinement.step_number
 
     @property
+    def optics(self) -> Optics:
+        """The optics as they were found."""
+        return self._optics
+
+    @property
     def offsets(self) -> Tensor | None:
         """Displacement of each view (views, 2) in pixels; None when positions are taken as given."""
         return None if self._positions is None else self._positions.offset_pixels
@@ -150,6 +161,8 @@ class SceneFit:
         """Yield the fit's steps; after `restore`, those that are left."""
         if self._refinement is None:
             yield from self._deconvolved()
+            if self._looking and not self.transferred:
+                yield from self._looked()
             self._refinement = self._refining_from(self._last)
         yield from self._refined(self._refinement)
 
@@ -202,7 +215,7 @@ class SceneFit:
         if self._refining and before is not None and before.offsets is not None:
             self._positions = self._at(before.offsets)
             self._weigh()
-        elif self._refining:
+        elif self._refining and self._positions is None:
             self._align()
         flat = flat_start(self._data, self._counts.background, self._seen)
         fresh = self._estimates(flat, MOST_ITERATIONS, AutomaticStop(TARGET_DEVIANCE))
@@ -211,6 +224,29 @@ class SceneFit:
         if not self.transferred:
             yield from map(self._deconvolution, fresh)
             self._explained = self.deviance
+
+    def _looked(self) -> Iterator[Done]:
+        """Yield trials of other PSFs, and where one predicts surely better the deconvolution through it."""
+        counts, volume, offsets = self._counts, self._last, self.offsets
+        assert volume is not None  # the deconvolution takes one iteration at least
+        model = self._projector.forward(volume, self._check).clamp_min_(0).add_(counts.background)
+        search = WidthSearch(self._data, model, counts.read_variance, self._predicted)
+        for number, trial in enumerate(search.trials()):
+            yield Done("psf", number + 1, volume, trial.deviance)
+        if search.found != 1.0:
+            self._optics = self._optics.widened(search.found)
+            self._projector = self._optics.projector()
+            if self._refining:
+                self._positions = self._at(offsets)
+            self._weigh()
+            yield from self._deconvolved()
+
+    def _predicted(self, width: float, views: Tensor) -> Tensor:
+        """Return the model views of a short fit to other views through a widened PSF."""
+        counts, optics = replace(self._counts, views=views), self._optics.widened(width, self.offsets)
+        fit = SceneFit(counts, optics, penalty=self._strength, steps=TRIAL_STEPS, memory=self._memory, check=self._check)
+        *_, last = fit.steps()
+        return fit._projector.forward(last.volume, self._check).clamp_min_(0).add_(counts.background)
 
     def _transferred(self, before: Before, fresh: Iterator[Estimate]) -> Iterator[Done]:
         """Yield the steps from the frame before, or the first of `fresh` where that explains the data better."""
@@ -320,14 +356,14 @@ class SceneFit:
     def _refinement_of(self, problem: Problem, start: Tensor) -> Refinement:
         if self._published is None:
             return Refinement(problem, start, self._memory)
-        brightness = self._optics.brightness_v if self._kept is None else self._optics.brightness_v[self._kept]
+        brightness = self.optics.brightness_v if self._kept is None else self.optics.brightness_v[self._kept]
         return PublishedRefinement(
             problem,
             start,
             self._memory,
             brightness_v=brightness,
             offset=self._counts.offset,
-            margin=self._optics.margin,
+            margin=self.optics.margin,
             settings=self._published,
         )
 
