@@ -1,0 +1,1 @@
+"""Continuous fields: compact, and evaluated at any point or lattice of space and time."""
