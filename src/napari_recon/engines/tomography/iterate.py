@@ -20,6 +20,8 @@ Check = Callable[[], None]
 WEDGE = 3.0
 #: Rays shorter than this part of the longest, and voxels seen by less than it, take no part.
 SHORT = 1e-3
+#: Variances below this part of their mean are judged as that: updates don't weigh pixels, so dark ones wait for bright ones.
+EVEN = 0.25
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,8 @@ class Sirt:
         start: Tensor | None = None,
         check: Check = lambda: None,
     ) -> None:
-        self._values, self._variance, self._relaxation, self._nonnegative = values, variance, relaxation, nonnegative
+        self._values, self._relaxation, self._nonnegative = values, relaxation, nonnegative
+        self._variance = variance.clamp_min(EVEN * float(variance.mean()))
         self._check = check
         self._groups = subsets_of(len(values), subsets)
         self._beams = [beam] if subsets == 1 else [beam.some(group) for group in self._groups]

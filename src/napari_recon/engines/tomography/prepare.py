@@ -19,6 +19,8 @@ from napari_recon.engines.tomography.params import Signal
 from napari_recon.optics.parallel_beam import ParallelBeam
 
 Check = Callable[[], None]
+#: Counts that a pixel's noise is at least of.
+LEAST = 0.5
 #: Values of a density this many times their noise below zero say that it has a sign.
 SIGNED = 5.0
 #: Densities whose mean is below this part of their spread have one, too.
@@ -99,7 +101,10 @@ def _emission(views: NDArray[np.float32], device: torch.device) -> Lines:
     light = max(dark.level * scale, 0.0)
     read = measured_read_variance(type(dark)(dark.level * scale, dark.variance * scale**2), light)
     values = torch.from_numpy(views - np.float32(dark.level)).to(device)
-    return Lines(values, (values.clamp_min(0) * scale + light + read) / scale**2, True)
+    level = F.avg_pool2d(values[:, None], 5, stride=1, padding=2, count_include_pad=False)[
+        :, 0
+    ]  # not each pixel's own noise
+    return Lines(values, ((level.clamp_min(0) * scale + light).clamp_min(LEAST) + read) / scale**2, True)
 
 
 def _density(views: NDArray[np.float32], device: torch.device) -> Lines:

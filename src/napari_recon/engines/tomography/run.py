@@ -22,7 +22,7 @@ from napari_recon.engines.tomography.sirt import MOST_ITERATIONS, SirtParams
 from napari_recon.optics.parallel_beam import ParallelBeam
 
 #: Passes end when the deviance of views before they are used falls by less than this part per pass: noise stays.
-STAGNATION, LOOK = 0.02, 3
+STAGNATION, LOOK = {"sirt": 0.02, "subsets": 0.05, "sart": 0.05}, 3
 #: Slices, spread over the volume, on which the number of iterations is decided.
 PILOT = 16
 #: Views of a subset where they are chosen automatically.
@@ -164,10 +164,11 @@ class SirtRun:
         variance = lines.variance if lines.variance.ndim == 0 else lines.variance.index_select(dimension, chosen)
         sirt = self._sirt(self._beam(values.shape[1:]), values, variance, token)
         history: list[float] = []
+        falling = (1 - STAGNATION[self._params.method]) ** LOOK
         for done in sirt.passes(MOST_ITERATIONS):
             token.check()
             history.append(done.deviance)
-            if len(history) > LOOK and history[-1] > history[-1 - LOOK] * (1 - STAGNATION) ** LOOK:
+            if len(history) > LOOK and history[-1] > history[-1 - LOOK] * falling:
                 break
         return len(history)
 
