@@ -58,6 +58,19 @@ def _flfm_psf() -> Example:
     return Example(FlfmPsf(), {}, SMALL)
 
 
+def _dual_view() -> Example:
+    from napari_recon.engines.simulate.dual_view import DualView
+
+    return Example(DualView(), {}, {"frames": 2, "planes": 10, "height": 16, "width": 18, "voxel_um": 0.2})
+
+
+def _llsm(**params: object) -> Example:
+    from napari_recon.engines.simulate.llsm import Llsm
+
+    small = {"planes": 12, "height": 10, "width": 30, "pixel_um": 0.2, "step_um": 0.4}
+    return Example(Llsm(), {}, {**small, **params})
+
+
 def _lfm_psf() -> Example:
     from napari_recon.engines.simulate.lfm_psf import LfmPsf
 
@@ -257,6 +270,9 @@ _MAKERS: dict[str, Callable[[], Example]] = {
     "simulate.flfm_psf": _flfm_psf,
     "simulate.lfm_psf": _lfm_psf,
     "simulate.projections": _simulate_projections,
+    "simulate.dual_view": _dual_view,
+    "simulate.llsm": _llsm,
+    "simulate.llsm/glass": lambda: _llsm(mirror=False, frames=2),
     "simulate.sim": _simulate_sim,
     "simulate.sim/upstream": lambda: _simulate_sim(compat="upstream", frames=1),
     "deconvolution.lightfield_rl": _lightfield_rl,
