@@ -80,6 +80,23 @@ def test_views_move_as_ray_optics_says(name: str) -> None:
     assert np.abs(found - expected).max() < 0.02 * np.abs(expected).max()
 
 
+def test_views_that_the_pupil_cuts_need_a_wider_window() -> None:
+    """A hard edge diffracts far: the centre of mass of what is kept comes to the rays' as the window widens."""
+    m = LfmMicroscope(na=0.8, magnification=25, medium_index=1.33, pitch_um=100, nnum=9)
+    pages = m.pages("selected")
+    edge = np.hypot(*m.directions(pages).T) * m.na_per_pixel > 0.9 * m.na
+    assert edge.any() and not edge.all()
+    expected = m.view_shift(pages, np.array([3.0]))[:, 0]
+    largest = np.abs(expected).max()
+    ((_, images),) = lfm_psf(m, pages, [3.0], 130)
+    errors = []
+    for radius in (25, 60, 130):
+        kept = images.numpy()[:, None, 130 - radius : 131 + radius, 130 - radius : 131 + radius]
+        errors.append(np.abs(centre_of_mass_shift(kept)[:, 0] - expected).max(axis=1) / largest)
+    assert errors[0][~edge].max() < 0.02  # all others are right at once
+    assert errors[0].max() > 0.02 > 0.012 > max(errors[1].max(), errors[2].max())
+
+
 def test_shifts_agree_with_the_published_table() -> None:
     """Signs and order are those of psf_shift tables; single rays differ from the bundle a pixel takes by 3 %."""
     m = MICROSCOPES["oil"]
