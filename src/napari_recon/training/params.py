@@ -17,8 +17,9 @@ class TrainingParams(EngineParams):
     batch_size: int = param(8, "Examples per step, shared among the devices.", ge=1, le=4096)
     learning_rate: float = param(1e-3, "Step size of Adam at its highest.", gt=0, le=1)
     schedule: Literal["cosine", "step", "constant"] = param(
-        "cosine", "How the learning rate falls: along a cosine to 1 %, halved every fifth of the run, or not at all."
+        "cosine", "How the learning rate falls: along a cosine to 1 %, halved in steps, or not at all."
     )
+    drops: int = param(5, "Parts of the run after each of which schedule=step halves the rate.", ge=1, le=100, advanced=True)
     warmup: float = param(0.02, "Part of the run over which the learning rate rises.", ge=0, le=0.5, advanced=True)
     weight_decay: float = param(0.0, "Decay of the weights (AdamW); 0 is plain Adam.", ge=0, le=1, advanced=True)
     clip: float = param(1.0, "Largest norm of a step's gradient; 0 lets any through.", ge=0, advanced=True)

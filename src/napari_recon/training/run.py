@@ -40,9 +40,9 @@ class Run:
 
     def start(self) -> None:
         """Put the network, whose weights are those of a file by now, onto its device and make the optimiser."""
-        rate, decay = self._params.learning_rate, self._params.weight_decay
-        optimiser = torch.optim.AdamW(self.module.parameters(), rate, weight_decay=decay)
-        self._network, self._optimiser = self._place.setup(self.module, optimiser)
+        optimiser = self._task.optimiser(self.module, self._params)
+        self._rates = [group["lr"] for group in optimiser.param_groups]
+        self._loss, self._optimiser = self._place.setup(_Loss(self._task, self.module), optimiser)
         self._mean = {name: tensor.detach().clone() for name, tensor in self.module.state_dict().items()}
 
     def advance(self, batch: Batch) -> Tensor:
@@ -51,12 +51,12 @@ class Run:
         Random numbers of the network start anew at every step, so a resumed run draws what the uninterrupted one would.
         """
         torch.manual_seed(hash((self._seed, self.step, self._place.rank)) & 0x7FFFFFFF)
-        for group in self._optimiser.param_groups:
-            group["lr"] = self._params.learning_rate * relative_rate(self.step, self._params)
+        for group, rate in zip(self._optimiser.param_groups, self._rates, strict=True):
+            group["lr"] = rate * relative_rate(self.step, self._params)
         self.module.train()
         self._optimiser.zero_grad(set_to_none=True)
         with self._place.arithmetic():
-            loss = self._task.loss(self._network, self._place.here(batch))
+            loss = self._loss(self._place.here(batch))
         self._place.backward(loss)
         if self._params.clip:
             nn.utils.clip_grad_norm_(self.module.parameters(), self._params.clip)
@@ -124,13 +124,24 @@ class Run:
             self.module.load_state_dict(own)
 
 
+class _Loss(nn.Module):
+    """What a place wraps: the loss itself, so that a task may use the network's weights in any way it likes."""
+
+    def __init__(self, task: Task, network: nn.Module) -> None:
+        super().__init__()
+        self._task, self.network = task, network
+
+    def forward(self, batch: Batch) -> Tensor:
+        return self._task.loss(self.network, batch)
+
+
 def relative_rate(step: int, params: TrainingParams) -> float:
     """Return the learning rate at `step` relative to its highest."""
     progress = step / params.steps
     rising = min(1.0, (step + 1) / max(1.0, params.warmup * params.steps))
     if params.schedule == "cosine":
         return rising * (LOWEST_RATE + (1 - LOWEST_RATE) * (0.5 + 0.5 * math.cos(math.pi * progress)))
-    return rising * (0.5 ** int(5 * progress) if params.schedule == "step" else 1.0)
+    return rising * (0.5 ** int(params.drops * progress) if params.schedule == "step" else 1.0)
 
 
 def _on_cpu(state: Mapping[str, Tensor]) -> State:

@@ -7,8 +7,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+
+from napari_recon.training.params import TrainingParams
 
 Batch = Mapping[str, Tensor]
 Network = Callable[..., Tensor]
@@ -44,6 +47,10 @@ class Task(ABC):
     def network(self) -> nn.Module:
         """Return the network with fresh weights (the loop has seeded torch)."""
 
+    def optimiser(self, network: nn.Module, params: TrainingParams) -> torch.optim.Optimizer:
+        """Return what changes the weights; its groups' rates are the highest ones, which the schedule lowers."""
+        return torch.optim.AdamW(network.parameters(), params.learning_rate, weight_decay=params.weight_decay)
+
     @abstractmethod
     def batch(self, step: int, rank: int, devices: int) -> Batch:
         """Return this device's share of step `step`'s examples, tensors on the CPU.
@@ -54,7 +61,11 @@ class Task(ABC):
 
     @abstractmethod
     def loss(self, network: nn.Module, batch: Batch) -> Tensor:
-        """Return the mean loss over the examples of a batch on the network's device."""
+        """Return the mean loss over the examples of a batch on the network's device.
+
+        `network` is the one that `network` made; several networks in one, each with a loss of its own, return a number with
+        the gradients they want.
+        """
 
     @abstractmethod
     def validate(self, network: Network, step: int) -> Validation:
