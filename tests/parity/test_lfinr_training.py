@@ -18,9 +18,9 @@ from napari_recon.engines.lightfield_inr.network import FieldNetwork
 from napari_recon.engines.lightfield_inr.params import post_of_flags
 from napari_recon.engines.lightfield_inr.upstream import losses
 from napari_recon.engines.lightfield_inr.upstream.fit import Draw, Fitter, Scene
-from napari_recon.engines.lightfield_inr.upstream.scenes import cut_psf, normalised, read_matlab, read_psf, read_scenes
 from napari_recon.engines.lightfield_inr.upstream.settings import FitSettings, layers_of_flags
 from napari_recon.engines.lightfield_inr.upstream.stage import Stage, Targets, normalised_psf, reduced_psf, reduced_targets
+from napari_recon.io.scene_folder import cut_psf, index_at, open_scenes, read_matlab, read_psf
 from napari_recon.optics.psf_convolution import PsfProjector
 
 
@@ -115,12 +115,17 @@ def test_a_whole_run_repeats(family: Path, case: str, saved: dict[int, int]) -> 
     network = FieldNetwork(layers_of_flags(flags, encoding), encoding)
     network.load_state_dict(weights)
     fitter = Fitter(network, settings, post_of_flags(flags), optimiser)
-    scenes = read_scenes(folder / flags["datadir"], flags["skip"], flags.get("centercut"))
-    for time, (scene, views) in enumerate(zip(scenes, normalised(scenes, settings.local_normalisation), strict=True)):
+    index = index_at(folder / flags["datadir"])
+    assert index is not None and flags["skip"] == 1 and not flags.get("centercut")
+    response = normalised_psf(torch.from_numpy(open_scenes(index, "psf").read()))
+    recorded = open_scenes(index, "views")
+    scenes = recorded.read("TVYX") if recorded.grid.axes == "TVYX" else recorded.read()[None]
+    peaks = scenes.max(axis=(1, 2, 3), keepdims=True) if settings.local_normalisation else scenes.max()
+    for time, views in enumerate(scenes / peaks):
         mine = expected["timepoint"] == time
         places = zip(expected["centre_y"][mine], expected["centre_x"][mine], strict=True)
         draw = replay(dict(zip(expected["step"][mine].tolist(), places, strict=True)))
-        ready = Scene(Targets(torch.from_numpy(views), normalised_psf(torch.from_numpy(scene.psf_vzyx))))
+        ready = Scene(Targets(torch.from_numpy(views), response))
         steps = list(fitter.next_scene(ready, 0, draw) if time else fitter.first_scene(ready, start, draw))
         assert [done.step for done in steps] == expected["step"][mine].tolist()
         np.testing.assert_allclose([done.loss for done in steps], expected["loss"][mine], rtol=0, atol=1e-5)
@@ -137,11 +142,12 @@ def test_psf_and_views_from_files(family: Path) -> None:
     pytest.importorskip("h5py")
     folder = family / "psf_loading"
     expected = np.load(folder / "expected.npz")
-    scenes = read_scenes(folder)
-    for scene in scenes:
-        np.testing.assert_array_equal(scene.psf_vzyx, expected["Hs"])
-    assert float(scenes[0].views_vyx.max()) == float(expected["maxval"])
-    np.testing.assert_array_equal(normalised(scenes, each=False)[0], expected["targets"][..., 0])
+    index = index_at(folder)
+    assert index is not None
+    np.testing.assert_array_equal(open_scenes(index, "psf").read(), expected["Hs"])
+    views = open_scenes(index, "views").read()
+    assert float(views.max()) == float(expected["maxval"])
+    np.testing.assert_array_equal(views[0] / views.max(), expected["targets"][..., 0])
     for name in ("Hs_cropped.npy", "Hs_cropped.tif"):
         np.testing.assert_array_equal(read_psf(folder / name), expected["Hs"])
 

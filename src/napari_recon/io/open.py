@@ -16,7 +16,7 @@ from napari_recon.core.errors import InputError
 from napari_recon.core.grid import Grid
 from napari_recon.core.lazy import PieceArray
 from napari_recon.core.stack import ImageStack
-from napari_recon.io import array_read, mrc, omezarr, tiff_read
+from napari_recon.io import array_read, mrc, omezarr, scene_folder, tiff_read
 from napari_recon.io.axes import checked_voxel_size, name_axes, to_standard_units
 from napari_recon.io.found import Found, Reader
 from napari_recon.io.output import is_zarr, read_recipe_beside
@@ -96,7 +96,9 @@ def open_inputs(
         suffix = suffix_of(path)
         takes_images = bool({"image", "labels", "psf"} & set(spec.accepts))
         takes_tables = bool({"table", "points"} & set(spec.accepts))
-        if spec.suffixes and suffix in spec.suffixes and suffix not in IMAGES + TABLES:
+        if takes_images and (index := scene_folder.index_at(path)):
+            things.append(_of_scenes(index, spec, voxel_size_um))
+        elif spec.suffixes and suffix in spec.suffixes and suffix not in IMAGES + TABLES:
             things.append(_existing(path))
         elif takes_tables and suffix in TABLES:
             things.append(read_table(path))
@@ -154,6 +156,15 @@ def series_files(path: Path, uri: str | Path) -> list[Path] | None:
     if len(kinds) > 1:
         raise InputError(f"{what} should hold one kind of image files, found {', '.join(kinds)}; use a pattern like '*.tif'")
     return sorted(files, key=lambda p: natural_key(str(p)))
+
+
+def _of_scenes(index: Path, spec: InputSpec, voxel_size_um: Mapping[str, float] | None) -> ImageStack:
+    """Open the part of a folder of light-field training data that feeds an input."""
+    if spec.axes not in ("VYX", "VZYX"):
+        raise InputError(
+            f"{index} holds views of light fields and their PSF, found it given for {spec.name}; choose an image"
+        )
+    return scene_folder.open_scenes(index, "psf" if spec.axes == "VZYX" else "views", voxel_size_um)
 
 
 def _existing(path: Path) -> Path:

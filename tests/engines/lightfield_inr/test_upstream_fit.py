@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import numpy as np
 import pytest
-import tifffile
 import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
@@ -17,7 +13,6 @@ from napari_recon.core.errors import InputError
 from napari_recon.engines.lightfield_inr.field import Encoding, Layers
 from napari_recon.engines.lightfield_inr.network import FieldNetwork
 from napari_recon.engines.lightfield_inr.upstream.fit import Fitter, Scene
-from napari_recon.engines.lightfield_inr.upstream.scenes import cut_psf, read_psf, read_scenes
 from napari_recon.engines.lightfield_inr.upstream.settings import FitSettings, layers_of_flags, trained_with
 from napari_recon.engines.lightfield_inr.upstream.stage import Centres, Stage, Targets, line_psf
 from napari_recon.optics.psf_convolution import PsfProjector
@@ -143,21 +138,3 @@ def test_the_path_of_a_psf_is_a_straight_line() -> None:
     assert float(line.sum()) == pytest.approx(1) and int((line > 0).sum()) == 20
     rows = line[0].sum(dim=-1).argmax(dim=-1)
     assert (rows.diff() == 1).all()
-
-
-def test_files_that_do_not_fit_are_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="list of scenes"):
-        read_scenes(tmp_path)
-    np.save(tmp_path / "psf.npy", np.zeros((2, 3, 4, 4), np.float32))
-    tifffile.imwrite(tmp_path / "views.tif", np.ones((3, 8, 8), np.uint16))
-    entry = {"targets_path": "./views.tif", "H_path": "psf.npy"}
-    (tmp_path / "transforms_train.json").write_text(json.dumps({"scenes": [entry]}))
-    with pytest.raises(InputError, match="odd y and x"):
-        read_scenes(tmp_path)
-    np.save(tmp_path / "psf.npy", np.zeros((2, 3, 5, 5), np.float32))
-    with pytest.raises(InputError, match=r"views.tif holds 3 views, psf.npy 2"):
-        read_scenes(tmp_path)
-    with pytest.raises(InputError, match="reaches outside"):
-        cut_psf(np.zeros((20, 20, 3)), [[4, 10]], 5)
-    with pytest.raises(InputError, match="should be a file"):
-        read_psf(tmp_path / "none.tif")
