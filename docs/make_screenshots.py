@@ -1,6 +1,6 @@
 """Makes docs/images from the real program: opens napari, the sample and the dock, works with them, takes pictures.
 
-    python docs/make_screenshots.py [FOLDER [light_field | sim]]
+    python docs/make_screenshots.py [FOLDER [light_field | sim | neural_field]]
 
 Needs a display; without one it starts itself again under xvfb-run.
 """
@@ -97,6 +97,56 @@ def take_sim_pictures(folder: Path) -> None:
     shoot("sim-compare")
     dock.let_go()
     viewer.close()
+
+
+def take_neural_field_pictures(folder: Path) -> None:
+    """From the sample to a fit that sharpens, a wrong position that is noticed and mended, and a finer box."""
+    viewer, _, dock, shoot = opened("Neural field", folder)
+    dock.data.sample_button.click()
+    until(lambda: dock.views.montage.count > 0 and dock.psf.montage.count > 0 and not dock.psf.planner.busy)
+    planned(dock)
+    dock.region.rows["T"].set_bounds((0, 1))
+    dock.region.rows["T"].changed.emit()
+    planned(dock)
+    results: list[Any] = []
+    dock.controller.finished.connect(results.append)
+    dock.run_bar.run_button.click()
+    until(lambda: bool(dock.controller.results.layers))
+    viewer.dims.set_current_step(0, 0)
+    until(lambda: bool(dock.curves.curve("reduced deviance")))
+    shoot("neural-field-starting")
+    until(lambda: bool(results) and dock.controller.state == "idle")
+    planned(dock)
+    shoot("neural-field-dock")
+    displace(dock.data.layer)
+    planned(dock)
+    run(dock.run_bar.run_button.click, dock)
+    shoot("neural-field-amber")
+    run(dock.verdict.button.click, dock)
+    scroll_to(dock, dock.views)
+    shoot("neural-field-positions")
+    until(lambda: bool(dock._fitted))
+    dock.tabs.setCurrentIndex(1)
+    planned(dock)
+    dock.settings.change({"scale": 3.0})
+    dock.region.draw_button.click()
+    high, wide = (dock._lattice.size(axis) for axis in "YX")
+    viewer.layers.selection.active.add_rectangles([[high * 0.3, wide * 0.3], [high * 0.7, wide * 0.7]])
+    planned(dock)
+    run(dock.run_bar.run_button.click, dock)
+    shoot("neural-field-query")
+    dock.let_go()
+    viewer.close()
+
+
+def displace(recording: Any) -> None:
+    """Move some views, as after something was touched between calibration and recording."""
+    import numpy as np
+
+    data = np.array(recording.data)
+    for view, offset in ((1, (2, 0)), (3, (0, -3)), (5, (-1, 2))):
+        data[..., view, :, :] = np.roll(data[..., view, :, :], offset, (-2, -1))
+    recording.data = data
 
 
 def scroll_to(dock: Any, panel: Any) -> None:
@@ -245,7 +295,7 @@ def save(rgba: Any, path: Path) -> None:
     print(f"{path.name}: {path.stat().st_size // 1000} kB")
 
 
-PICTURES = {"light_field": take_light_field_pictures, "sim": take_sim_pictures}
+PICTURES = {"light_field": take_light_field_pictures, "sim": take_sim_pictures, "neural_field": take_neural_field_pictures}
 
 if __name__ == "__main__":
     main()
