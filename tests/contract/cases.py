@@ -264,6 +264,15 @@ def _rldfn() -> Example:
     return example()
 
 
+def _split_views() -> Example:
+    from napari_recon.engines.fusion.split_views import SplitViews
+    from tests.engines.fusion.mirrored import stack, truth, volume
+
+    true = truth(shape=(30, 40, 48), mirror=1.0)
+    series = np.stack([volume(true, count=25, seed=seed, depth=12) for seed in (0, 1)])
+    return Example(SplitViews(), {"volume": stack(series)}, {"angle_range": (-0.2, 0.2)})
+
+
 _MAKERS: dict[str, Callable[[], Example]] = {
     "toy.smooth": _toy,
     "simulate.lightfield": _simulate,
@@ -312,6 +321,7 @@ _MAKERS: dict[str, Callable[[], Example]] = {
     "fusion.deskew": _deskew,
     "fusion.deskew/coverslip": lambda: _deskew(coverslip=True, skew_axis="y"),
     "fusion.deskew/spline": lambda: _deskew(interpolation="spline", direction=-1),
+    "fusion.split_views": _split_views,
     "serenet.refocus": _refocus,
     "serenet.reconstruct": lambda: _serenet("serenet"),
     "serenet.reconstruct/fserenet": lambda: _serenet("fserenet"),
