@@ -63,7 +63,7 @@ class DeconvolutionRL(FrameEngine[RLParams]):
         summary="Deconvolution of volumes or planes with a measured, Gaussian or computed PSF; needs no model",
         inputs=(VIEWS, PSF),
         outputs=OUTPUTS,
-        halo="the reach of the PSF (0.1 % of its light per axis lies beyond); windows lie where those of the whole field do",
+        halo="the reach of the PSF (1 % of its light per axis lies beyond); windows lie where those of the whole field do",
         roi_tolerance=1e-6,
         references=REFERENCES,
     )

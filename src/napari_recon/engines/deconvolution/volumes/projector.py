@@ -17,8 +17,8 @@ def _no_check() -> None:
 class VolumeViews:
     """Convolution of a volume with one PSF per view, in the Fourier domain.
 
-    The volume covers more than the views on every side, by the reach of the widest PSF, since light from there is in the
-    views. Beyond that it is periodic, at a size that is quick to transform.
+    The volume covers more than the views on every side, since light from there is in the views. Beyond that it is periodic,
+    at a size that is quick to transform.
 
     Parameters
     ----------
@@ -30,6 +30,8 @@ class VolumeViews:
         What each view measures of the light, in the unit of the data.
     importances : sequence of float
         What each view counts in the transpose besides its gain; 1 for the exact one.
+    margin : tuple of int, optional
+        Voxels that the volume covers more, on both sides; the reach of the widest PSF when left out.
     device : torch.device or str
     """
 
@@ -39,18 +41,20 @@ class VolumeViews:
         field_zyx: tuple[int, int, int],
         gains: Sequence[float] = (),
         importances: Sequence[float] = (),
+        margin: Sequence[int] | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
         self.field = field_zyx
-        self.margin = tuple(max(psf.shape[axis] // 2 for psf in psfs) for axis in range(3))
+        widest = [max(psf.shape[axis] for psf in psfs) for axis in range(3)]
+        self.margin = tuple(n // 2 for n in widest) if margin is None else tuple(margin)
         self.shape = tuple(
-            n if not m else quick_size(n + 2 * m, even=axis == 2)
-            for axis, (n, m) in enumerate(zip(field_zyx, self.margin, strict=True))
+            n if k == 1 else quick_size(max(n + 2 * m, k), even=axis == 2)
+            for axis, (n, m, k) in enumerate(zip(field_zyx, self.margin, widest, strict=True))
         )
         self.gains = tuple(gains) or (1.0,) * len(psfs)
         self._importances = tuple(importances) or (1.0,) * len(psfs)
         # an axis along which no PSF reaches is not transformed; one at least must be
-        self._dim = tuple(axis for axis in range(3) if self.margin[axis]) or (2,)
+        self._dim = tuple(axis for axis in range(3) if widest[axis] > 1) or (2,)
         self._inner = tuple(slice(m, m + n) for m, n in zip(self.margin, field_zyx, strict=True))
         self._transfer = [self._transfer_of(psf.to(device)) for psf in psfs]
         self._mirrored = [transfer.conj().resolve_conj() for transfer in self._transfer]

@@ -23,6 +23,9 @@ Psf = NDArray[np.float32]
 #: Part of a PSF's light that may be cut off along each axis, to both sides together.
 CUT = 1e-3
 
+#: Part of it that may come from farther than the volume is continued beyond the data.
+FAR = 1e-2
+
 
 def measured(psf_zyx: Psf, grid: Grid, data: Grid, number: int) -> tuple[Psf, list[str]]:
     """Return a PSF from a file at the voxel size of the data, and what is to be said of it.
@@ -180,11 +183,8 @@ def trimmed(psf_zyx: Psf, field_zyx: Sequence[int]) -> tuple[Psf, float]:
     beyond = 0.0
     for axis, n in enumerate(psf_zyx.shape):
         profile = psf.sum(axis=_others(axis), dtype=np.float64)
-        middle = n // 2
-        light, kept, reach = float(profile.sum()), float(profile[middle]), 0
-        while kept < (1 - CUT) * light and reach < max(middle, n - 1 - middle):
-            reach += 1
-            kept = float(profile[max(middle - reach, 0) : middle + reach + 1].sum())
+        middle, light = n // 2, float(profile.sum())
+        reach = _reach(profile, CUT)
         limit = field_zyx[axis] - 1
         if reach > limit:
             reach = limit
@@ -195,6 +195,22 @@ def trimmed(psf_zyx: Psf, field_zyx: Sequence[int]) -> tuple[Psf, float]:
         psf = np.take(psf, np.arange(middle - reach, middle + reach + 1), axis=axis)
     scale = float(psf_zyx.sum(dtype=np.float64)) * (1 - beyond) / float(psf.sum(dtype=np.float64))
     return np.ascontiguousarray(psf * np.float32(scale)), beyond
+
+
+def margin_of(psfs: Sequence[Psf]) -> tuple[int, int, int]:
+    """Return how far a volume must be continued beyond the data per axis, for all but `FAR` of the light of odd PSFs."""
+    z, y, x = (max(_reach(psf.sum(axis=_others(axis), dtype=np.float64), FAR) for psf in psfs) for axis in range(3))
+    return z, y, x
+
+
+def _reach(profile: NDArray[np.float64], cut: float) -> int:
+    """Return the half width around the origin that holds all but `cut` of a profile."""
+    middle = len(profile) // 2
+    longest = max(middle, len(profile) - 1 - middle)
+    for reach in range(longest):
+        if float(profile[max(middle - reach, 0) : middle + reach + 1].sum()) >= (1 - cut) * float(profile.sum()):
+            return reach
+    return longest
 
 
 def _cubic(position: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -33,7 +33,7 @@ from napari_recon.engines.deconvolution.setup import USUAL_ITERATIONS
 from napari_recon.engines.deconvolution.total_variation import smoothing_factor
 from napari_recon.engines.deconvolution.volumes import upstream
 from napari_recon.engines.deconvolution.volumes.projector import VolumeViews
-from napari_recon.engines.deconvolution.volumes.psf import Psf, trimmed
+from napari_recon.engines.deconvolution.volumes.psf import Psf, margin_of, trimmed
 from napari_recon.engines.deconvolution.windows import Bounds, axis_pieces, overlap
 
 if TYPE_CHECKING:
@@ -116,6 +116,7 @@ class VolumeRun:
                     f"PSF {number} is larger than the volume, and {100 * beyond:.2g} % of it reaches farther than the "
                     "volume is long; that light counts as lost"
                 )
+        self._margin = margin_of(self._psfs)
         self._windows = self._lattice()
         self._iterations = None if isinstance(params.iterations, str) else params.iterations
         automatic = self._iterations is None
@@ -163,8 +164,7 @@ class VolumeRun:
     def _lattice(self) -> list[Window]:
         """Return the windows of the whole field: a box meets the same ones, and so gets the same voxels."""
         tile = self._plan.resources.tile
-        halo = [max(psf.shape[axis] // 2 for psf in self._psfs) for axis in range(3)]
-        axes = [axis_pieces(n, h, tile[a]) for n, h, a in zip(self._field, halo, "zyx", strict=True)]
+        axes = [axis_pieces(n, m, tile[a]) for n, m, a in zip(self._field, self._margin, "zyx", strict=True)]
         return [Window(tuple(p[0] for p in place), tuple(p[1] for p in place)) for place in product(*axes)]
 
     def _frame(self, views: Sequence[Volume]) -> Frame:
@@ -263,6 +263,7 @@ class VolumeRun:
                 kernels,
                 field,
                 importances=self._params.weights,
+                margin=self._margin,
                 device=self._plan.compute.device,
             )
         return self._projector.with_gains(frame.gains)
