@@ -311,6 +311,7 @@ _MAKERS: dict[str, Callable[[], Example]] = {
     "lightfield_inr.fit/opt_network": _projections_network,
     "lightfield_inr.query": lambda: _query("sequence"),
     "lightfield_inr.query/scene": lambda: _query("scene", scale=1.5),
+    "lightfield_inr.query/grid": lambda: _query("grid", scale=1.5),
     "lightfield_inr.query/fpm": lambda: _query("dense"),
     "sim.wiener3d": _sim_wiener3d,
     "fusion.vsi_sr": lambda: _vsi_sr(even_brightness=True),

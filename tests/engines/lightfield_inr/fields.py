@@ -51,10 +51,21 @@ def dense(path: Path) -> Path:
     return path
 
 
+def grid(path: Path) -> Path:
+    from napari_recon.jobs.artifacts import write_artifact
+
+    coefficients = np.random.default_rng(0).random((3, 7, 15, 16), np.float32).astype(np.float16)
+    options = {"frames": 3, "render_size": [20, 23, 9], "intensity": 50.0}
+    card = {"engine": "lightfield_inr.query", "architecture": "grid", "options": options}
+    target = path.with_suffix(".safetensors")
+    write_artifact(target, "model", {"state": {"coefficients": coefficients}, "card": card})
+    return target
+
+
 @cache
 def model(kind: str) -> ModelRef:
     folder = Path(mkdtemp())
-    make = {"scene": scene, "sequence": sequence, "dense": dense}[kind]
+    make = {"scene": scene, "sequence": sequence, "dense": dense, "grid": grid}[kind]
     return resolve(make(folder / "cp_000007.tar"), "lightfield_inr.query")
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
 ENGINE = "lightfield_inr.query"
-ARCHITECTURES = ("nerf", "nerf_sequence", "nerf_ex", "voxels")
+ARCHITECTURES = ("nerf", "nerf_sequence", "nerf_ex", "voxels", "grid")
 _FRAME = re.compile(r"(\d+)\.(pts_linear\..+|output_linear\..+)")
 
 
@@ -45,6 +45,8 @@ def recognise(state: State) -> Recognised | None:
         return _dense(state)
     if set(state) == {"voxels"}:
         return _voxels(state)
+    if set(state) == {"coefficients"}:
+        return _grid(state)
     frames = _frames(state)
     first = frames[0] if frames else state
     if "pts_linear.0.weight" not in first or len(first["pts_linear.0.weight"].shape) != 2:
@@ -84,8 +86,10 @@ def recognise(state: State) -> Recognised | None:
     )
 
 
-def load_states(model: ModelRef) -> list[dict[str, Tensor]]:
+def load_states(model: ModelRef) -> Sequence[Mapping[str, Tensor]]:
     """Return the parameters of each time point (one for a single scene), on the CPU. Imports torch.
+
+    Volumes of a sequence are read when they are asked for.
 
     Raises
     ------
@@ -172,9 +176,15 @@ def restored(optimiser: Optimizer, state: Mapping[str, Any]) -> None:
 
 
 @lru_cache(maxsize=2)
-def _load(path: str, digest: str) -> list[dict[str, Tensor]]:
-    from napari_recon.hub import load_state
+def _load(path: str, digest: str) -> Sequence[Mapping[str, Tensor]]:
+    from napari_recon.hub import load_state, sha256
+    from napari_recon.hub.state import read_shapes
 
+    if path.endswith(".safetensors") and set(shapes := read_shapes(Path(path))) == {"voxels"} and sha256(path) == digest:
+        if len(shape := shapes["voxels"].shape) == 4:
+            from napari_recon.engines.lightfield_inr.voxels import VoxelFrames
+
+            return VoxelFrames(path, shape[0])
     state = load_state(ModelRef(id=Path(path).name, path=path, sha256=digest))
     found = recognise(state)
     if found is None or not found.fits:
@@ -182,6 +192,8 @@ def _load(path: str, digest: str) -> list[dict[str, Tensor]]:
         raise CheckpointError(
             f"{path} should be a checkpoint of a neural field, found differences: {problems}; choose another"
         )
+    if found.architecture == "grid":
+        return [dict(state)]
     if found.architecture == "voxels":
         return [{"voxels": volume} for volume in state["voxels"]]
     return [dict(frame) for frame in _frames(state)] or [dict(state)]
@@ -215,6 +227,20 @@ def _voxels(state: State) -> Recognised:
         options={"frames": frames if frames > 1 else 0, "render_size": [height, width, planes]},
         inferred=(f"voxels (t, z, y, x) {shape}: the field of a fast fit",),
         problems=() if fits else (f"voxels should have four dimensions (t, z, y, x), found {shape}",),
+    )
+
+
+def _grid(state: State) -> Recognised:
+    shape = tuple(int(n) for n in state["coefficients"].shape)
+    return Recognised(
+        engine=ENGINE,
+        architecture="grid",
+        options={"frames": 0, "render_size": []},
+        inferred=(
+            f"coefficients (t, z, y, x) {shape}: splines that a fast fit made; how many voxels and time points they "
+            "stand for its card says",
+        ),
+        problems=() if len(shape) == 4 else (f"coefficients should have four dimensions (t, z, y, x), found {shape}",),
     )
 
 

@@ -65,12 +65,25 @@ class Query(FrameEngine[QueryParams]):
         values = resolved(with_asked_part(values, selection), model)
         selection = _selected(values, selection, model)
         plain = values.model_copy(update={"roi_xyzwhd": None, "t_range": None})
-        return super().plan(refs, plain.model_dump(), selection, model, compute)
+        if values.time_scale == 1:
+            return super().plan(refs, plain.model_dump(), selection, model, compute)
+        sampled = _sampled(selection, values.time_scale, int(model.options["frames"]))
+        plan = super().plan(refs, plain.model_dump(), sampled, model, compute)
+        details = {**plan.resources.details, "first_sample": plan.starts["T"]}
+        return plan.model_copy(  # a recipe says which time points were asked for
+            update={
+                "selection": plan.selection.model_copy(update={"time": selection.time}),
+                "resources": plan.resources.model_copy(update={"details": details}),
+            }
+        )
 
     def main_grid(self, refs: Refs, params: QueryParams, model: ModelRef | None) -> Grid:
         """See `FrameEngine.main_grid`: the lattice of the field, and the time points of a sequence."""
         assert model is not None
         lattice, times = _lattice(params, model), time_grid(model.options)
+        if times is not None and params.time_scale != 1:
+            count = math.floor(round((times.size("T") - 1) * params.time_scale, 6)) + 1
+            times = times.model_copy(update={"shape": (count,), "scale": (times.step("T") / params.time_scale,)})
         return times.joined(lattice) if times is not None else lattice
 
     def outputs_of(self, refs: Refs, params: QueryParams, model: ModelRef | None) -> tuple[OutputSpec, ...]:
@@ -100,15 +113,17 @@ class Query(FrameEngine[QueryParams]):
         high = min(rows, max(1, 8 * SLAB_POINTS // columns)) if depth == 1 else rows
         points, width = depth * high * columns, 12
         per_point = 1100.0
-        if model.architecture == "voxels":
+        if model.architecture in ("voxels", "grid"):
             width, per_point = 1, 30.0
         elif model.architecture != "nerf_ex":
             layers = options_of(model.options)
             width, per_point = layers.width, 2.0 * layers.width * layers.width * max(1, layers.depth - 1)
         kept = 6 * planes * rows * columns if params.scaling == "upstream" else 0
         frames = max(1, int(model.options.get("frames", 0)))
-        own = math.prod(lattice_zyx(params, model)) if model.architecture == "voxels" else width * width * 8
-        weights = 4 * frames * own
+        own, held = width * width * 8, frames
+        if model.architecture in ("voxels", "grid"):  # volumes are read one by one; splines are fewer numbers, but all there
+            own, held = math.prod(lattice_zyx(params, model)), 2 if model.architecture == "voxels" else max(2, frames)
+        weights = 4 * held * own
         return Resources(
             tile={"z": depth, "y": high},
             tiles=len(slabs(box, outputs[0].grid, depth, high)),
@@ -183,6 +198,17 @@ def _box(params: QueryParams, model: ModelRef) -> Box:
             )
         bounds[axis] = _samples(first - 1, scale), _samples(first - 1 + size, scale)
     return Box.of(bounds)
+
+
+def _sampled(selection: Selection, scale: float, frames: int) -> Selection:
+    """Return the selection with its time points as samples of a field that is continuous in time."""
+    if selection.time is None:
+        return selection
+    time = selection.time.resolved(frames)
+    first, last = math.ceil(round(time.start * scale, 6)), math.floor(round((time.stop - 1) * scale, 6))
+    if last < first:
+        raise InputError(f"time points {time} hold no sample at time_scale {scale:g}; ask for more, or choose a larger one")
+    return selection.model_copy(update={"time": TimeRange(start=first, stop=last + 1)})
 
 
 def _times(t_range: tuple[int, int], frames: int, model: ModelRef) -> TimeRange:

@@ -60,6 +60,19 @@ class FitParams(TomographyParams, NetworkParams):
         "method=upstream with its weights (upstream.similarity, amplitude, smoothness), which shrinks and smooths more.",
         advanced=True,
     )
+    field: Literal["voxels", "grid"] = param(
+        "voxels",
+        "fast: what the model holds. voxels: the volumes; grid: smooth pieces (cubic splines) on a coarser grid of space "
+        "and time, a small file that is continuous in both.",
+    )
+    density: Annotated[float, Field(gt=0, le=1)] | Literal["auto"] = param(
+        "auto",
+        "Pieces per voxel of field=grid; auto takes the coarsest grid that the views can't tell from the voxels.",
+        advanced=True,
+    )
+    density_t: Annotated[float, Field(gt=0, le=1)] | Literal["auto"] = param(
+        "auto", "The same per time point of a sequence.", advanced=True
+    )
     held_out: Annotated[int, Field(ge=0)] | None = param(
         None,
         "fast: a view (from 0) that is kept out of the fit; its error is a curve, and the refinement stops when it grows.",
@@ -92,8 +105,8 @@ def resolved_fit(params: FitParams, size_yx: tuple[int, int], planes: int, views
         raise InputError(f"a fit needs three planes, rows and columns at least, found {planes} x {size_yx}; crop less")
     if params.method == "fast":
         return _checked_fast(params, views)
-    if params.refine_views or params.held_out is not None:
-        raise InputError("refine_views and held_out belong to method=fast, found upstream; leave them out")
+    if params.refine_views or params.held_out is not None or params.field != "voxels":
+        raise InputError("refine_views, held_out and field belong to method=fast, found upstream; leave them out")
     found = resolved_network(params, params.init)
     settings: FitSettings = found["upstream"]
     if params.init.endswith(MODEL):  # weights alone, of a scene or a learnt start: gone on with as later time points are

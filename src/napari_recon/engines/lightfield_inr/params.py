@@ -88,6 +88,13 @@ class QueryParams(FieldParams):
         "Sampling density: voxels per voxel of the lattice, one number or three (z, y, x). Voxel j of the result lies at "
         "place j / scale of the lattice.",
     )
+    time_scale: float = param(
+        1.0,
+        "Samples per time point of a field that is continuous in time (field=grid), from the first to the last time point "
+        "that is asked for.",
+        gt=0,
+        le=64,
+    )
     roi_xyzwhd: XyzWhd | None = param(
         None,
         "Box as x,y,z,w,h,d: first voxel of the lattice counted from 1, then sizes. A region (--roi) says the same from 0.",
@@ -122,6 +129,11 @@ def resolved(params: QueryParams, model: ModelRef) -> QueryParams:
     InputError
         The encoder or the lattice is not known, or what is asked for does not fit the model.
     """
+    if params.time_scale != 1 and not (model.architecture == "grid" and model.options.get("frames")):
+        raise InputError(
+            f"time_scale {params.time_scale} asks between time points, which takes a sequence fitted with field=grid, found "
+            f"{model.id} ({model.architecture}); leave it out"
+        )
     flags = _flags(params, model)
     found: dict[str, Any] = {"config": "", "preset": params.preset}
     if model.architecture == "nerf_ex":
@@ -133,7 +145,11 @@ def resolved(params: QueryParams, model: ModelRef) -> QueryParams:
             )
         found |= {"encoder": "none", "octaves": 0, "octaves_z": 0, "render_size": size, "preset": "fpm"}
         found["post_processor"] = "linear" if params.post_processor == "auto" else params.post_processor
-    elif model.architecture == "voxels":
+    elif model.architecture in ("voxels", "grid"):
+        if not model.options.get("render_size"):
+            raise InputError(
+                f"model {model.id} should say in its card how many voxels it stands for, found none; fit it again"
+            )
         height, width, planes = model.options["render_size"]
         if params.render_size not in (None, (height, width, planes)):
             raise InputError(

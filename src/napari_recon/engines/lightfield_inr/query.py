@@ -21,7 +21,7 @@ from napari_recon.engines.lightfield_inr.engine import lattice_zyx, slabs
 from napari_recon.engines.lightfield_inr.field import options_of
 from napari_recon.engines.lightfield_inr.lattice import Field, LatticeField
 from napari_recon.engines.lightfield_inr.params import QueryParams
-from napari_recon.engines.lightfield_inr.voxels import VoxelField
+from napari_recon.engines.lightfield_inr.voxels import GridField, VoxelField
 
 U16 = 65535
 
@@ -41,14 +41,16 @@ class FieldRun:
         self._plan, self._params, self._model = plan, params, plan.model
         self._states = load_states(plan.model)
         self._intensity = np.float32(plan.model.options.get("intensity", 1.0))
-        if len(self._states) != max(1, int(plan.model.options.get("frames", 0))):
+        self._first = int(plan.resources.details.get("first_sample", plan.starts.get("T", 0)))
+        found = 1 if plan.model.architecture == "grid" else max(1, int(plan.model.options.get("frames", 0)))
+        if len(self._states) != found:
             raise CheckpointError(f"model {plan.model.id} holds another number of time points than planned; plan anew")
 
     def frame(self, index: int, token: CancelToken) -> Iterator[Event]:
         """Yield the blocks of the frame `index` of the run."""
         box, tile = self._plan.box, self._plan.resources.tile
         assert isinstance(box, Box)
-        field = self._field(self._plan.starts.get("T", 0) + index)
+        field = self._field(self._first + index)
         pieces = slabs(box, self._plan.whole["volume"], tile["z"], tile["y"])
         stretched = self._params.scaling == "upstream"
         whole = np.empty(box.shape(), np.float32) if stretched else None
@@ -66,7 +68,11 @@ class FieldRun:
             yield BlockReady("volume", tuple(slice(0, n) for n in whole.shape), sixteen_bits(whole))
 
     def _field(self, time: int) -> Field:
-        state, device = self._states[time], self._plan.compute.device
+        device = self._plan.compute.device
+        if self._model.architecture == "grid":
+            shape = max(1, int(self._model.options["frames"])), *lattice_zyx(self._params, self._model)
+            return GridField(self._states[0]["coefficients"], shape, time / self._params.time_scale, device)
+        state = self._states[time]
         if self._model.architecture == "nerf_ex":
             return DenseField(state, device)
         if self._model.architecture == "voxels":
@@ -80,7 +86,7 @@ class FieldRun:
         for axis, scale in zip("xyz", self._params.scale_zyx[::-1], strict=True):
             low, high = getattr(box, axis)
             positions = np.arange(low, high) / scale
-            table = self._model.architecture in ("nerf_ex", "voxels")
+            table = self._model.architecture in ("nerf_ex", "voxels", "grid")
             found.append(
                 torch.from_numpy(positions.astype(np.float32)) if table else axis_coordinates(axis, positions, shape)
             )

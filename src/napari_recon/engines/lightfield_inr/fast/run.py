@@ -26,6 +26,7 @@ from napari_recon.core.events import (
 )
 from napari_recon.core.plan import Plan
 from napari_recon.core.token import CancelToken
+from napari_recon.engines.lightfield_inr.fast.compact import Compaction, Noise
 from napari_recon.engines.lightfield_inr.fast.optics import Counts, Optics
 from napari_recon.engines.lightfield_inr.fast.scene import MOST_STEPS, Done, SceneFit
 from napari_recon.engines.lightfield_inr.fast.transfer import Before
@@ -81,7 +82,10 @@ class FastRun(FitRun):
             if token.finishing and self._frame < len(self._frames):
                 yield self._model(self._frame)
                 raise Cancelled
-        yield self._model(self._frame)
+        if self._params.field == "grid":
+            yield from self._compacted(token)
+        else:
+            yield self._model(self._frame)
 
     def _fitted(self, kept: dict[str, Any] | None, token: CancelToken) -> Iterator[Event]:
         """Yield the events of one time point."""
@@ -287,3 +291,20 @@ class FastRun(FitRun):
         if isinstance(self._volumes, VolumeFile):
             return ArtifactReady("model", "model", str(self._volumes.finished(finished, card)))
         return ArtifactReady("model", "model", {"state": {"voxels": self._volumes[0][None]}, "card": card})
+
+    def _compacted(self, token: CancelToken) -> Iterator[Event]:
+        """Yield the field in few numbers, and how many."""
+        self._frame = len(self._frames) - 1
+        counts, params, shape = self._counts(), self._params, (len(self._frames), *self._plan.whole["volume"].shape)
+        noise, projector = Noise(counts.scale, counts.background, counts.read_variance), self._optics.projector()
+        made = Compaction(self._volumes.__getitem__, shape, projector, projector.volume_shape, noise, token.check)
+        asked = (None if isinstance(each, str) else each for each in (params.density, params.density_t))
+        density, density_t = made.densities(*asked)
+        field = made.field(density, density_t)
+        if "auto" in (params.density, params.density_t):
+            yield Decided({"density": density, "density_t": density_t})
+        peak = max(float(field.coefficients.abs().max()), 1e-12)
+        coefficients = (field.coefficients / peak).half().cpu().numpy()
+        training = {"method": "fast", "penalty": params.penalty, "density": density, "density_t": density_t}
+        card = self._card("grid", len(self._frames), training, intensity=peak**2)
+        yield ArtifactReady("model", "model", {"state": {"coefficients": coefficients}, "card": card})
