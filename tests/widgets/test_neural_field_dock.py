@@ -396,3 +396,58 @@ def test_projections_ask_for_angles_and_no_psf(dock: NeuralFieldWidget, viewer: 
     assert result.error is None and "psf" not in {ref.name for ref in result.plan.inputs}
     dock.settings.change({"modality": "lightfield"})
     assert dock.psf.isVisible() and dock.request() is None and "PSF is missing" in dock.run_bar.run_button.toolTip()
+
+
+def test_a_fit_that_is_left_for_the_query_tab_can_still_be_gone_on_with(
+    dock: NeuralFieldWidget, viewer: ViewerModel, qtbot: Any
+) -> None:
+    add(viewer)
+    dock.settings.change({"iterations": 3000})
+    ready(dock, qtbot)
+    dock.run_bar.run_button.click()
+    until_refining(dock, qtbot)
+    dock.tabs.setCurrentIndex(1)
+    with qtbot.waitSignal(dock.controller.finished, timeout=5000):
+        dock.run_bar.cancel_button.click()
+    qtbot.waitUntil(lambda: dock.controller.state == "idle", timeout=5000)
+    assert not dock.model.card  # what was cancelled is no model
+    assert "Contin" in dock.run_bar.offer_button.text()
+    dock.run_bar.offer_button.click()
+    assert dock.engine == FIT and dock.controller.state != "idle"
+    qtbot.waitUntil(lambda: bool(dock.curves.curve("loss")), timeout=20000)
+    dock.run_bar.finish_button.click()
+    qtbot.waitUntil(lambda: dock.controller.state == "idle", timeout=10000)
+    assert dock.settings.values()["resume"] == ""
+
+
+def test_published_fits_pause_and_stop_soon(dock: NeuralFieldWidget, viewer: ViewerModel, qtbot: Any) -> None:
+    add(viewer)
+    dock.published_button.click()
+    ready(dock, qtbot)
+    dock.run_bar.run_button.click()
+    qtbot.waitUntil(lambda: bool(dock.curves.curve("loss")) or dock.run_bar.bar.value() > 0, timeout=60000)
+    dock.run_bar.pause_button.click()
+    qtbot.wait(500)
+    at = dock.run_bar.bar.value()
+    qtbot.wait(500)
+    assert dock.run_bar.bar.value() == at
+    started = time.monotonic()
+    with qtbot.waitSignal(dock.controller.finished, timeout=5000) as done:
+        dock.run_bar.cancel_button.click()
+    assert time.monotonic() - started < 1.0 and done.args[0].partial
+
+
+@pytest.mark.parametrize("method", [FIT, QUERY])
+def test_tab_goes_down_the_dock(dock: NeuralFieldWidget, viewer: ViewerModel, method: str) -> None:
+    add(viewer)
+    dock.choose_method(method)
+    stops: list[Any] = []
+    widget = dock.tabs
+    while widget not in stops:
+        stops.append(widget)
+        widget = widget.nextInFocusChain()
+    order = [dock.tabs, dock.region.whole_button, dock.settings.preset_combo, dock.run_bar.run_button]
+    if method == FIT:
+        order[1:1] = [dock.data.axes_edit, dock.psf.combo, dock.psf.slider, dock.views.montage]
+    at = [stops.index(part) for part in order]
+    assert at == sorted(at)

@@ -299,7 +299,8 @@ class RunController(QObject):
             self._report(run, bool(layers))
         elif partial:
             kept = "what was finished is kept, marked partial" if layers else "nothing was finished yet"
-            self.message.emit(f"cancelled after {run.watch.seconds:.1f} s; {kept}", "info")
+            how = "finished early" if run.token.finishing else "cancelled"
+            self.message.emit(f"{how} after {run.watch.seconds:.1f} s; {kept}", "info")
         else:
             self.message.emit(f"finished in {run.watch.seconds:.1f} s", "info")
         return RunResult(run.job, run.plan, layers, provenance, partial, run.error)

@@ -73,6 +73,7 @@ class NeuralFieldWidget(EngineDock):
         self._saved: Any = None
         self._positions: dict[int, list[Mapping[str, Any]]] = {}
         self._taken: dict[str, int] = {}
+        self._asked: Mapping[str, Any] = {}
         psf, views = section("PSF", self.psf), section("Views", self.views)
         self._how, self._psf_section, self._views_section, self._data_rows = how, psf, views, data.layout()
         self._kind_rows: QWidget | None = None
@@ -257,7 +258,7 @@ class NeuralFieldWidget(EngineDock):
         self.settings.change({"held_out": view})
 
     def _start(self, request: Any, preview: bool) -> None:
-        self._saved = None
+        self._saved, self._asked = None, request.params
         self._taken.clear()
         self.controller.results.follow = request.engine == FIT
         if request.engine == FIT:
@@ -268,7 +269,8 @@ class NeuralFieldWidget(EngineDock):
 
     def _take_artifact(self, event: Any) -> None:
         if event.name == "report" and "verdict" in event.payload:
-            self.verdict.add(event.payload, self.settings.values())
+            self.verdict.add(event.payload, self._asked)
+            self.verdict.setVisible(self.engine == FIT)
         elif event.name == "positions" and event.payload:
             time = self.region.region.time
             frame = int(event.payload[0].get("frame", 0)) + (time.start if time is not None else 0)
@@ -288,11 +290,11 @@ class NeuralFieldWidget(EngineDock):
 
     def _finished(self, result: Any) -> None:
         super()._finished(result)
-        if self.engine != FIT or result.error is not None:
+        if result.error is not None or result.plan is None or result.plan.engine != FIT:
             return
         if result.partial and self._saved is not None:
             self._offer_to_continue(result.layers)
-        elif not result.partial and self.settings.values().get("resume"):
+        elif not result.partial and self.engine == FIT and self.settings.values()["resume"]:
             self.settings.change({"resume": ""})
 
     def _offer_to_continue(self, partial: tuple[Any, ...]) -> None:
@@ -301,6 +303,7 @@ class NeuralFieldWidget(EngineDock):
         def go_on() -> None:
             for layer in partial:
                 layer.visible = False
+            self.choose_method(FIT)
             self.settings.change({"resume": saved.path})
             self.start_run()
 
