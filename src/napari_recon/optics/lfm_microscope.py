@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 from napari_recon.core.errors import InputError
 from napari_recon.optics.lightfield_geometry import VIEW_ORDERS
 
+#: Microlenses by which PSFs of views that the pupil's edge cuts are larger, since a hard edge diffracts far.
+TAIL = 3
+
 #: Views beside the outermost one whose light is still computed: what a lens diffracts from farther away is left out.
 BESIDE = 2.0
 
@@ -136,13 +139,25 @@ class LfmMicroscope:
         shift = float(np.abs(self.view_shift(pages, depths_um)).max())
         spread = self._tangent(self.widest_na(pages)) - self._tangent(self.widest_na(pages) - BESIDE * self.na_per_pixel)
         deepest = float(np.abs(depths_um).max())
-        return math.ceil(shift + 0.5 * spread * deepest / self.fine_pixel_um + self.nnum)
+        tail = TAIL if self.cut_by_pupil(pages) else 0
+        return math.ceil(shift + 0.5 * spread * deepest / self.fine_pixel_um + (1 + tail) * self.nnum)
 
     def domain_pixels(self, pages: tuple[int, ...], depths_um: NDArray[np.float64]) -> int:
         """Return the half size, in fine pixels, of the field in which no light of any depth wraps round."""
         steepest = self._tangent(self.widest_na(pages))
         deepest = float(np.abs(depths_um).max())
-        return math.ceil(deepest * steepest / self.fine_pixel_um + 2 * self.nnum)
+        tail = TAIL + 1 if self.cut_by_pupil(pages) else 0
+        return math.ceil(deepest * steepest / self.fine_pixel_um + (2 + tail) * self.nnum)
+
+    def cut_by_pupil(self, pages: tuple[int, ...]) -> bool:
+        """Return whether the pupil's edge runs through the directions that the pixels of `pages` take."""
+        radius = np.hypot(*self.directions(pages).T) * self.na_per_pixel
+        return bool((np.abs(radius - self.na) < 0.75 * self.na_per_pixel).any())
+
+    @property
+    def directions_per_pixel(self) -> int:
+        """Directions per axis with which the light of a pixel is summed exactly: no farther apart than a lens diffracts."""
+        return max(2, math.ceil(self.na_per_pixel * self.lens_um / self.wavelength_um))
 
     def _tangent(self, na: float) -> float:
         sine = min(max(na, 0.0) / self.medium_index, 0.9995)

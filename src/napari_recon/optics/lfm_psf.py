@@ -28,7 +28,7 @@ def lfm_psf(
     depths_um: Sequence[float],
     radius: int,
     *,
-    subsamples: int = 2,
+    subsamples: int = 0,
     device: torch.device | str = "cpu",
     check: Callable[[], None] = lambda: None,
 ) -> Iterator[tuple[int, Tensor]]:
@@ -44,7 +44,7 @@ def lfm_psf(
     radius : int
         Half size of the PSFs in fine pixels.
     subsamples : int
-        Directions per axis in which the light of a pixel is summed; 2 sums the light exactly.
+        Directions per axis in which the light of a pixel is summed; 0 takes `LfmMicroscope.directions_per_pixel`.
     device : torch.device or str
     check : callable
         Called between pieces of work; may raise to stop.
@@ -54,6 +54,7 @@ def lfm_psf(
     Values are the part of the light within `LfmMicroscope.widest_na` that a fine displacement of the point brings into a
     view; the light of a view is the same at all depths.
     """
+    subsamples = subsamples or microscope.directions_per_pixel
     depths = np.asarray(depths_um, dtype=np.float64)
     reach = max(microscope.domain_pixels(pages, depths), radius)
     size = next_smooth_size(2 * reach + 1)

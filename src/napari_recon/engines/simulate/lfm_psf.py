@@ -49,7 +49,9 @@ class LfmPsfParams(EngineParams):
     radius: int = param(
         0, "Half size of a PSF: 2 radius + 1 fine pixels are kept; 0 keeps what the light reaches.", unit="fine pixel", ge=0
     )
-    subsamples: int = param(2, "Directions per axis summed in a sensor pixel; 2 loses no light.", ge=1, le=8, advanced=True)
+    subsamples: int = param(
+        0, "Directions per axis summed in a sensor pixel; 0 takes as many as lose no light.", ge=0, le=16, advanced=True
+    )
 
 
 class LfmPsf(WholeEngine[LfmPsfParams]):
@@ -92,7 +94,7 @@ class LfmPsf(WholeEngine[LfmPsfParams]):
         return (output,), Resources(
             tiles=len(depths),
             memory_bytes=64 * domain**2 + 8 * len(pages) * (2 * radius + 1) ** 2 + 2**27,
-            work=200.0 * len(depths) * len(pages) * params.subsamples**2 * domain**2,
+            work=200.0 * len(depths) * len(pages) * (params.subsamples or microscope.directions_per_pixel) ** 2 * domain**2,
         )
 
     def process(self, plan: Plan, inputs: Inputs, token: CancelToken) -> Iterator[Event]:
