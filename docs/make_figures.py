@@ -11,12 +11,14 @@ from scipy.ndimage import gaussian_filter
 
 import napari_recon
 from napari_recon import samples
+from napari_recon.core.events import Event, PreviewReady
 from napari_recon.core.stack import ImageStack
 from napari_recon.io import open_stack
 
 IMAGES = Path(__file__).parent / "images"
 GAP, LABEL = 6, 22
 Picture = NDArray[np.uint8]
+Volume = NDArray[np.float32]
 
 
 def sim_residual() -> None:
@@ -40,6 +42,48 @@ def sim_residual() -> None:
     figure(panels).save(IMAGES / "sim-residual.png", optimize=True)
 
 
+def neural_field() -> None:
+    """A fit of the Fourier light-field sample sharpening: its previews, from above and from the side, and the truth."""
+    found: list[tuple[int, Volume]] = []
+
+    def keep(event: Event) -> None:
+        if isinstance(event, PreviewReady):
+            found.append((event.step, np.squeeze(np.array(event.array))))
+
+    views, psf = samples.path("flfm"), samples.path("flfm_psf")
+    fit = napari_recon.run("lightfield_inr.fit", views, psf, time=(0, 1), on_event=keep, device="cpu", threads=1)
+    truth = np.squeeze(open_stack(samples.path("flfm_truth")).read("ZYX", t=0)).astype(np.float32)
+    quality = [psnr(volume, truth) for _, volume in found]
+    # the start is shown while the PSF is looked at; from there on every preview is another
+    start = max(
+        i for i in range(1, len(found) - 3) if abs(quality[i] - quality[i - 1]) < 0.01 or found[i][0] < found[i - 1][0]
+    )
+    refined = found[start + 1 :]
+    chosen = {
+        "views refocused": found[0][1],
+        "Richardson-Lucy": found[start][1],
+        f"field, step {refined[0][0]}": refined[0][1],
+        f"field, step {refined[1][0]}": refined[1][1],
+        "field, end": np.squeeze(fit["volume"]),
+        "truth": truth,
+    }
+    panels = {}
+    for name, volume in chosen.items():
+        scaled = volume * ((volume * truth).sum() / (volume * volume).sum())
+        light = np.sqrt(np.clip(scaled, 0, None) / np.quantile(truth[truth > 0], 0.98))
+        deep = np.repeat(light.max(axis=1), 2, axis=0)  # planes are 1.5 pixels apart
+        picture = np.vstack([light.max(axis=0), np.ones((2, light.shape[2])), deep])
+        label = name if name == "truth" else f"{name}: {psnr(volume, truth):.1f} dB"
+        panels[label] = np.repeat(np.repeat(grey(picture, 0, 1), 2, axis=0), 2, axis=1)
+    figure(panels, 12).save(IMAGES / "neural-field-sharpening.png", optimize=True)
+
+
+def psnr(volume: Volume, truth: Volume) -> float:
+    """Return the PSNR in dB after the best scaling; the peak is the truth's maximum."""
+    scaled = volume * ((volume * truth).sum() / (volume * volume).sum())
+    return float(10 * np.log10(truth.max() ** 2 / ((scaled - truth) ** 2).mean()))
+
+
 def grey(image: NDArray[np.floating], low: float, high: float) -> Picture:
     """Return an RGB picture of an image on the fine grid."""
     level = (np.clip((image - low) / (high - low), 0, 1) * 255).astype(np.uint8)
@@ -54,17 +98,18 @@ def signed(significance: NDArray[np.floating], limit: float = 10.0) -> Picture:
     return np.repeat(np.repeat(picture, 2, axis=0), 2, axis=1)
 
 
-def figure(panels: dict[str, Picture]) -> Image.Image:
+def figure(panels: dict[str, Picture], font_size: int = 14) -> Image.Image:
     """Return panels side by side with their names above."""
     height, width = next(iter(panels.values())).shape[:2]
     whole = Image.new("RGB", (len(panels) * (width + GAP) - GAP, height + LABEL), "white")
     draw = ImageDraw.Draw(whole)
     for number, (name, picture) in enumerate(panels.items()):
         left = number * (width + GAP)
-        draw.text((left + 2, 4), name.strip(), fill="black", font_size=14)
+        draw.text((left + 2, 4), name.strip(), fill="black", font_size=font_size)
         whole.paste(Image.fromarray(picture), (left, LABEL))
     return whole
 
 
 if __name__ == "__main__":
-    sim_residual()
+    for make in (sim_residual, neural_field):
+        make()
