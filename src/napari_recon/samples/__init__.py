@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from napari_recon.samples.files import names, path
 from napari_recon.samples.flfm import flfm
+from napari_recon.samples.light_sheet import dual_view, light_sheet
 from napari_recon.samples.lightfield import light_field
 from napari_recon.samples.sim import sim
 
-__all__ = ["flfm", "light_field", "names", "path", "sim"]
+__all__ = ["dual_view", "flfm", "light_field", "light_sheet", "names", "path", "sim"]

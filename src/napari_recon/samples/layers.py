@@ -15,7 +15,8 @@ LayerData = tuple[Any, dict[str, Any], str]
 def layer(stack: ImageStack, name: str, **look: Any) -> LayerData:
     """Return (data, attributes, layer type) of a sample: in place, in its units, with a contrast that shows it."""
     data = np.asarray(stack.data[:])
-    brightest = float(np.percentile(data[0][data[0] > 0], 99.8))
+    lit = data[0][data[0] > 0]
+    brightest = float(np.percentile(lit if lit.size else data[data > 0], 99.8))
     attributes = {
         "name": name,
         "scale": stack.grid.scale,

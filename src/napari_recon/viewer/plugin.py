@@ -139,6 +139,20 @@ def sample_sim() -> list[LayerData]:
     return reconcile_units(sim())
 
 
+def sample_light_sheet() -> list[LayerData]:
+    """Return a simulated raw light-sheet stack and its hidden ground truth."""
+    from napari_recon.samples import light_sheet
+
+    return reconcile_units(light_sheet())
+
+
+def sample_dual_view() -> list[LayerData]:
+    """Return two simulated views of one volume and, hidden, their PSFs and the ground truth."""
+    from napari_recon.samples import dual_view
+
+    return reconcile_units(dual_view())
+
+
 def reconcile_units(layers: list[LayerData]) -> list[LayerData]:
     """Give equal axes (counted from the last) one kind of unit: views and planes share a slider, and napari insists."""
     reference = max((attributes["units"] for _, attributes, _ in layers), key=_said)

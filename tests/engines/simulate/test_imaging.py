@@ -10,7 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_recon.engines.simulate.lightfield import Imaging, pieces_of, record, simulate_views
+from napari_recon.engines.simulate.camera import record
+from napari_recon.engines.simulate.lightfield import Imaging, pieces_of, simulate_views
 from napari_recon.optics.lightfield_geometry import VIEW_ORDERS, load_psf_shift
 
 S = 13 / 3

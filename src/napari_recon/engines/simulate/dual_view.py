@@ -18,6 +18,7 @@ from napari_recon.core.grid import Grid
 from napari_recon.core.plan import OutputSpec, Plan, Resources
 from napari_recon.core.token import CancelToken
 from napari_recon.core.whole import WholeEngine
+from napari_recon.engines.simulate.camera import record
 from napari_recon.engines.simulate.light_sheet_params import DualViewParams, SceneParams
 from napari_recon.optics.light_sheet import gaussian_psf, light_sheet_psf
 
@@ -147,8 +148,6 @@ def photons_per_unit(params: SceneParams, brightest: float) -> float:
 
 def recorded(params: SceneParams, clean: NDArray[np.float32], seed: list[int]) -> NDArray[np.uint16]:
     """Return what the camera makes of light in photons."""
-    from napari_recon.engines.simulate.lightfield import record
-
     return record(
         clean,
         np.random.default_rng(seed),

@@ -124,24 +124,6 @@ def simulate_views(
     return np.stack([imaging.view(pieces, one, check).numpy() for one in shift])
 
 
-def record(
-    clean_yx: NDArray[np.floating],
-    rng: np.random.Generator,
-    *,
-    photon_noise: bool = True,
-    gain: float = 1.0,
-    background: float = 0.0,
-    read_noise: float = 3.0,
-) -> NDArray[np.uint16]:
-    """Return what a camera records of an image given in photons, as uint16 counts."""
-    photons = np.maximum(clean_yx, 0.0).astype(np.float64)
-    counts = gain * (rng.poisson(photons) if photon_noise else photons) + background
-    if read_noise:
-        counts = counts + rng.normal(0.0, read_noise, photons.shape)
-    recorded: NDArray[np.uint16] = np.clip(np.round(counts), 0, 65535).astype(np.uint16)
-    return recorded
-
-
 def _add_displaced(total: Tensor, part: Tensor, top: float, left: float) -> None:
     """Add `part` to `total` with its corner at a fractional place; what leaves the canvas is lost."""
     for row, weight_y in _neighbours(top):

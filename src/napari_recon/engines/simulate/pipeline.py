@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from napari_recon.core.errors import InputError
 from napari_recon.core.events import ArtifactReady, BlockReady, Event, Progress
 from napari_recon.core.token import CancelToken
+from napari_recon.engines.simulate.camera import record
 from napari_recon.engines.simulate.geometry import Rig
-from napari_recon.engines.simulate.lightfield import Imaging, pieces_of, record
+from napari_recon.engines.simulate.lightfield import Imaging, pieces_of
 from napari_recon.engines.simulate.params import LightFieldParams
 from napari_recon.engines.simulate.phantom import Canvas, Scene, random_scene
 
