@@ -96,9 +96,8 @@ class MetaTask(Task):
             volume = self._volume(fitter.network, scene)
             after.append(self._objective(volume, scene))
             preview = volume.cpu().numpy() if preview is None else preview
-        return Validation(
-            -float(np.mean(after)), {"before": float(np.mean(before)), "after": float(np.mean(after))}, preview
-        )
+        found = {"objective at the start": float(np.mean(before)), "objective after its steps": float(np.mean(after))}
+        return Validation(-found["objective after its steps"], found, preview)
 
     def card(self) -> dict[str, Any]:
         """See `Task.card`."""

@@ -204,7 +204,7 @@ class FastRun(FitRun):
                 f"by {alike:.2g} (reduced deviance {fit.deviance:.3g}){raised}; {advice}"
             )
             yield Warned(verdict)
-        elif fit.deviance > SUSPICIOUS:
+        elif fit.deviance > SUSPICIOUS and self._params.objective == "counts":
             verdict = (
                 f"the reduced deviance stays at {fit.deviance:.3g} where about 1 is expected, though the rest looks like "
                 "noise: the camera's gain seems to be as many counts per photon; divide by it to judge the noise rightly"
@@ -272,7 +272,7 @@ class FastRun(FitRun):
         ):
             raise InputError(
                 "resume goes on from a checkpoint of the same data, found one of other views, another PSF or width of it, "
-                "refine_views, held_out or transfer; leave it out"
+                "refine_views, held_out, objective or transfer; leave it out"
             )
         if self._params.psf_width == "auto":
             self._widen(kept["psf_width"])
