@@ -77,3 +77,22 @@ def test_taking_the_dock_out_in_the_middle_of_a_fit_stops_it_soon(viewer: Any, q
     assert worker is not None and time.monotonic() - started < 2
     viewer.layers.clear()
     assert len(viewer.layers) == 0
+
+
+def test_from_the_sample_to_the_first_volume_are_two_clicks(viewer: Any, qtbot: Any) -> None:
+    _, dock = viewer.window.add_plugin_dock_widget("napari-recon", "Neural field")
+    dock.data.sample_button.click()
+    assert "PSF" in dock.psf.layer.name and "PSF" not in dock.data.layer.name and dock.data.axes == "TVYX"
+    qtbot.waitUntil(lambda: dock.run_bar.run_button.isEnabled() and not dock.planner.busy, timeout=20000)
+    dock.run_bar.run_button.click()
+    qtbot.waitUntil(lambda: bool(dock.controller.results.layers), timeout=30000)
+    volume = dock.controller.results.layers[0]
+    qtbot.waitUntil(lambda: float(volume.data[0].max()) > 0, timeout=60000)
+    truth = next(layer for layer in viewer.layers if "truth" in layer.name)
+    np.testing.assert_allclose(volume.translate[-3:], truth.translate[-3:])
+    np.testing.assert_allclose(volume.scale[-3:], truth.scale[-3:])
+    started = time.monotonic()
+    with qtbot.waitSignal(dock.controller.finished, timeout=10000):
+        dock.run_bar.cancel_button.click()
+    assert time.monotonic() - started < 1.5
+    dock.let_go()
