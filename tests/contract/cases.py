@@ -159,6 +159,12 @@ def _projections_fit(frames: int = 2, **params: object) -> Example:
     return example(frames, **{"transfer": "never", **params})
 
 
+def _fpm_fit() -> Example:
+    from tests.engines.lightfield_inr.test_ptychography import example
+
+    return example()
+
+
 def _projections_network() -> Example:
     from tests.engines.lightfield_inr.test_tomography import NETWORK, example
 
@@ -258,6 +264,12 @@ def _deskew(tilings: tuple[dict[str, int], ...] = ({"tile_size": 5}, {"tile_size
     return Example(Deskew(), {"raw": raw}, params, tilings=tilings, reshaped=str(params.get("skew_axis", "x")).upper())
 
 
+def _train_vsi(**params: object) -> Example:
+    from tests.engines.fusion.test_train_vsi import example
+
+    return example(2, **params)
+
+
 def _rldfn() -> Example:
     from tests.engines.fusion.rldfn import example
 
@@ -308,6 +320,7 @@ _MAKERS: dict[str, Callable[[], Example]] = {
     "lightfield_inr.meta": _meta,
     "lightfield_inr.fit/opt": _projections_fit,
     "lightfield_inr.fit/cryo_et": lambda: _projections_fit(1, modality="cryo_et", axis="x", thickness=6),
+    "lightfield_inr.fit/fpm": _fpm_fit,
     "lightfield_inr.fit/opt_network": _projections_network,
     "lightfield_inr.query": lambda: _query("sequence"),
     "lightfield_inr.query/scene": lambda: _query("scene", scale=1.5),
@@ -318,6 +331,7 @@ _MAKERS: dict[str, Callable[[], Example]] = {
     "fusion.vsi_sr/one": lambda: _vsi_sr(orientations=1),
     "fusion.wiener": _joint_wiener,
     "fusion.rldfn": _rldfn,
+    "fusion.train_vsi": _train_vsi,
     "fusion.background": _background,
     "fusion.deskew": _deskew,
     "fusion.deskew/coverslip": lambda: _deskew(coverslip=True, skew_axis="y"),

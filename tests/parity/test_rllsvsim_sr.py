@@ -86,3 +86,78 @@ def test_whole_step(folder: Path) -> None:
     assert np.abs(found["sr"] - expected["recon"].astype(int)).max() <= 8
     assert np.abs(found["mip"] - expected["mip"][0].astype(int)).max() <= 8
     assert np.abs(found["orientations"][0] - expected["sr_rot0"].astype(int)).max() <= 2
+
+
+@pytest.mark.parametrize("tag", ["small", "full"])
+def test_loss_and_discriminator(folder: Path, tag: str) -> None:
+    from napari_recon.engines.fusion.networks.vsi_discriminator import Discriminator
+    from napari_recon.engines.fusion.training.vsi_losses import vsi_loss
+
+    case = np.load(folder / "vsi_sr" / f"losses_{tag}.npz")
+    truth, answer = torch.from_numpy(case["y_true"]), torch.from_numpy(case["y_pred"]).requires_grad_()
+    loss = vsi_loss(answer, truth)
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert loss.item() == pytest.approx(float(case["loss"]), rel=1e-6)
+    np.testing.assert_allclose(answer.grad, case["grad"], rtol=0, atol=1e-6)
+    for name, weights in (("mse_only", (0, 0)), ("mse+ssim", (0.1, 0)), ("mse+fft", (0, 1))):
+        assert vsi_loss(answer, truth, *weights).item() == pytest.approx(float(case[name]), rel=1e-5)
+    judge = Discriminator()
+    state = torch.load(folder / "vsi_sr" / f"discriminator_{tag}.pth", weights_only=True)
+    judge.load_state_dict({name: tensor for name, tensor in state.items() if name.startswith("vars.")})
+    np.testing.assert_allclose(judge(truth).detach(), case["disc_out"], atol=1e-6)
+
+
+def test_fine_tuning(folder: Path) -> None:
+    """The loss term of damped spectra makes later steps follow rounding: the fourth is a few thousandths off."""
+    from napari_recon.engines.fusion.networks.vsi_checkpoint import load_generator
+    from napari_recon.engines.fusion.training.vsi_losses import vsi_loss
+
+    data = np.load(folder / "finetune_a" / "data.npz")
+    network = load_generator(resolve(folder / "finetune_a" / "meta_model.pth", "fusion.vsi_sr"))
+    network = type(network)(network.blocks).requires_grad_()
+    network.load_state_dict(torch.load(folder / "finetune_a" / "meta_model.pth", weights_only=True))
+    planes, sharp = torch.from_numpy(data["input"]), torch.from_numpy(data["label"])
+    optimiser = torch.optim.SGD(network.parameters(), 0.25)
+    for expected, allowed in zip(data["losses"], (1e-5, 1e-4, 1e-3, 2e-2), strict=True):
+        loss = vsi_loss(network(planes), sharp)
+        assert loss.item() == pytest.approx(expected, rel=allowed)
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+
+
+@pytest.mark.slow
+def test_meta_step(folder: Path) -> None:
+    from napari_recon.engines.fusion.networks.vsi_discriminator import Discriminator
+    from napari_recon.engines.fusion.networks.vsi_sr import Generator
+    from napari_recon.engines.fusion.training.vsi_meta import Adaptation, Examples, Networks, adapted, meta_loss
+
+    case = folder / "meta_step_a"
+    data, expected = np.load(case / "data.npz"), json.loads((case / "expected.json").read_text())
+    generator, judge = Generator(2), Discriminator()
+    generator.load_state_dict(torch.load(case / "generator_before.pth", weights_only=True))
+    state = torch.load(case / "discriminator_before.pth", weights_only=True)
+    judge.load_state_dict({name: tensor for name, tensor in state.items() if name.startswith("vars.")})
+    networks, how = Networks(generator, judge), Adaptation(iterations=expected["config"]["task_iter"])
+
+    def task(number: int) -> tuple[Examples, Examples]:
+        planes = (
+            [torch.from_numpy(data[f"{kind}_{which}"][number]) for kind in ("input", "label")]
+            for which in ("support", "query")
+        )
+        support, query = (Examples(*each) for each in planes)
+        return support, query
+
+    found = adapted(networks, *task(0), how)
+    assert found.generator_loss.item() == pytest.approx(expected["post"][0], rel=1e-3)
+    loss = meta_loss(networks, [task(0), task(1)], how)
+    assert loss.item() == pytest.approx(expected["g_meta_loss"], rel=1e-3)
+    loss.backward()  # type: ignore[no-untyped-call]
+    for weight, name in ((generator.vars[0], "g_vars0_grad"), (generator.vars[-2], "g_last_w_grad")):
+        assert weight.grad is not None
+        a, b = weight.grad.numpy().ravel(), data[name].ravel()
+        assert a @ b / np.linalg.norm(a) / np.linalg.norm(b) > 0.99
+    groups: Any = [{"params": generator.parameters(), "lr": 1e-4}, {"params": judge.parameters(), "lr": 2e-5}]
+    torch.optim.Adam(groups).step()
+    np.testing.assert_allclose(generator.vars[0].detach(), data["g_vars0_after"], rtol=0, atol=2.1e-4)
+    np.testing.assert_allclose(judge.vars[0].detach(), data["d_vars0_after"], rtol=0, atol=4.1e-5)

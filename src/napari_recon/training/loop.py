@@ -78,7 +78,7 @@ class Training:
             saved = checkpoints.load(path)
         run = Run(self.task, params, self.seed, place)
         if params.init:
-            checkpoints.load_weights(run.module, params.init)
+            checkpoints.load_weights(self.task.model_of(run.module), params.init)
         if saved is not None:
             checkpoints.check_fit(run.module, saved["network"], params.resume)
         run.start()

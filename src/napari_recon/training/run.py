@@ -75,8 +75,11 @@ class Run:
 
     @property
     def result(self) -> State:
-        """The best weights, or the averaged ones before any validation; on the CPU."""
-        return {name: tensor.cpu() for name, tensor in (self._best_state or self._mean).items()}
+        """The model's best weights, or the averaged ones before any validation; on the CPU."""
+        model = self._task.model_of(self.module)
+        at = next(f"{name}." if name else "" for name, module in self.module.named_modules() if module is model)
+        best = self._best_state or self._mean
+        return {name.removeprefix(at): tensor.cpu() for name, tensor in best.items() if name.startswith(at)}
 
     def saved(self) -> dict[str, Any]:
         """Return what `restore` needs."""

@@ -47,6 +47,10 @@ class Task(ABC):
     def network(self) -> nn.Module:
         """Return the network with fresh weights (the loop has seeded torch)."""
 
+    def model_of(self, network: nn.Module) -> nn.Module:
+        """Return the part that is the model, which files hold and `init` fills; the rest only helps to train it."""
+        return network
+
     def optimiser(self, network: nn.Module, params: TrainingParams) -> torch.optim.Optimizer:
         """Return what changes the weights; its groups' rates are the highest ones, which the schedule lowers."""
         return torch.optim.AdamW(network.parameters(), params.learning_rate, weight_decay=params.weight_decay)
