@@ -18,6 +18,11 @@ from napari_recon.engines.lightfield_inr.fit_params import FitParams, resolved_f
 from napari_recon.engines.lightfield_inr.frames import Frames
 from napari_recon.engines.lightfield_inr.modality import TOMOGRAPHY, beam_resources, resolved_projections, told
 from napari_recon.engines.lightfield_inr.network_params import NetworkParams
+from napari_recon.engines.lightfield_inr.ptychography_params import (
+    index_grid,
+    ptychography_resources,
+    resolved_ptychography,
+)
 from napari_recon.engines.tomography.params import size_zyx, volume_grid
 from napari_recon.engines.tomography.sirt import ANGLES
 from napari_recon.optics.psf_checks import odd_size
@@ -73,6 +78,9 @@ class Fit(FrameEngine[FitParams]):
         if values.modality in TOMOGRAPHY:
             values = values.model_copy(update=resolved_projections(values, by_name, views))
             planes = size_zyx(values, views)[0]
+        elif values.modality == "fpm":
+            values = values.model_copy(update=resolved_ptychography(values, views))
+            return super().plan(refs, values.model_dump(), selection, model, compute)
         else:
             psf = self.checked_grid(PSF, by_name["psf"][0])
             check_pair(views, psf)
@@ -86,6 +94,8 @@ class Fit(FrameEngine[FitParams]):
         assert views is not None  # checked
         if params.modality in TOMOGRAPHY:
             return (OutputSpec(name="volume", grid=volume_grid(params, views)),)
+        if params.modality == "fpm":
+            return (OutputSpec(name="volume", grid=index_grid(params, views)),)
         psf = refs["psf"][0].grid
         assert psf is not None
         return (OutputSpec(name="volume", grid=psf.only("Z").joined(views.only("YX"))),)
@@ -104,6 +114,8 @@ class Fit(FrameEngine[FitParams]):
             views = refs["views"][0].grid
             assert views is not None
             return beam_resources(views.size("V"), outputs[0].grid, params, compute)
+        if params.modality == "fpm":
+            return ptychography_resources(outputs[0].grid, params)
         psf = refs["psf"][0].grid
         assert psf is not None
         if params.method == "fast":
@@ -133,6 +145,10 @@ class Fit(FrameEngine[FitParams]):
             from napari_recon.engines.lightfield_inr.tomography.network import BeamNetworkRun
 
             yield from BeamNetworkRun(plan, params, frames, start, static["angles"]).events(token)
+        elif params.modality == "fpm":
+            from napari_recon.engines.lightfield_inr.ptychography.run import PtychographyRun
+
+            yield from PtychographyRun(plan, params, frames).events(token)
         elif params.method == "fast":
             from napari_recon.engines.lightfield_inr.fast.run import FastRun
 

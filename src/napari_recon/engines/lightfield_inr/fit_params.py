@@ -9,6 +9,7 @@ from pydantic import Field
 from napari_recon.core.errors import InputError
 from napari_recon.core.params import param
 from napari_recon.engines.lightfield_inr.network_params import NetworkParams, resolved_network
+from napari_recon.engines.lightfield_inr.ptychography_params import PtychographyParams
 from napari_recon.engines.lightfield_inr.upstream.settings import FitSettings
 from napari_recon.engines.tomography.params import TomographyParams
 
@@ -16,13 +17,14 @@ MODEL = ".safetensors"
 CHECKPOINTS = (".tar", ".pt", ".pth", MODEL)
 
 
-class FitParams(TomographyParams, NetworkParams):
+class FitParams(TomographyParams, PtychographyParams, NetworkParams):
     """Parameters of `lightfield_inr.fit`."""
 
-    modality: Literal["auto", "lightfield", "opt", "cryo_et", "projection"] = param(
+    modality: Literal["auto", "lightfield", "opt", "cryo_et", "projection", "fpm"] = param(
         "auto",
-        "What the views are: a light field, or projections of optical projection tomography (opt, light that adds up), of a "
-        "tilt series (cryo_et) or anything else (projection). auto: projections where angles are given and no psf.",
+        "What the views are: a light field; projections of optical projection tomography (opt, light that adds up), of a "
+        "tilt series (cryo_et) or anything else (projection); or images under many lamps (fpm). auto: projections where "
+        "angles are given and no psf, fpm where leds are.",
     )
 
     method: Literal["fast", "upstream"] = param(

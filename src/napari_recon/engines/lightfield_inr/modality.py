@@ -34,13 +34,12 @@ def told(params: FitParams, refs: Refs) -> FitParams:
         angles = bool(refs["angles"]) or (params.angles != "" and len(params.angles) > 0)
         if params.preset in TOMOGRAPHY:
             modality = "cryo_et" if params.preset == "cryo_et" else "opt"
+        elif params.preset == "fpm" or (params.leds != "" and len(params.leds) > 0):
+            modality = "fpm"
         else:
             modality = "projection" if angles and not refs["psf"] else "lightfield"
-    if modality in TOMOGRAPHY and refs["psf"]:
-        raise InputError(
-            f"modality={modality} projects along straight rays and takes no psf, found one; leave it out, or choose "
-            "modality=lightfield"
-        )
+    if modality != "lightfield" and refs["psf"]:
+        raise InputError(f"modality={modality} takes no psf, found one; leave it out, or choose modality=lightfield")
     if modality == "lightfield" and (refs["angles"] or params.angles != ""):
         raise InputError("angles belong to tomography, found a light field; choose modality=opt, cryo_et or projection")
     if modality == "lightfield" and not refs["psf"]:
@@ -79,8 +78,10 @@ def resolved_projections(params: FitParams, refs: Refs, views: Grid) -> dict[str
         Angles that are missing or of another number, settings that belong to light fields, or too small a volume.
     """
     check_pixels(params, views)
-    if params.refine_views:
-        raise InputError("refine_views belongs to light fields, found projections; leave it out (centre finds the axis)")
+    others = {"refine_views": False, "psf_width": "auto", "objective": "counts", "field": "voxels"}
+    for name, usual in others.items():
+        if getattr(params, name) != usual:
+            raise InputError(f"{name} belongs to light fields, found projections; leave it out")
     planes, height, width = size_zyx(params, views)
     if min(planes, height, width) < 3:
         raise InputError(
@@ -90,8 +91,6 @@ def resolved_projections(params: FitParams, refs: Refs, views: Grid) -> dict[str
     signal = TOMOGRAPHY[params.modality] if params.signal == "auto" else params.signal
     centre = 0.0 if params.centre == "auto" and params.modality == "cryo_et" else params.centre
     found: dict[str, Any] = {"angles": resolved_angles(params.angles, refs, views), "signal": signal, "centre": centre}
-    if "refine_psf" in type(params).model_fields:
-        found["refine_psf"] = "never"
     if params.method == "upstream":
         if params.preset == "auto" and not params.config and not params.init:
             found["preset"] = "cryo_et" if params.modality == "cryo_et" else "opt"

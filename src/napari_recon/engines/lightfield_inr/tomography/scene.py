@@ -75,7 +75,7 @@ class Sums(Counts):
         if signal == "transmission":
             floor = float(lines.variance.median() / lines.values.median().exp().clamp_max(1e6))
             scale = 1 / max(floor, 1e-12)
-            return cls(lines.values * scale, scale, 0.0, scale)
+            return cls(lines.values * scale, scale, background=0.0, read_variance=scale)
         noise = max(float(lines.variance) ** 0.5, 1e-4 * top)
         pedestal, data = 0.0, lines.values
         if not lines.nonnegative:
@@ -86,7 +86,8 @@ class Sums(Counts):
             data = data + pedestal * rays
             top = float(data.max())
         scale = EVEN * top / noise**2
-        return cls(data * scale, scale, 0.0, (noise * scale) ** 2, pedestal * scale)
+        variance = (noise * scale) ** 2
+        return cls(data * scale, scale, background=0.0, read_variance=variance, pedestal=pedestal * scale)
 
 
 class BeamFit(SceneFit):
@@ -111,4 +112,4 @@ class BeamFit(SceneFit):
         model = self._projector.forward(start, self._check).clamp_min_(0).add_(counts.background + counts.read_variance)
         information = torch.cat([planes for _, planes in self._projector.adjoint_planes(model.reciprocal(), self._check)])
         strength = self._strength * (SIGNED if pedestal else STRENGTH) * float(self._beamed.inner(information).mean()) ** 0.5
-        return Refinement(self._problem(strength * max(1.0, self._explained) ** 0.5, SOFTNESS * level), start, self._memory)
+        return self._refinement_of(self._problem(strength * max(1.0, self._explained) ** 0.5, SOFTNESS * level), start)

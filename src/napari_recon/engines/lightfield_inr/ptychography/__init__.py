@@ -1,0 +1,1 @@
+"""Fields of refractive index fitted to images under many lamps."""
