@@ -129,27 +129,25 @@ class SplineField:
 
         `check` is called between planes and may raise to stop.
         """
-        found = self.coefficients
-        for number, (axis, positions) in enumerate(zip(self.axes[:3], (t, z, y), strict=True)):
-            found, matrix = self._seen(found, number, axis, positions)
+        found, matrices = self.coefficients, []
+        for number, (axis, positions) in enumerate(zip(self.axes, (t, z, y, x), strict=True)):
+            matrix = axis.matrix(positions)
+            columns = (matrix != 0).any(dim=0).nonzero().flatten()
+            first, last = int(columns[0]), int(columns[-1]) + 1
+            found = found.narrow(number, first, last - first)  # what the lattice sees
+            matrices.append(matrix[:, first:last])
+        found = found.float()
+        for number, matrix in enumerate(matrices[:3]):
             check()
             found = _along(matrix, found, number)
-        found, matrix = self._seen(found, 3, self.axes[3], x)
         out = torch.empty(len(t), len(z), len(y), len(x), device=found.device)
-        across = matrix.to(found.device, torch.float32).T.contiguous()
+        across = matrices[3].to(found.device, torch.float32).T.contiguous()
         for frame in range(len(t)):
             for plane in range(len(z)):
                 check()
                 torch.mm(found[frame, plane], across, out=out[frame, plane])
                 out[frame, plane].square_()
         return out
-
-    def _seen(self, found: Tensor, number: int, axis: Axis, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the coefficients that positions see along an axis, and what makes values of them."""
-        matrix = axis.matrix(positions)
-        columns = (matrix != 0).any(dim=0).nonzero().flatten()
-        first, last = int(columns[0]), int(columns[-1]) + 1
-        return found.narrow(number, first, last - first).float(), matrix[:, first:last]
 
     def _at(self, points: Tensor) -> Tensor:
         flat, strides = self.coefficients.flatten(), self.coefficients.stride()

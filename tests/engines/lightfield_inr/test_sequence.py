@@ -172,3 +172,6 @@ def test_what_a_field_can_not_do_gets_one_sentence() -> None:
         napari_recon.plan("lightfield_inr.query", model=grid.artifacts["model"], time=(1, 2), params={"time_scale": 0.4})
     with pytest.raises(InputError, match="belong to method=fast"):
         fast_example(1, method="upstream", field="grid").plan()
+    projections = ImageStack.of(np.ones((4, 9, 9), np.float32), "VYX", "views")
+    with pytest.raises(InputError, match="field belongs to light fields"):
+        napari_recon.plan("lightfield_inr.fit", projections, params={"angles": (0, 45, 90, 135), "field": "grid"})
