@@ -89,12 +89,15 @@ class Montage(QWidget):
     def cell(self, number: int) -> QRectF:
         """Return where a picture is drawn."""
         columns, side = self._layout(self.width())
-        row, column = divmod(number, columns)
-        return QRectF(column * (side + GAP), row * (side + GAP), side, side)
+        return QRectF(number % columns * (side + GAP), number // columns * (side + GAP), side, side)
 
     def at(self, place: QPointF) -> int | None:
         """Return the picture at a place in the widget."""
-        return next((n for n in range(self.count) if self.cell(n).contains(place)), None)
+        columns, side = self._layout(self.width())
+        column, row = (int(x // (side + GAP)) for x in (place.x(), place.y()))
+        number = row * columns + column
+        inside = 0 <= column < columns and 0 <= number < self.count and self.cell(number).contains(place)
+        return number if inside else None
 
     def sizeHint(self) -> QSize:
         """Ask for the rows that the present width makes."""
