@@ -21,12 +21,13 @@ from napari_recon.core.stack import ImageStack
 from napari_recon.fields.spline import SplineField
 
 COMMAND = "python benchmarks/lightfield_inr_grid.py --save"
-NOTE = """24 x 64 x 64 voxels, seven views, 300 photons, scenes as above; PSNR is the mean over time points after best scaling.
-"Gain" is the PSNR of the grid minus that of the voxels it was made from: a coarser grid holds less noise. A grid is
-in half precision, voxels in single. Rank-8 tensors (sums of plane times line along each axis, as in VM fields) were
-fitted to the same square roots by 300 steps of Adam and take the same precision. Density is pieces per voxel and per
-time point, as chosen from the views. Times: making the grid of fitted volumes, and the plane of 256 x 256 places
-between voxels and between time points of a field of 51 x 512 x 512 voxels and 30 time points, one thread."""
+NOTE = """24 x 64 x 64 voxels, seven views, 300 photons, scenes as above; PSNR is the mean over time points after best
+scaling. "Gain" is the PSNR of the grid minus that of the voxels it was made from: a coarser grid holds less
+noise. A grid is in half precision, voxels in single. Rank-8 tensors (sums of plane times line along each axis,
+as in VM fields) were fitted to the same square roots by 300 steps of Adam and take the same precision. Density
+is pieces per voxel and per time point, as chosen from the views. Times: making the grid of fitted volumes, and
+the plane of 256 x 256 places between voxels and between time points of a field of 51 x 512 x 512 voxels and 30
+time points, one thread."""
 VIEWS = REGIMES["bright"]
 
 
