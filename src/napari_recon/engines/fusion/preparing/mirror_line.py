@@ -132,7 +132,8 @@ def find_line(picture: Tensor, preset: Preset, published: bool = False, check: C
         (rows, columns) float64.
     preset : Preset
     published : bool
-        Scores are means of products, whatever the line covers; and where the search ends at the largest turn, the narrow line alone turns one step further, by a slip.
+        Scores are means of products, whatever the line covers; and where the search ends at the largest turn, the narrow
+        line alone turns one step further, by a slip.
     check : Callable
         Called now and then; may raise.
     """

@@ -8,6 +8,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import embedding_bag
 
 from napari_recon.engines.fusion.preparing.skew import Skew
 
@@ -140,13 +141,9 @@ def on_coverslip(raw: Tensor, skew: Skew, across: tuple[int, int], along: tuple[
     taps = (0, 1) if rule == "linear" else (-1, 0, 1, 2)
     part = plane - base
     between = [1 - part, part] if rule == "linear" else cubic_weights(part)
-    samples = (
-        extended(raw.permute(1, 0, 2)).reshape(rows, -1) if rule != "linear" else raw.permute(1, 0, 2).reshape(rows, -1)
-    )
-    pitch, before = (width + 3, 1) if rule != "linear" else (width, 0)
-    total = raw.new_zeros(rows, *plane.shape)
-    weight_sum = torch.zeros_like(plane)
-    inside = torch.ones_like(plane, dtype=torch.bool)
+    pitch, before = (width, 0) if rule == "linear" else (width + 3, 1)
+    inside = (plane >= -1e-9) & (plane <= planes - 1 + 1e-9)
+    indices, weights, weight_sum = [], [], torch.zeros_like(plane)
     for tap, weight in zip(taps, between, strict=True):
         number = (base + tap).clamp(0, planes - 1)
         source = straight_x + (width - 1) / 2 + (number - (planes - 1) / 2) * skew.shift
@@ -159,8 +156,14 @@ def on_coverslip(raw: Tensor, skew: Skew, across: tuple[int, int], along: tuple[
         rest = (source - left).clamp(0, 1)
         within = [1 - rest, rest] if rule == "linear" else cubic_weights(rest)
         for offset, inner in zip(taps, within, strict=True):
-            index = (number * pitch + left + before + offset).long().flatten().to(raw.device)
-            total += samples[:, index].reshape(total.shape) * (weight * inner).to(raw)
-    inside &= (plane >= -1e-9) & (plane <= planes - 1 + 1e-9)
-    scale = torch.where(inside, 1 / torch.where(inside, weight_sum, 1.0), 0.0)
-    return (total * scale.to(raw)).permute(1, 0, 2)
+            indices.append(number * pitch + left + before + offset)
+            weights.append(weight * inner)
+    out = raw.new_zeros(inside.numel(), rows)
+    chosen = inside.flatten().nonzero()[:, 0]
+    if len(chosen):
+        index = torch.stack([i.flatten()[chosen] for i in indices], 1).long().to(raw.device)
+        share = torch.stack([w.flatten()[chosen] for w in weights], 1) / weight_sum.flatten()[chosen, None]
+        # all rows of a sample lie together, so that one weighted sum of samples serves them all
+        samples = (raw if rule == "linear" else extended(raw)).transpose(1, 2).reshape(-1, rows)
+        out[chosen.to(raw.device)] = embedding_bag(index, samples, mode="sum", per_sample_weights=share.to(raw))
+    return out.reshape(*inside.shape, rows).transpose(1, 2)
