@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from lightfield_scenes import OTHERS, around, pupil_psf
 from numpy.typing import NDArray
 from recording import Row, save
 
@@ -26,6 +27,7 @@ from napari_recon.engines.deconvolution.engine import LightFieldRL
 from napari_recon.engines.deconvolution.richardson_lucy import AutomaticStop, flat_start, richardson_lucy, sensitivity_weight
 from napari_recon.engines.deconvolution.view_positions import remove_gauge
 from napari_recon.engines.lightfield_inr.fast.optics import Counts, Optics
+from napari_recon.engines.lightfield_inr.fast.psf_width import widened_psf
 from napari_recon.engines.lightfield_inr.fast.scene import TARGET_DEVIANCE
 from napari_recon.engines.lightfield_inr.fit_engine import Fit
 from napari_recon.optics.psf_convolution import PsfProjector
@@ -35,7 +37,8 @@ NOTE = """24 x 64 x 64 voxels, oblique Gaussian PSFs, Poisson noise, background 
 best scaling, of the volume and of its maximum projection along z (MIP). Richardson-Lucy is accelerated and ends at reduced
 deviance 1.1, as the stage that a fit starts from does, and takes positions as given; "best" is its best iteration, seen with
 the truth. The PSF is the one that made the data, but where views are displaced or the blur is wrong, and the penalty was
-chosen on two such scenes: recordings are another matter. At 20 photons that stop ends Richardson-Lucy after about
+chosen on two such scenes. "Other recipe" is none that a constant was chosen on: 16 x 72 x 72 voxels, PSFs of five parts of a
+pupil, 500 photons, two scenes each. Recordings are another matter. At 20 photons that stop ends Richardson-Lucy after about
 three iterations: its best is the fairer mark there."""
 SHAPE = (24, 64, 64)
 Array = NDArray[np.float32]
@@ -60,6 +63,7 @@ REGIMES = {
     "narrow": Regime("narrow cone (3 views, 300 photons)", 3, 0.35, 300, aim=(1.0, 0.5)),
     "displaced": Regime("displaced views (300 photons)", 7, 0.9, 300, displaced=True),
     "wrong_blur": Regime("displaced views, blur assumed 1.4 times too wide", 7, 0.9, 300, displaced=True, blur=1.4),
+    "little_blur": Regime("displaced views, blur assumed 0.8 times as wide", 7, 0.9, 300, displaced=True, blur=0.8),
 }
 
 
@@ -177,11 +181,11 @@ def measured(regime: Regime, seed: int) -> dict[str, Any]:
     volume, made, seconds = run(Fit(), views, given, refine_views=regime.displaced)
     report = made["report"]
     found |= {"fit": quality(volume, truth), "seconds": seconds, "steps": report["refinement_steps"]}
-    found["deviance"] = report["reduced_deviance"]
+    found["deviance"], found["width"] = report["reduced_deviance"], report["psf_width"]
     if regime.displaced:
         rows = np.array([[row["offset_y"], row["offset_x"]] for row in made["positions"]])
         found["left"] = float(np.sqrt(((rows - offsets) ** 2).mean()))
-        known, _, _ = run(Fit(), views, psf(regime, regime.blur, offsets))
+        known, _, _ = run(Fit(), views, psf(regime, 1.0, offsets), psf_width=1.0)
         found["known"] = quality(known, truth)
     return found
 
@@ -192,7 +196,7 @@ def rows_of(regime: Regime, scenes: int) -> Iterator[Row]:
     mean = {name: np.mean([one[name] for one in each], axis=0) for name in each[0]}
     for number, what in enumerate(("volume", "MIP")):
         aim = "" if regime.aim is None else f">= {regime.aim[number]}"
-        if regime.blur != 1.0 and number == 0:
+        if regime.blur > 1.0 and number == 0:
             aim = ">= 2.0"
         name = f"{regime.title}: {what}"
         yield Row(f"{name}, fit", round(float(mean["fit"][number]), 2), "dB")
@@ -206,28 +210,57 @@ def rows_of(regime: Regime, scenes: int) -> Iterator[Row]:
         if regime.displaced:
             wanted = "<= 0.1" if regime.blur == 1.0 and number == 0 else ""
             lost = float(mean["known"][number] - mean["fit"][number])
-            yield Row(f"{name}, below a fit with known positions", round(lost, 2), "dB", wanted)
+            yield Row(f"{name}, below a fit with the true PSF", round(lost, 2), "dB", wanted)
     if regime.displaced:
         aim = "<= 0.05" if regime.blur == 1.0 else ""
         yield Row(f"{regime.title}: positions, left over", round(float(mean["left"]), 3), "px", aim)
+    yield Row(
+        f"{regime.title}: width of the PSF, found", round(float(mean["width"]), 3), "x", f"about {1 / regime.blur:.2f}"
+    )
     yield Row(f"{regime.title}: refinement steps", round(float(mean["steps"]), 1), "", "<= 60")
     yield Row(f"{regime.title}: reduced deviance of the fit", round(float(mean["deviance"]), 3))
     yield Row(f"{regime.title}: time of the fit", round(float(mean["seconds"]), 2), "s")
     yield Row(f"{regime.title}: time in Richardson-Lucy runs", round(float(mean["seconds"] / mean["rl seconds"]), 1), "x")
 
 
+def others(kind: str, scenes: int) -> Iterator[Row]:
+    """Yield the means over scenes of another recipe, with the right PSF and with one that is too wide."""
+    make, shape, photons = OTHERS[kind], (16, 72, 72), 500
+    right = pupil_psf(around(5), shape[0], slope=1.1, waist=0.16)
+    wide = widened_psf(torch.from_numpy(right), 0.64)[..., 3:-3, 3:-3].numpy()
+    title, each = f"other recipe, {kind}", []
+    for seed in range(scenes):
+        truth = make(shape, seed)
+        clean = PsfProjector.same(torch.from_numpy(right), shape[1:]).forward(torch.from_numpy(truth)).clamp_min(0).numpy()
+        light = clean / clean.max() * photons + 0.02 * photons
+        views = np.random.default_rng(1000 + seed).poisson(light).astype(np.float32)
+        found = {"rl": deconvolved(views, right, truth)["stopped"]}
+        for name, given, width in (("fit", right, "auto"), ("given", wide, 1.0), ("refined", wide, "auto")):
+            volume, made, _ = run(Fit(), views, given, psf_width=width)
+            found |= {name: quality(volume, truth), f"{name} width": made["report"]["psf_width"]}
+        each.append(found)
+    mean = {name: np.mean([one[name] for one in each], axis=0) for name in each[0]}
+    for number, what in enumerate(("volume", "MIP")):
+        gain = float(mean["fit"][number] - mean["rl"][number])
+        yield Row(f"{title}: {what}, above Richardson-Lucy, same stop", round(gain, 2), "dB")
+        gain = float(mean["refined"][number] - mean["given"][number])
+        yield Row(f"{title}, PSF too wide: {what}, gained by finding its width", round(gain, 2), "dB")
+    yield Row(f"{title}: width of the PSF, found", round(float(mean["fit width"]), 3), "x", "about 1.00")
+    yield Row(f"{title}, PSF too wide: width, found", round(float(mean["refined width"]), 3), "x")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--scenes", type=int, default=3)
-    parser.add_argument("--regimes", default=",".join(REGIMES))
+    parser.add_argument("--regimes", default=",".join([*REGIMES, *OTHERS]))
     parser.add_argument("--save", action="store_true", help="keep the numbers in benchmarks/results")
     options = parser.parse_args()
     torch.set_num_threads(1)
     rows = []
     for name in options.regimes.split(","):
-        for row in rows_of(REGIMES[name], options.scenes):
+        for row in rows_of(REGIMES[name], options.scenes) if name in REGIMES else others(name, min(options.scenes, 2)):
             rows.append(row)
-            print(f"{row.what:90s} {row.value:8.3f} {row.unit:3s} {row.target}", flush=True)
+            print(f"{row.what:100s} {row.value:8.3f} {row.unit:3s} {row.target}", flush=True)
     if options.save:
         save("lightfield_inr_fast", rows, COMMAND, NOTE.replace("\n", " "))
 

@@ -154,6 +154,28 @@ def test_residuals_tell_a_wrong_psf_from_another_gain() -> None:
     assert wrong.unlike_noise and wrong.doubtful and wrong.deviance > 1.2
 
 
+@pytest.mark.parametrize("width", [0.75, 1.5])
+def test_a_psf_that_is_too_narrow_or_too_wide_is_found_and_the_right_one_left(width: float) -> None:
+    data = Counts.of(views(1000), CPU)
+    right, _, _ = fitted(data, find_width=True, steps=1)
+    assert right.optics.width == 1.0
+    given = Optics(psf(), SIZE[1:], CPU).widened(width)
+    fit = SceneFit(data, Optics(given._psf.numpy(), SIZE[1:], CPU), penalty=0.02, find_width=True)
+    *_, last = fit.steps()
+    assert abs(fit.optics.width * width - 1) < 0.5 * abs(width - 1)
+    plain = SceneFit(data, Optics(given._psf.numpy(), SIZE[1:], CPU), penalty=0.02)
+    *_, other = plain.steps()
+    assert psnr(last.volume, fit.optics) > psnr(other.volume, plain.optics) + 0.2
+
+
+def test_a_background_that_is_taken_too_high_comes_down() -> None:
+    high = replace(Counts.of(views(1000), CPU), background=60.0)
+    fit, _, _ = fitted(high)
+    assert fit.background < 40.0 and not fit.doubtful
+    state = fit.state()
+    assert state is not None and state["background"] == fit.background
+
+
 def test_a_view_that_is_held_out_does_not_touch_the_fit_and_is_predicted() -> None:
     data = Counts.of(views(300), CPU)
     spoilt = replace(data, views=torch.cat([data.views[:2], data.views[2:3].flip(1), data.views[3:]]))

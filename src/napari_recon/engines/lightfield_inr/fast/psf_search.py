@@ -19,6 +19,8 @@ from torch import Tensor
 ADDED = 0.5
 #: Ratio of the widths of neighbouring trials, and how many lie on either side of the given width at most.
 RATIO, FARTHEST = 1.2, 4
+#: Trials less than this apart are alike; in such steps.
+NEAR = 0.2
 #: Standard deviations by which a changed PSF has to predict better than the one given.
 SURE = 3.0
 
@@ -51,8 +53,8 @@ class WidthSearch:
         noise = torch.randn(data.shape, generator=torch.Generator().manual_seed(0)).to(data.device)
         noise *= self._variance.sqrt()
         self._first, self._second = data + ADDED * noise, data - noise / ADDED
-        self._scores: dict[int, float] = {}
-        self._models: dict[int, Tensor] = {}
+        self._scores: dict[float, float] = {}
+        self._models: dict[float, Tensor] = {}
         self.found = 1.0
         """Width that predicts best, relative to the given one, once the trials are done; 1 where none is surely better."""
 
@@ -62,36 +64,39 @@ class WidthSearch:
             yield self._tried(place)
         while (further := self._further()) is not None:
             yield self._tried(further)
-        best = self._best()
-        if best and self._scores[0] - self._scores[best] > SURE * self._spread(best):
-            self.found = math.exp(math.log(RATIO) * self._lowest(best))
+        lowest = self._lowest(self._best())
+        if abs(lowest) > NEAR:
+            between = self._tried(lowest)
+            yield between
+            if self._scores[0] - self._scores[lowest] > SURE * self._spread(lowest):
+                self.found = between.width
         self._models.clear()
 
-    def _best(self) -> int:
+    def _best(self) -> float:
         return min(self._scores, key=lambda place: self._scores[place])
 
-    def _further(self) -> int | None:
+    def _further(self) -> float | None:
         best = self._best()
         further = best + (best > 0) - (best < 0)
         return None if further in self._scores or abs(further) > FARTHEST else further
 
-    def _tried(self, place: int) -> Trial:
+    def _tried(self, place: float) -> Trial:
         width = math.exp(math.log(RATIO) * place)
         model = self._predicted(width, self._first)
         score = float(((self._second - model).square() / self._variance).sum(dtype=torch.float64))
         self._scores[place], self._models[place] = score, model
         return Trial(width, score / model.numel() / (1 + 1 / ADDED**2))
 
-    def _spread(self, place: int) -> float:
+    def _spread(self, place: float) -> float:
         """Return the standard deviation of a score's difference from that of the given PSF."""
         apart = (self._models[place] - self._models[0]).square() / self._variance
         return 2 * math.sqrt(float(apart.sum()) * (1 + 1 / ADDED**2))
 
-    def _lowest(self, best: int) -> float:
+    def _lowest(self, best: float) -> float:
         """Return where the parabola through the best trial and its neighbours is lowest."""
         below, here, above = (self._scores.get(best + step, math.inf) for step in (-1, 0, 1))
         if not math.isfinite(below + above):
-            return float(best)
+            return best
         return best + (below - above) / (2 * (below + above - 2 * here))
 
 

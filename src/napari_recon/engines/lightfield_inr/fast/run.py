@@ -225,7 +225,7 @@ class FastRun(FitRun):
             "residual_correlation": round(alike, 4),
             "penalty_raised": fit.doubtful,
             "psf_width": round(fit.optics.width, 4),
-            "background": round(counts.background / counts.scale, 6),
+            "background": round(fit.background / counts.scale, 6),
             "read_variance": round(counts.read_variance, 4),
             "verdict": verdict,
         }

@@ -41,8 +41,12 @@ SOFTNESS = 0.01
 BRIGHT = 1e-3
 #: Steps between two refinements of the views' positions.
 POSITIONS_EVERY = 10
-#: Refinement steps of a fit that tries another PSF: which one predicts best no longer changes.
-TRIAL_STEPS = 6
+#: Steps between two looks at the background while the data are not explained: the darkest places of a dense scene are not
+#: dark. It is left where it would change by less than a part.
+BACKGROUND_EVERY, CHANGED = 5, 0.01
+#: Refinement steps of a fit that tries another PSF: which one predicts best no longer changes. A few more where the
+#: deconvolution before them is short.
+TRIAL_STEPS, TRIAL_LENGTH = 6, 16
 
 
 @dataclass(frozen=True)
@@ -153,6 +157,11 @@ class SceneFit:
         return self._optics
 
     @property
+    def background(self) -> float:
+        """Light that no voxel explains, in counts."""
+        return self._counts.background if self._refinement is None else self._refinement.problem.background
+
+    @property
     def offsets(self) -> Tensor | None:
         """Displacement of each view (views, 2) in pixels; None when positions are taken as given."""
         return None if self._positions is None else self._positions.offset_pixels
@@ -179,6 +188,7 @@ class SceneFit:
             "doubtful": self.doubtful,
             "likeness": list(self.likeness),
             "penalty": problem.penalty,
+            "background": problem.background,
             "softness": problem.softness,
             "offsets": self.offsets,
             "weighed_at": self._weighed_at,
@@ -200,7 +210,8 @@ class SceneFit:
             self._weigh()
             self._positions = self._at(state["offsets"])
         root = state["refinement"]["root"].to(self._data.device)
-        self._refinement = self._refinement_of(self._problem(state["penalty"], state["softness"]), root.square())
+        problem = replace(self._problem(state["penalty"], state["softness"]), background=state["background"])
+        self._refinement = self._refinement_of(problem, root.square())
         self._refinement.restore(state["refinement"])
 
     def left(self, volume: Tensor) -> Before:
@@ -244,7 +255,8 @@ class SceneFit:
     def _predicted(self, width: float, views: Tensor) -> Tensor:
         """Return the model views of a short fit to other views through a widened PSF."""
         counts, optics = replace(self._counts, views=views), self._optics.widened(width, self.offsets)
-        fit = SceneFit(counts, optics, penalty=self._strength, steps=TRIAL_STEPS, memory=self._memory, check=self._check)
+        steps = max(TRIAL_STEPS, TRIAL_LENGTH - self.iterations)
+        fit = SceneFit(counts, optics, penalty=self._strength, steps=steps, memory=self._memory, check=self._check)
         *_, last = fit.steps()
         return fit._projector.forward(last.volume, self._check).clamp_min_(0).add_(counts.background)
 
@@ -306,12 +318,25 @@ class SceneFit:
                 self._positions(done.step, self._data, done.views)
                 refinement.forget()
                 self._losses.clear()  # those of other positions
+            if done.step % BACKGROUND_EVERY == 0 and (self._explained > TARGET_DEVIANCE or self.unlike_noise):
+                self._look_at_background(refinement, done.views)
             if not self.doubtful and self.unlike_noise and self._standing():
                 self.doubtful = True
                 refinement.problem = replace(refinement.problem, penalty=DOUBT * refinement.problem.penalty)
                 refinement.forget()
                 self._losses.clear()
             yield Done("refinement", done.step, done.volume, done.deviance, residual, done.loss, held_out)
+
+    def _look_at_background(self, refinement: Refinement, model: Tensor) -> None:
+        """Bring the background to what the model leaves, but not above what the darkest places say."""
+        problem = refinement.problem
+        weight = 1 / (model + problem.read_variance)
+        left = float((weight * (self._data - model)).sum() / weight.sum())
+        found = min(max(problem.background + left, 0.0), self._counts.background)
+        if abs(found - problem.background) > CHANGED * problem.background:
+            refinement.problem = replace(problem, background=found)
+            refinement.forget()
+            self._losses.clear()
 
     @property
     def unlike_noise(self) -> bool:
@@ -342,7 +367,7 @@ class SceneFit:
         if self._aside is None:
             return float("nan")
         projector, data = self._aside
-        model = projector.forward(volume, self._check).clamp_min_(0).add_(self._counts.background)
+        model = projector.forward(volume, self._check).clamp_min_(0).add_(self.background)
         return reduced_deviance(data, model, self._counts.read_variance)
 
     def _refining_from(self, start: Tensor | None) -> Refinement:
