@@ -115,3 +115,12 @@ def test_usual_dtypes_are_fine_and_others_are_named(dtype):
     assert check_layer(Image(np.zeros((5, 8, 10), dtype), units="um"), VIEWS, "VYX") == []
     (problem,) = check_layer(Image(np.zeros((5, 8, 10), bool), units="um"), VIEWS, "VYX")
     assert "found bool" in problem.text
+
+
+def test_the_longest_of_several_kinds_of_axes_counts() -> None:
+    from napari_recon.engines.deconvolution.rl import VIEWS
+
+    layers = {"YX": (8, 9), "ZYX": (4, 8, 9), "VZYX": (2, 4, 8, 9), "TZYX": (3, 4, 8, 9)}
+    for axes, shape in layers.items():
+        layer = Image(np.ones(shape, np.float32), scale=(0.1,) * len(shape), units=("um",) * len(shape))
+        assert check_layer(layer, VIEWS, axes) == []

@@ -96,7 +96,8 @@ def check_layer(layer: Layer, spec: InputSpec, axes: str) -> list[Problem]:
     except InputError as error:
         return [_axes_problem(str(error), guess, axes)]
     problems = []
-    frame = next((known for known in spec.also if set(known) <= set(axes)), spec.axes)
+    known = [letters for letters in (*spec.also, spec.axes) if set(letters) <= set(axes)]
+    frame = max(known, key=len, default=spec.axes)
     missing = [a for a in frame if a not in axes]
     extra = [a for a in axes if a not in frame and a not in spec.loops]
     if missing or extra:

@@ -102,6 +102,15 @@ def test_an_even_psf_has_its_origin_right_of_the_middle() -> None:
     assert measured(psf, DATA, DATA, 1)[1] == []
 
 
+def test_planes_take_the_middle_plane_of_a_psf() -> None:
+    flat = Grid.of("YX", (30, 30), dict.fromkeys("YX", 0.1), units=dict.fromkeys("YX", "micrometer"))
+    own = Grid.of("ZYX", (9, 9, 9), {"Z": 0.3, "Y": 0.1, "X": 0.1}, units=dict.fromkeys("ZYX", "micrometer"))
+    psf = gaussian_psf(0.25, 0.5, STEP)[4:-4, 1:-1, 1:-1]
+    found, said = measured(psf, own, flat, 1)
+    assert found.shape == (1, *psf.shape[1:]) and found.sum() == pytest.approx(1, rel=1e-5)
+    assert any("middle plane" in sentence for sentence in said) and not any("resampled" in sentence for sentence in said)
+
+
 def test_models_say_what_they_miss() -> None:
     with pytest.raises(InputError, match="psf_fwhm_um"):
         modelled(RLParams(), 1, DATA, REF)

@@ -45,6 +45,11 @@ def measured(psf_zyx: Psf, grid: Grid, data: Grid, number: int) -> tuple[Psf, li
     if abs(total - 1) > 0.05:
         said.append(f"{what} sums to {total:.4g}, not to 1; it was scaled, so that the result is in the data's own unit")
     own, wanted = voxel_um(grid), voxel_um(data)
+    if "Z" not in data.axes and len(psf) > 1:
+        said.append(f"{what} has {len(psf)} planes where the data have one; its middle plane was taken")
+        psf = psf[len(psf) // 2][None]
+    if own and wanted and len(psf) == 1:
+        own = (wanted[0], *own[1:])
     if own and wanted and not np.allclose(own, wanted, rtol=1e-3):
         psf = resampled(psf, tuple(w / o for w, o in zip(wanted, own, strict=True)))
         said.append(f"{what} was resampled from voxels of {_um(own)} to those of the data, {_um(wanted)}")
