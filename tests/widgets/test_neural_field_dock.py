@@ -394,6 +394,8 @@ def test_projections_ask_for_angles_and_no_psf(dock: NeuralFieldWidget, viewer: 
     dock.settings.change({"angles": "0:180:45", "iterations": 3})
     result = finished(dock, qtbot, dock.run_bar.run_button.click)
     assert result.error is None and "psf" not in {ref.name for ref in result.plan.inputs}
+    dock.settings.change({"modality": "fpm"})
+    assert form.fields["leds"].isVisible() and not form.fields["angles"].isVisible()
     dock.settings.change({"modality": "lightfield"})
     assert dock.psf.isVisible() and dock.request() is None and "PSF is missing" in dock.run_bar.run_button.toolTip()
 

@@ -14,7 +14,7 @@ from napari_recon.engines.lightfield_inr.fit_params import FitParams
 from napari_recon.engines.lightfield_inr.params import QueryParams
 from napari_recon.engines.lightfield_inr.place import lattice_grid, time_grid
 from napari_recon.viewer.light_field_views import MOST_PICTURES, look_at_psf, reduced, view_pictures
-from napari_recon.widgets.fit_rows import query_rows, unused
+from napari_recon.widgets.fit_rows import LAMPS, RAYS, VIEWS, query_rows, unused
 from napari_recon.widgets.montage import Montage
 from napari_recon.widgets.verdict import VerdictPanel, remedy_of
 
@@ -47,11 +47,13 @@ def test_remedies_are_those_not_tried_yet() -> None:
 
 
 def test_only_the_settings_of_a_method_matter_to_it() -> None:
-    fast, published = (unused(FitParams, method, False) for method in ("fast", "upstream"))
+    fast, published = (unused(FitParams, method, VIEWS) for method in ("fast", "upstream"))
     assert {"preset", "upstream.block", "init"} <= fast and {"penalty", "refine_views"} <= published
     assert not {"iterations", "resume", "method"} & (fast | published)
-    assert "angles" in fast and "angles" not in unused(FitParams, "fast", True)
-    assert "refine_views" in unused(FitParams, "fast", True)
+    assert {"angles", "leds"} <= fast
+    assert "angles" not in unused(FitParams, "fast", RAYS) and "leds" not in unused(FitParams, "fast", LAMPS)
+    assert {"refine_views", "leds"} <= unused(FitParams, "fast", RAYS)
+    assert {"refine_views", "angles"} <= unused(FitParams, "fast", LAMPS)
     assert query_rows(QueryParams, {"render_size": [1, 2, 3]}) == {"scale", "scaling", "slab"}
     assert "preset" in query_rows(QueryParams, {}) and "t_range" not in query_rows(QueryParams, {})
 

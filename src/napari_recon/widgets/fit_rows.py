@@ -10,12 +10,15 @@ from pydantic import BaseModel
 
 from napari_recon.core.params import describe_parameters
 from napari_recon.engines.lightfield_inr.network_params import NetworkParams
+from napari_recon.engines.lightfield_inr.ptychography_params import PtychographyParams
 from napari_recon.engines.tomography.params import TomographyParams
 
 METHODS = ("fast", "upstream")
-TOMOGRAPHY = ("opt", "cryo_et", "projection")
-"""Modalities whose views are projections: angles instead of a PSF."""
-KIND = ("modality", *TomographyParams.model_fields)
+VIEWS, RAYS, LAMPS = "light field", "projections", "images under many lamps"
+MODALITIES = {"opt": RAYS, "cryo_et": RAYS, "projection": RAYS, "fpm": LAMPS}
+"""Modalities that take no PSF, and what their views are."""
+KIND_ROWS = {RAYS: tuple(TomographyParams.model_fields), LAMPS: tuple(PtychographyParams.model_fields)}
+KIND = ("modality", *KIND_ROWS[RAYS], *KIND_ROWS[LAMPS])
 """Settings that say what the data are."""
 APART = {"method", "held_out"}
 """Settings of a fit that have a place of their own in the dock."""
@@ -32,22 +35,22 @@ def query_rows(model: type[BaseModel], options: Mapping[str, Any]) -> set[str]:
     return {row.name for row in describe_parameters(model)} - QUERY_APART
 
 
-def is_tomography(values: Mapping[str, Any]) -> bool:
-    """Return whether settings of a fit are those of projections."""
-    return values.get("modality") in TOMOGRAPHY
+def kind_of(values: Mapping[str, Any]) -> str:
+    """Return what the views are under these settings of a fit."""
+    return MODALITIES.get(values.get("modality", ""), VIEWS)
 
 
 @cache
-def unused(model: type[BaseModel], method: str, tomography: bool) -> frozenset[str]:
-    """Return the parameters (dotted) that do not matter to `method`, or to light fields or `tomography`."""
+def unused(model: type[BaseModel], method: str, kind: str) -> frozenset[str]:
+    """Return the parameters (dotted) that do not matter to `method`, or to views of a `kind`."""
     (other,) = set(METHODS) - {method}
     found = set()
     for row in describe_parameters(model):
         group = row.name.partition(".")[0]
-        of_network = group in NetworkParams.model_fields and group != "modality"
-        of_rays = group in TomographyParams.model_fields
-        of_views = row.name in ("refine_views", "held_out") or "psf" in row.name
+        of_network = group in NetworkParams.model_fields and method == "fast"
         elsewhere = row.description.startswith(f"{other}:") and f"{method}:" not in row.description
-        if elsewhere or (of_network and method == "fast") or (of_views if tomography else of_rays):
+        of_views = kind != VIEWS and (row.name in ("refine_views", "held_out") or "psf" in row.name)
+        of_others = any(group in rows for other_kind, rows in KIND_ROWS.items() if other_kind != kind)
+        if of_network or elsewhere or of_views or of_others:
             found.add(row.name)
     return frozenset(found)

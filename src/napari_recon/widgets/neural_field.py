@@ -16,7 +16,7 @@ from napari_recon.engines import registry
 from napari_recon.viewer.layer_input import letters_of, stack_from_layer
 from napari_recon.viewer.run import Offer
 from napari_recon.widgets.dock import EngineDock
-from napari_recon.widgets.fit_rows import APART, KIND, is_tomography, query_rows, unused
+from napari_recon.widgets.fit_rows import APART, KIND, VIEWS, kind_of, query_rows, unused
 from napari_recon.widgets.layout import section
 from napari_recon.widgets.look import describe
 from napari_recon.widgets.psf_panel import PsfPanel
@@ -103,7 +103,7 @@ class NeuralFieldWidget(EngineDock):
         if self.engine == QUERY:
             return replace(found, arranged=self._lattice)
         form, values = self.settings.form, self.settings.values()
-        other = unused(form.model, values["method"], is_tomography(values))
+        other = unused(form.model, values["method"], kind_of(values))
         params = nested({name: form.default(name) if name in other else f.value() for name, f in form.fields.items()})
         return replace(found, params=params)
 
@@ -244,14 +244,14 @@ class NeuralFieldWidget(EngineDock):
             refined_now = not before.get("refine_views", True)
             self.settings.change({"held_out": None} if refined_now else {"refine_views": False})
             return
-        method, tomography = values["method"], is_tomography(values)
+        method, kind = values["method"], kind_of(values)
         (self.fast_button if method == "fast" else self.published_button).setChecked(True)
-        form.show_only(set(form.fields) - unused(form.model, method, tomography) - APART)
-        self._psf_section.setVisible(not tomography)
+        form.show_only(set(form.fields) - unused(form.model, method, kind) - APART)
+        self._psf_section.setVisible(kind == VIEWS)
         self.data.optional.hide()  # angles are among the settings, as a list or a file
-        if self.psf.needed == tomography:
-            self.psf.set_needed(not tomography)
-        held = method == "fast" and not tomography
+        if self.psf.needed != (kind == VIEWS):
+            self.psf.set_needed(kind == VIEWS)
+        held = method == "fast" and kind == VIEWS
         self.views.set_held_out(values["held_out"] if held else None, held)
 
     def _hold_out(self, view: int | None) -> None:
