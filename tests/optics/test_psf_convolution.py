@@ -57,6 +57,16 @@ def test_it_is_the_direct_sum_and_its_transpose(
     assert float((found * y).sum()) == pytest.approx(float((x * projector.adjoint(y)).sum()), rel=1e-11, abs=1e-11)
 
 
+def test_single_precision_keeps_six_digits() -> None:
+    """Volumes between 0 and 1, PSFs of sum 1 per view: 4e-7, and twice that relative to the maximum, which is about 0.5."""
+    psf, volume = _random(7, 11, 17, 17), _random(11, 49, 49, seed=1)
+    psf = psf / psf.sum(dim=(1, 2, 3), keepdim=True)
+    found = PsfProjector.valid(psf.float(), (49, 49)).forward(volume.float())
+    exact = F.conv2d(volume[None], psf.flip(-2, -1))[0]
+    difference = float((found - exact).abs().max())
+    assert difference <= 4e-7 and difference <= 8e-7 * float(exact.max())
+
+
 @pytest.mark.parametrize("size", [(12, 13), (15, 16)])
 def test_same_and_valid_agree_inside(size: tuple[int, int]) -> None:
     psf, volume = _random(3, 4, 5, 7), _random(4, *size, seed=1)
