@@ -1,6 +1,6 @@
 """Quality and time of tomography.sirt and lightfield_inr.fit beside scikit-image, on simulated projections.
 
-Run ``python benchmarks/tomography.py [--scenes 2] [--save]``. Odd sizes, so that both agree on where the axis lies.
+Run ``python benchmarks/tomography.py [--scenes 1] [--save]``. Odd sizes, so that both agree on where the axis lies.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SIZE, SLICES = 97, 12
 ANGLES = {"half a turn": "0:180:3", "tilts to 60 degrees": "-60:61:3"}
 NOTE = f"""{SLICES} slices of {SIZE} x {SIZE} voxels, noise 2 % of the largest sum (densities) or 500 photons in the
 brightest pixel (emission); PSNR of the volume. scikit-image solves one slice at a time; its SART is given at its best number
-of passes, up to ten, which it could not know. Times are per slice, of one run each."""
+of passes, up to ten, which it could not know. Times are per slice, of one run each, one scene each."""
 Array = NDArray[np.float32]
 
 
@@ -79,7 +79,7 @@ def cases() -> dict[str, dict[str, Any]]:
 def main() -> None:
     """Measure, print and, when asked, store."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--scenes", type=int, default=2)
+    parser.add_argument("--scenes", type=int, default=1)
     parser.add_argument("--save", action="store_true")
     asked = parser.parse_args()
     rows: list[Row] = []
@@ -109,8 +109,8 @@ def main() -> None:
     lows, highs = ({name: f(each) for name, each in gains.items()} for f in (min, max))
     sentences = {"tomography.sirt": "SIRT with subsets", "lightfield_inr.fit": "fit"}
     headlines = {
-        engine: f"Simulated projections: {lows[name]:+.1f} to {highs[name]:+.1f} dB against the better of scikit-image's iradon and "
-        "iradon_sart at its best."
+        engine: f"Simulated projections: {lows[name]:+.1f} to {highs[name]:+.1f} dB against the better of scikit-image's "
+        "iradon and iradon_sart at its best."
         for engine, name in sentences.items()
     }
     print(headlines)

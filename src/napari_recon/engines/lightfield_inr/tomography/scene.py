@@ -19,9 +19,13 @@ from napari_recon.optics.parallel_beam import ParallelBeam
 EVEN = 30.0
 #: Densities with a sign stand on this many times the largest absolute value of a first estimate.
 PEDESTAL = 2.0
+#: Residuals of neighbouring pixels that are more alike than this speak against angles, axis or signal.
+ALIKE = 0.12
 #: What the penalty's strength is multiplied by, so that the same number suits projections as light fields, also
 #: those of densities with a sign, which nothing else keeps from following noise.
-STRENGTH, SIGNED = 5.0, 12.0
+STRENGTH, SIGNED = 5.0, 8.0
+#: Signal to noise of a bright voxel at which the penalty is just that; clearer ones need less, as the root.
+CLEAR = 20.0
 
 
 class BeamOptics(Optics):
@@ -103,6 +107,11 @@ class BeamFit(SceneFit):
     def _standing(self) -> bool:
         return False
 
+    @property
+    def unlike_noise(self) -> bool:
+        """Whether residuals of neighbouring pixels are more alike than edges make them."""
+        return bool(self.likeness) and self.likeness[-1] > ALIKE
+
     def _refining_from(self, start: Tensor | None) -> Refinement:
         assert start is not None  # the deconvolution takes one iteration at least
         counts = self._counts
@@ -111,5 +120,7 @@ class BeamFit(SceneFit):
         level = max(float(np.quantile(inner[:: max(1, len(inner) // 10**6)].cpu().numpy(), 1 - BRIGHT)), 1e-6)
         model = self._projector.forward(start, self._check).clamp_min_(0).add_(counts.background + counts.read_variance)
         information = torch.cat([planes for _, planes in self._projector.adjoint_planes(model.reciprocal(), self._check)])
-        strength = self._strength * (SIGNED if pedestal else STRENGTH) * float(self._beamed.inner(information).mean()) ** 0.5
+        precision = float(self._beamed.inner(information).mean()) ** 0.5
+        usual = (SIGNED if pedestal else STRENGTH) * (CLEAR / max(level * precision, 1.0)) ** 0.5
+        strength = self._strength * usual * precision
         return self._refinement_of(self._problem(strength * max(1.0, self._explained) ** 0.5, SOFTNESS * level), start)
