@@ -270,6 +270,12 @@ def _train_vsi(**params: object) -> Example:
     return example(2, **params)
 
 
+def _train_rldfn() -> Example:
+    from tests.engines.fusion.test_train_rldfn import example
+
+    return example()
+
+
 def _rldfn() -> Example:
     from tests.engines.fusion.rldfn import example
 
@@ -332,6 +338,7 @@ _MAKERS: dict[str, Callable[[], Example]] = {
     "fusion.wiener": _joint_wiener,
     "fusion.rldfn": _rldfn,
     "fusion.train_vsi": _train_vsi,
+    "fusion.train_rldfn": _train_rldfn,
     "fusion.background": _background,
     "fusion.deskew": _deskew,
     "fusion.deskew/coverslip": lambda: _deskew(coverslip=True, skew_axis="y"),

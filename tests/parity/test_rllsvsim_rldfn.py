@@ -57,3 +57,51 @@ def test_patches(folder: Path) -> None:
     found = collect(list(engine.run(plan, {name: [stack] for name, stack in stacks.items()})), "fused")
     expected = tifffile.imread(case / "expected_001.tif")
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4 * expected.max())
+
+
+def test_training_step(folder: Path) -> None:
+    from napari_recon.engines.fusion.training.rldfn_losses import kernel, seen
+    from napari_recon.engines.fusion.training.rldfn_sections import Cut, section
+    from napari_recon.engines.fusion.training.rldfn_task import ORDER, Training, losses_of
+    from napari_recon.hub import load_state
+
+    case = folder / "rldfn_train_step_a"
+    said, expected = json.loads((case / "expected.json").read_text()), np.load(case / "expected.npz")
+    data = np.load(folder / "rldfn_a" / "data.npz")
+    views = torch.stack([torch.from_numpy((data[k] / data[k].max()).astype(np.float32)) for k in ("viewA", "viewB")])
+    psfs = [torch.from_numpy(tifffile.imread(folder / "rldfn_a" / f"psf_{k}.tif")) for k in "AB"]
+    blur = torch.stack([transfer(psf, tuple(views.shape[1:]), published=True) for psf in psfs])
+    networks = Training()
+    networks.fusion.load_state_dict(load_state(folder / "rldfn_a" / "checkpoint"))
+    for judge, file in ((networks.judge_a, "netD_A.pth"), (networks.judge_b, "netD_B.pth")):
+        judge.load_state_dict(torch.load(folder / "rldfn_a" / "checkpoint" / file, weights_only=True))
+    optimiser = torch.optim.Adam(networks.parameters(), 1e-4)
+
+    fused = networks(corrections(views, blur)[None])[0, 0]
+    np.testing.assert_allclose(fused.detach(), expected["fake_trainmode"], rtol=0, atol=1e-4)
+    kernels = [kernel(psf) for psf in psfs]
+    for one, name in zip(kernels, ("degrA", "degrB"), strict=True):
+        np.testing.assert_allclose(seen(fused.detach(), one), expected[name], rtol=0, atol=1e-4)
+    cut = Cut((said["H"], said["W"]), said["theta"], said["theta_off_deg"], said["pixel_off"])
+    assert [int(kind) for kind in ORDER] == [kind for kind, _ in said["section_order"]]
+    places = [place for _, place in said["section_order"]]
+    sources = {0: views[0], 1: views[1]}
+    for number, (kind, place) in enumerate(zip(ORDER, places, strict=True)):
+        found = section(sources.get(int(kind), fused.detach()), cut, kind, tuple(place))
+        np.testing.assert_allclose(found, expected[f"section{number}_axis{int(kind)}"], rtol=0, atol=1e-4)
+
+    found = losses_of(networks, fused, views, kernels, cut, places)
+    losses = said["losses"]
+    assert found.convincing_a.item() == pytest.approx(losses["G_A"], rel=1e-3)
+    assert found.convincing_b.item() == pytest.approx(losses["G_B"], rel=1e-3)
+    assert 10 * found.error_a.item() == pytest.approx(losses["cycle1"], rel=1e-3)
+    assert 1e-4 * found.roughness.item() == pytest.approx(losses["TV_raw"], rel=1e-3)
+    assert found.judge_a.item() / 2 == pytest.approx(losses["D_A"], rel=1e-3)
+    assert found.judge_b.item() / 2 == pytest.approx(losses["D_B"], rel=1e-3)
+    total = found.total(said["cycle_loss_weight"] * 1000, 1e-4 * said["TV_loss_weight"])
+    assert (total - found.judge_a - found.judge_b).item() == pytest.approx(losses["G_total"], rel=1e-5)
+    total.backward()  # type: ignore[no-untyped-call]
+    optimiser.step()
+    fusion = networks.fusion
+    for weight, name in ((fusion.net_G.one_by_one, "g_one_by_one_after"), (fusion.net_FA.first_conv, "fa_first_after")):
+        np.testing.assert_allclose(weight.weight.detach(), expected[name], rtol=0, atol=2.1e-4)

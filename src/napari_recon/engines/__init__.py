@@ -29,6 +29,7 @@ registry = Registry(
         "sim.network": "napari_recon.engines.sim.network:SimNetwork",
         "fusion.wiener": "napari_recon.engines.fusion.wiener:JointWiener",
         "fusion.rldfn": "napari_recon.engines.fusion.rldfn:RlDfnFusion",
+        "fusion.train_rldfn": "napari_recon.engines.fusion.train_rldfn:TrainRlDfn",
         "fusion.train_vsi": "napari_recon.engines.fusion.train_vsi:TrainVsi",
         "fusion.vsi_sr": "napari_recon.engines.fusion.vsi_sr:VsiSr",
         "fusion.background": "napari_recon.engines.fusion.background:Background",

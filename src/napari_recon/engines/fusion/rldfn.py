@@ -70,7 +70,7 @@ class RlDfnFusion(FrameEngine[RlDfnParams]):
     def outputs_of(self, refs: Refs, params: RlDfnParams, model: ModelRef | None) -> tuple[OutputSpec, ...]:
         """See `FrameEngine.outputs_of`; also where the views are compared."""
         features_of(model)
-        grid = _same_grid(refs["view_a"][0], refs["view_b"][0])
+        grid = same_grid(refs["view_a"][0], refs["view_b"][0])
         if params.compat == "upstream":
             rows, columns = (grid.size(a) // p * p for a, p in (("Y", params.patch_y), ("X", params.patch_x)))
             if not rows or not columns:
@@ -124,7 +124,7 @@ def features_of(model: ModelRef | None) -> int:
     return int(model.options["features"])
 
 
-def _same_grid(a: InputRef, b: InputRef) -> Grid:
+def same_grid(a: InputRef, b: InputRef) -> Grid:
     """Return the grid ZYX of both views."""
     assert a.grid is not None and b.grid is not None  # checked by the base class
     first, second = a.grid.only("ZYX"), b.grid.only("ZYX")
