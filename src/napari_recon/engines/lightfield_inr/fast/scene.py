@@ -45,8 +45,8 @@ POSITIONS_EVERY = 10
 #: dark. It is left where it would change by less than a part.
 BACKGROUND_EVERY, CHANGED = 5, 0.01
 #: Refinement steps of a fit that tries another PSF: which one predicts best no longer changes. A few more where the
-#: deconvolution before them is short.
-TRIAL_STEPS, TRIAL_LENGTH = 6, 16
+#: deconvolution before them is short; where it is shorter than LEAST_LIGHT iterations, views are too dim to tell.
+TRIAL_STEPS, TRIAL_LENGTH, LEAST_LIGHT = 6, 16, 6
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,7 @@ class SceneFit:
         """Yield the fit's steps; after `restore`, those that are left."""
         if self._refinement is None:
             yield from self._deconvolved()
-            if self._looking and not self.transferred:
+            if self._looking and not self.transferred and self.iterations >= LEAST_LIGHT:
                 yield from self._looked()
             self._refinement = self._refining_from(self._last)
         yield from self._refined(self._refinement)
