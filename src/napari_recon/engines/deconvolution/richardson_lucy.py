@@ -17,7 +17,7 @@ SENSITIVITY_FLOOR = 0.02
 
 TINY = 1e-6
 _JUDGED = 4
-_CACHED = 2**16
+_CACHED = 2**18
 
 
 Smoothing = Callable[[Tensor, slice, float], Any]
@@ -303,14 +303,15 @@ def acceleration(correlation: float, previous_energy: float) -> float:
 def _planes(stack: Tensor) -> tuple[Tensor, ...]:
     """Return a stack of planes piece by piece: on a CPU so few that they stay in its cache."""
     images = stack.reshape(-1, *stack.shape[-2:])
-    return torch.split(images, _planes_at_once(images))
+    return torch.split(images, planes_at_once(images))
 
 
 def _plane_blocks(volume: Tensor) -> Iterator[slice]:
-    size = _planes_at_once(volume)
+    size = planes_at_once(volume)
     for first in range(0, volume.shape[0], size):
         yield slice(first, first + size)
 
 
-def _planes_at_once(images: Tensor) -> int:
+def planes_at_once(images: Tensor) -> int:
+    """Return how many planes of a stack are worked on together: on a CPU few, all on a GPU."""
     return max(1, _CACHED // images[0].numel()) if images.device.type == "cpu" else len(images)

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
+from napari_recon.engines.deconvolution.richardson_lucy import planes_at_once
+
 Check = Callable[[], None]
 
 
@@ -121,7 +123,7 @@ class VolumeViews:
         assert total is not None  # there is at least one view
         volume = self._back(total)
         check()
-        planes = max(1, 2**16 // volume[0].numel()) if volume.device.type == "cpu" else len(volume)
+        planes = planes_at_once(volume)
         for first in range(0, len(volume), planes):
             place = slice(first, first + planes)
             yield place, volume[place]
