@@ -2,8 +2,8 @@
 
     scripts/on_display.sh python benchmarks/record_all.py [NAME ...]
 
-NAMEs choose some of: parity network_quality network_speed network_memory lightfield_rl psf_projector lightfield_inr_query
-lightfield_inr_upstream lightfield_inr_meta sim_residual sim_classical startup responsiveness. It takes about an hour; let
+NAMEs choose some of: parity network_quality network_speed network_memory lightfield_rl psf_projector multiview_rl
+lightfield_inr_query lightfield_inr_upstream lightfield_inr_meta sim_residual sim_classical startup responsiveness. It takes about an hour; let
 the machine do nothing else. Published checkpoints and quality crops are read from $NAPARI_RECON_PARITY or
 ../shared/parity.
 """
@@ -84,6 +84,7 @@ BENCHMARKS: dict[str, Callable[[], Any]] = {
     "network_memory": lambda: run("serenet_memory.py"),
     "lightfield_rl": lambda: run("lightfield_rl_quality.py", "--stretch", "--save"),
     "psf_projector": lambda: run("psf_projector.py", "--save"),
+    "multiview_rl": lambda: run("multiview_rl.py", "--save"),
     "lightfield_inr_query": lambda: run("lightfield_inr_query.py", "--save"),
     "lightfield_inr_upstream": lambda: run("lightfield_inr_upstream.py", "--save"),
     "lightfield_inr_meta": lambda: run("lightfield_inr_meta.py", "--save"),
