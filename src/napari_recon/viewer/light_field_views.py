@@ -66,7 +66,8 @@ def look_at_psf(stack: ImageStack) -> PsfLook:
     if set(stack.grid.axes) != set("VZYX"):
         raise InputError(f"a PSF of every view (VZYX) is needed, found {stack.grid.axes}; cut it into views")
     psf = np.asarray(stack.read("VZYX"), dtype=np.float32)
-    said, error = (), ""
+    said: tuple[str, ...] = ()
+    error = ""
     try:
         odd_size(*psf.shape[-2:])
         _, said = mended_psf(psf)

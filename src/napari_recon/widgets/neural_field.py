@@ -196,7 +196,9 @@ class NeuralFieldWidget(EngineDock):
     def _reference(self) -> Any:
         """Return the newest layer whose voxels are those of the field to be queried."""
         lattice = self._lattice
-        for layer in reversed(self.viewer.layers) if lattice is not None else ():
+        if lattice is None:
+            return None
+        for layer in reversed(self.viewer.layers):
             axes = letters_of(layer.axis_labels)
             if layer._type_string == "image" and {"Z", "Y", "X"} <= set(axes):
                 grid = stack_from_layer(layer, axes).grid
