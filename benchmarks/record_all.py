@@ -3,9 +3,9 @@
     scripts/on_display.sh python benchmarks/record_all.py [NAME ...]
 
 NAMEs choose some of: parity network_quality network_speed network_memory lightfield_rl psf_projector multiview_rl
-lightfield_inr_query lightfield_inr_upstream lightfield_inr_meta sim_residual sim_classical startup responsiveness. It takes
-about an hour; let the machine do nothing else. Published checkpoints and quality crops are read from $NAPARI_RECON_PARITY
-or ../shared/parity.
+lightfield_inr_query lightfield_inr_upstream lightfield_inr_meta sim_residual sim_classical startup responsiveness. It
+takes about an hour; let the machine do nothing else. Published checkpoints and quality crops are read from
+$NAPARI_RECON_PARITY or ../shared/parity.
 """
 
 from __future__ import annotations
