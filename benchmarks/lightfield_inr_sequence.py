@@ -28,8 +28,8 @@ NOTE = """24 x 64 x 64 voxels, seven views, oblique Gaussian PSFs, Poisson noise
 and centres of balls move by the named root mean square per lateral axis (half of it along z). Numbers are those of the
 second time point, means over scenes: started from the first one (transfer=auto) against by itself (transfer=never), both
 with automatic ends. Iterations are those of the deconvolution; the estimate that a fresh start is judged by counts as one.
-Gains are PSNR of the volume and of its maximum projection (MIP) after best scaling. Times were taken in turn on one thread and
-contain everything; they vary by some percent."""
+Gains are PSNR of the volume and of its maximum projection (MIP) after best scaling. Times were taken in turn on one
+thread and contain everything; they vary by some percent."""
 MOTIONS = (0.1, 0.3, 0.5, 1.0, 2.0, 5.0)
 FRAMES = 2
 
