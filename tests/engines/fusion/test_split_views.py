@@ -14,7 +14,7 @@ import napari_recon
 from napari_recon.core.errors import InputError
 from napari_recon.core.events import Warned
 from napari_recon.core.stack import ImageStack
-from napari_recon.engines.fusion.registration.refine import blurred, displacement, elongation
+from napari_recon.engines.fusion.registration.refine import Refiner, blurred, displacement
 from napari_recon.engines.fusion.registration.split_transform import SplitTransform
 
 from .mirrored import UM, VOXEL, error, stack, truth, volume
@@ -159,17 +159,30 @@ def test_a_displacement_is_measured_between_voxels() -> None:
         return parts[0][:, None, None] * parts[1][None, :, None] * parts[2][None, None]
 
     found = displacement(blob(12, 13, 14), blob(12.3, 12.6, 15.2))
-    assert found == pytest.approx((0.3, -0.4, 1.2), abs=0.12)
+    assert found is not None and found[1] > 0.5
+    assert found[0] == pytest.approx((0.3, -0.4, 1.2), abs=0.12)
     assert displacement(blob(12, 13, 14), torch.randn(24, 26, 28, generator=torch.manual_seed(0))) is None
 
 
 def test_blur_along_the_optical_axis_is_measured_and_made() -> None:
     true = truth(shape=LARGE)
-    array = torch.from_numpy(volume(true, count=150, depth=30).astype(np.float32))
-    assert elongation(array, VOXEL) / VOXEL[2] == pytest.approx(np.sqrt(2.8**2 - 1.2**2), rel=0.15)
+    array = torch.from_numpy(volume(true, count=150, depth=30).astype(np.float32)) - 20
+    refiner = Refiner(array, VOXEL, 32, lambda: None)
+    refiner.refined(true)
+    assert refiner.blur_um / VOXEL[2] == pytest.approx(np.sqrt(2.8**2 - 1.2**2), abs=0.6)
     spike = torch.zeros(33, 33, 33)
     spike[16, 16, 16] = 1
     line = blurred(spike, (0.1, 0.1, 0.1), np.array([0.0, 0.0, 1.0]), 0.2)
     place = torch.arange(33) - 16.0
     assert float((line.sum((1, 2)) * place**2).sum()) == pytest.approx(4.0, rel=0.01)
     assert float((line.sum((0, 1)) * place**2).sum()) == pytest.approx(0.0, abs=1e-4)
+
+
+@pytest.mark.slow
+def test_a_simulated_acquisition_is_split_where_its_mirror_is() -> None:
+    made = napari_recon.simulate("llsm", seed=3, height=64, width=160, planes=120)
+    straight = napari_recon.run("fusion.deskew", made.outputs["raw"], params={"camera_offset": 100.0}).outputs["volume"]
+    found = SplitTransform.model_validate(napari_recon.run("fusion.split_views", straight).artifacts["transform"])
+    true = truth(shape=found.shape_zyx, voxel=found.voxel_um)
+    inner = true.model_copy(update={"shape_zyx": (120, 64, 160)})  # where there is a sample
+    assert error(found, inner) < 0.1

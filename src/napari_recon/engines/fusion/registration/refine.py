@@ -23,8 +23,10 @@ ROUNDS, ENOUGH = 8, 0.01
 BLOCK, MOST_BLOCKS, LEAST_BLOCKS = 24, 80, 3
 #: Correlation of a block below which its displacement does not count.
 LEAST_CORRELATION = 0.25
-#: The longest blur that is made up for, in voxels of x.
-LONGEST = 6.0
+#: Planes next to the mirror that are left out: its bright line is the same all along x and y, and tells nothing.
+GAP = 8
+#: Blurs along the optical axis that are tried, in voxels of x, on the most informative blocks.
+BLURS, BLUR_BLOCKS = (0.0, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0), 16
 #: Part of a block's corners that both views must see.
 LEAST_COVERED = 0.5
 _NAMES = ("angle_y_deg", "angle_x_deg", "mirror_um", "shift_y", "shift_x")
@@ -55,13 +57,14 @@ class Refiner:
     def __init__(self, volume: Tensor, voxel_um: tuple[float, float, float], planes: int, check: Callable[[], None]) -> None:
         self._volume, self._voxel, self._planes, self._check = volume, voxel_um, planes, check
         self._pitch = (voxel_um[2], voxel_um[1], voxel_um[2])  # of turned z, y, x
-        self._blur_um = elongation(volume, voxel_um)
+        self.blur_um = 0.0
         self.residual = float("nan")
         self.blocks = 0
 
     def refined(self, start: SplitTransform) -> SplitTransform:
         """Return the transform with turn, place and shift to a small part of a voxel; `start` where blocks are too few."""
         found, blocks = start, self.informative(start)
+        self.blur_um = self._matching_blur(start, blocks)
         for _ in range(ROUNDS):
             centres, moves = self.displacements(found, blocks)
             if len(moves) < LEAST_BLOCKS:
@@ -85,7 +88,8 @@ class Refiner:
         ]
         views = self._views(transform, (place[0], place[1], place[2]))
         found = []
-        for z in range(0, max(1, extent[0] - size[0] + 1), steps[0]):
+        gap = min(GAP, extent[0] // 6)
+        for z in range(gap, max(gap + 1, extent[0] - size[0] + 1), steps[0]):
             for y in range(0, max(1, extent[1] - size[1] + 1), steps[1]):
                 for x in range(0, max(1, extent[2] - size[2] + 1), steps[2]):
                     at = tuple(slice(-(-s // c), (s + n) // c) for s, n, c in zip((z, y, x), size, coarse, strict=True))
@@ -121,21 +125,32 @@ class Refiner:
         centres, moves = [], []
         for block in blocks:
             self._check()
-            margin = math.ceil(2.5 * self._blur_um / self._pitch[2])
-            place = [
-                centred(n + 2 * margin, p) + c for n, p, c in zip(block.size, self._pitch, block.centre[::-1], strict=True)
-            ]
-            views = self._views(transform, (place[0], place[1], place[2]))
-            axis = transform.turn[:, 2]
-            axes = (axis * np.array([1, 1, -1]), axis)  # of the other view's blur, turned (x, y, z)
-            inner = tuple(slice(margin, margin + n) for n in block.size)
-            a, b = (blurred(v, self._pitch, e, self._blur_um)[inner] for v, e in zip(views, axes, strict=True))
-            found = displacement(a, b)
+            found = displacement(*self._matched(transform, block))
             if found is not None:
                 centres.append(block.centre)
-                moves.append([m * p for m, p in zip(found[::-1], self._pitch[::-1], strict=True)])
+                moves.append([m * p for m, p in zip(found[0][::-1], self._pitch[::-1], strict=True)])
         self.blocks = len(moves)
         return np.array(centres), np.array(moves)
+
+    def _matching_blur(self, transform: SplitTransform, blocks: list[Block]) -> float:
+        """Return the blur (um) with which the blocks of both views match best: that of the optical axis."""
+        scores = []
+        for voxels in BLURS:
+            self.blur_um = voxels * self._pitch[2]
+            found = [displacement(*self._matched(transform, block)) for block in blocks[:BLUR_BLOCKS]]
+            scores.append(sum(f[1] for f in found if f is not None))
+        return BLURS[int(np.argmax(scores))] * self._pitch[2]
+
+    def _matched(self, transform: SplitTransform, block: Block) -> tuple[Tensor, Tensor]:
+        """Return a block of both views, each with the other's blur."""
+        margin = math.ceil(2.5 * self.blur_um / self._pitch[2])
+        place = [centred(n + 2 * margin, p) + c for n, p, c in zip(block.size, self._pitch, block.centre[::-1], strict=True)]
+        views = self._views(transform, (place[0], place[1], place[2]))
+        axis = transform.turn[:, 2]
+        axes = (axis * np.array([1, 1, -1]), axis)  # of the other view's blur, turned (x, y, z)
+        inner = tuple(slice(margin, margin + n) for n in block.size)
+        a, b = (blurred(v, self._pitch, e, self.blur_um)[inner] for v, e in zip(views, axes, strict=True))
+        return a, b
 
     def _views(self, transform: SplitTransform, places: tuple[Tensor, Tensor, Tensor]) -> list[Tensor]:
         return [
@@ -171,23 +186,6 @@ class Refiner:
         return (np.asarray((seen - start) @ np.linalg.inv(back).T) - centres) / unit
 
 
-def elongation(volume: Tensor, voxel_um: tuple[float, float, float]) -> float:
-    """Return how much longer structures are along z than along x: the standard deviation of what is added, in micrometers.
-
-    From the autocorrelation at one and two samples, so that noise, which correlates at none, does not count.
-    """
-    skip = max(1, round((volume.numel() / 2**24) ** 0.5))
-    part = volume[:, ::skip] - volume[:, ::skip].mean()
-    widths = []
-    for axis, step in ((0, voxel_um[0]), (2, voxel_um[2])):
-        n = part.shape[axis]
-        near = [float((part.narrow(axis, 0, n - lag) * part.narrow(axis, lag, n - lag)).mean()) for lag in (1, 2)]
-        if min(near) <= 0 or near[1] >= near[0]:
-            return 0.0
-        widths.append(0.75 * step**2 / math.log(near[0] / near[1]))
-    return math.sqrt(min(max(0.0, widths[0] - widths[1]), (LONGEST * voxel_um[2]) ** 2))
-
-
 def blurred(block: Tensor, pitch: tuple[float, float, float], axis: NDArray[np.float64], sigma_um: float) -> Tensor:
     """Return a block (z, y, x) blurred by a Gaussian along a direction (x, y, z)."""
     if sigma_um <= 0:
@@ -208,8 +206,8 @@ def changed(transform: SplitTransform, by: dict[str, float]) -> SplitTransform:
     return transform.model_copy(update={**rest, "shift_um": (float(shift[0]), float(shift[1]))})
 
 
-def displacement(a: Tensor, b: Tensor) -> tuple[float, ...] | None:
-    """Return by how many voxels (z, y, x) the content of b lies off that of a; None when they do not match."""
+def displacement(a: Tensor, b: Tensor) -> tuple[tuple[float, ...], float] | None:
+    """Return by how many voxels (z, y, x) the content of b lies off that of a, and the match; None without one."""
     window: Tensor | None = None
     for axis, n in enumerate(a.shape):
         edge = torch.sin(math.pi * (torch.arange(n, dtype=a.dtype) + 0.5) / n) ** 2
@@ -240,7 +238,7 @@ def displacement(a: Tensor, b: Tensor) -> tuple[float, ...] | None:
         before, here, after = (math.log(max(float(n), 1e-6)) for n in near)
         bend = before - 2 * here + after
         found.append(i - r + (0.5 * (before - after) / bend if bend < 0 else 0.0))
-    return tuple(found)
+    return tuple(found), float(match.flatten()[best])
 
 
 def correlation(
