@@ -9,6 +9,8 @@ from torch import Tensor
 
 #: Voxels that are differentiated together: what fits into a processor's caches, and well under 200 ms of work.
 BLOCK_VOXELS = 1 << 18
+#: Axes of mixed derivatives.
+PAIRS = ((0, 1), (0, 2), (1, 2))
 
 
 def roughness(volume_zyx: Tensor, softness: float, check: Callable[[], None] = lambda: None) -> tuple[float, Tensor]:
@@ -35,28 +37,44 @@ def roughness(volume_zyx: Tensor, softness: float, check: Callable[[], None] = l
     gradient, value = torch.zeros_like(volume_zyx), 0.0
     for first in range(1, planes - 1, step):
         check()
-        last = min(first + step, planes - 1)
-        with torch.enable_grad():
-            part = volume_zyx[first - 1 : last + 1].detach().requires_grad_()
-            norm = (_squared_hessian(part) + softness**2).sqrt()
-            (slope,) = torch.autograd.grad(norm.sum(), part)
-        gradient[first - 1 : last + 1] += slope
-        value += float((norm.detach() - softness).sum(dtype=torch.float64))
+        near = slice(first - 1, min(first + step, planes - 1) + 1)
+        value += _added(volume_zyx[near], softness, gradient[near])
     return value, gradient
 
 
-def _squared_hessian(volume: Tensor) -> Tensor:
-    """Return the squared Frobenius norm of the Hessian at inner voxels."""
-    inner = volume[1:-1, 1:-1, 1:-1]
-    total = torch.zeros_like(inner)
+def _added(volume: Tensor, softness: float, gradient: Tensor) -> float:
+    """Return the roughness of some planes (z, y, x) and add its gradient; by hand, which takes a quarter of autograd's time."""
+    inner = _shifted(volume)
+    norm, differences = torch.full_like(inner, softness**2), []
+    steps = [inner - _shifted(volume, axis) for axis in range(3)]
     for axis in range(3):
-        total = total + (_shifted(volume, {axis: 1}) + _shifted(volume, {axis: -1}) - 2 * inner).square()
-    for a, b in ((0, 1), (0, 2), (1, 2)):
-        mixed = _shifted(volume, {a: 1, b: 1}) - _shifted(volume, {a: 1}) - _shifted(volume, {b: 1}) + inner
-        total = total + 2 * mixed.square()
-    return total
+        twice = _shifted(volume, axis, by=-1).sub(inner).sub_(steps[axis])
+        norm.addcmul_(twice, twice)
+        differences.append(twice)
+    for a, b in PAIRS:
+        mixed = _shifted(volume, a, b).sub(_shifted(volume, a)).add_(steps[b])
+        norm.addcmul_(mixed, mixed, value=2)
+        differences.append(mixed)
+    norm.sqrt_()
+    value = float(norm.sum(dtype=torch.float64)) - softness * norm.numel()
+    norm.reciprocal_()
+    middle = torch.zeros_like(inner)  # of the gradient; the rest goes to the voxels that a difference was taken with
+    for axis, twice in enumerate(differences[:3]):
+        twice.mul_(norm)
+        _shifted(gradient, axis).add_(twice)
+        _shifted(gradient, axis, by=-1).add_(twice)
+        middle.sub_(twice, alpha=2)
+    for (a, b), mixed in zip(PAIRS, differences[3:], strict=True):
+        mixed.mul_(norm).mul_(2)
+        _shifted(gradient, a, b).add_(mixed)
+        _shifted(gradient, a).sub_(mixed)
+        _shifted(gradient, b).sub_(mixed)
+        middle.add_(mixed)
+    _shifted(gradient).add_(middle)
+    return value
 
 
-def _shifted(volume: Tensor, steps: dict[int, int]) -> Tensor:
-    """Return what lies `steps` voxels further at every inner voxel."""
-    return volume[tuple(slice(1 + steps.get(a, 0), n - 1 + steps.get(a, 0)) for a, n in enumerate(volume.shape))]
+def _shifted(volume: Tensor, *axes: int, by: int = 1) -> Tensor:
+    """Return what lies a voxel further along `axes` at every inner voxel."""
+    steps = [by * (axis in axes) for axis in range(3)]
+    return volume[tuple(slice(1 + step, n - 1 + step) for step, n in zip(steps, volume.shape, strict=True))]

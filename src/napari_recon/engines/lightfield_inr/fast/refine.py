@@ -164,19 +164,19 @@ class Refinement:
 
     def _direction(self, gradient: Tensor) -> Tensor:
         """Return the L-BFGS direction; without pairs the sensitivity says the scale."""
-        result, along = -gradient, []
-        pairs = list(zip(self._steps, self._changes, strict=True))
-        for moved, changed in reversed(pairs):
-            share = _dot(moved, result) / _dot(moved, changed)
-            result = result - share * changed
-            along.append(share)
-        result = result * self.problem.weight / 4
+        result, pairs = -gradient, []
+        for moved, changed in zip(reversed(self._steps), reversed(self._changes), strict=True):
+            curvature = _dot(moved, changed)
+            share = _dot(moved, result) / curvature
+            result.sub_(changed, alpha=share)
+            pairs.append((moved, changed, curvature, share))
+        scale = self.problem.weight / 4
+        result.mul_(scale)
         if pairs:
-            moved, changed = pairs[-1]
-            scaled = changed * self.problem.weight / 4
-            result = result * (_dot(moved, changed) / _dot(changed, scaled))
-        for (moved, changed), share in zip(pairs, reversed(along), strict=True):
-            result = result + moved * (share - _dot(changed, result) / _dot(moved, changed))
+            _, changed, curvature, _ = pairs[0]
+            result.mul_(curvature / _dot(changed, changed * scale))
+        for moved, changed, curvature, share in reversed(pairs):
+            result.add_(moved, alpha=share - _dot(changed, result) / curvature)
         return result
 
 
