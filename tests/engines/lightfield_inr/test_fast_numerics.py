@@ -145,6 +145,15 @@ def test_displaced_views_are_found() -> None:
     assert fit.deviance < plain.deviance
 
 
+def test_views_that_are_settled_do_not_slow_the_refinement_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was learnt of the curvature is kept while positions hardly move: the same objective in fewer steps."""
+    data = views(300, 0.6)
+    _, _, done = fitted(data, refine_views=True)
+    monkeypatch.setattr("napari_recon.engines.lightfield_inr.fast.scene.SETTLED", 0.0)
+    _, _, forgetful = fitted(data, refine_views=True, steps=done[-1].step)
+    assert done[-1].loss < forgetful[-1].loss
+
+
 def test_residuals_tell_a_wrong_psf_from_another_gain() -> None:
     right, _, _ = fitted(views(300), steps=30)
     gain, _, _ = fitted(3 * views(300), steps=30)

@@ -113,6 +113,10 @@ class Refinement:
         """Drop what was learnt of the curvature: the problem has changed."""
         self._steps.clear()
         self._changes.clear()
+        self.look_again()
+
+    def look_again(self) -> None:
+        """Keep what was learnt: the problem has changed so little that only the objective itself has to be looked up."""
         self._gradient = None
 
     def step(self, check: Check = lambda: None) -> Refined:

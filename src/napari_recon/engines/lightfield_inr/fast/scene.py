@@ -19,14 +19,15 @@ from napari_recon.engines.deconvolution.richardson_lucy import (
 )
 from napari_recon.engines.deconvolution.view_positions import ViewPositions, align_views
 from napari_recon.engines.lightfield_inr.fast.optics import Counts, Optics
-from napari_recon.engines.lightfield_inr.fast.psf_search import WidthSearch
+from napari_recon.engines.lightfield_inr.fast.psf_search import Fitted, WidthSearch
 from napari_recon.engines.lightfield_inr.fast.published import PublishedRefinement
-from napari_recon.engines.lightfield_inr.fast.refine import Problem, Refinement
+from napari_recon.engines.lightfield_inr.fast.refine import Problem, Refined, Refinement
 from napari_recon.engines.lightfield_inr.fast.transfer import Before, Starts
 from napari_recon.engines.lightfield_inr.upstream.settings import FitSettings
 
 MOST_ITERATIONS, TARGET_DEVIANCE = 80, 1.1
-MOST_STEPS = 60
+#: Refinement steps, those of trials of the PSF included; and those that are left after many trials.
+MOST_STEPS, LEAST_STEPS = 60, 30
 #: Steps after which the objective is looked at, and the part it has to fall by to go on.
 LOOK, ENOUGH = 5, 3e-4
 #: The same part for a time point that starts from the one before and is nearly there.
@@ -41,6 +42,8 @@ SOFTNESS = 0.01
 BRIGHT = 1e-3
 #: Steps between two refinements of the views' positions.
 POSITIONS_EVERY = 10
+#: Views that move by less than so many pixels leave the objective as good as it was.
+SETTLED = 0.02
 #: Steps between two looks at the background while the data are not explained: the darkest places of a dense scene are not
 #: dark. It is left where it would change by less than a part.
 BACKGROUND_EVERY, CHANGED = 5, 0.01
@@ -134,9 +137,12 @@ class SceneFit:
         self._refining, self._looking = refine_views, find_width
         self._refinement: Refinement | None = None
         self._last: Tensor | None = None
+        self._ahead: Tensor | None = None  # of `_last`: a volume that is further
         self._losses: list[float] = []
         self._errors: list[float] = []
         self.iterations = 0
+        self.trial_steps = 0
+        """Refinement steps that trials of the PSF took."""
         self.transferred = False
         """Whether the fit started from the frame before."""
         self.deviance = float("nan")
@@ -182,6 +188,8 @@ class SceneFit:
         problem = self._refinement.problem
         return {
             "iterations": self.iterations,
+            "trial_steps": self.trial_steps,
+            "most": self._most,
             "transferred": self.transferred,
             "explained": self._explained,
             "deviance": self.deviance,
@@ -200,6 +208,7 @@ class SceneFit:
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from where `state` was taken."""
         self.iterations, self.deviance = int(state["iterations"]), float(state["deviance"])
+        self.trial_steps, self._most = int(state["trial_steps"]), int(state["most"])
         self.transferred, self._explained = bool(state["transferred"]), float(state["explained"])
         if self.transferred:
             self._bound()
@@ -241,9 +250,10 @@ class SceneFit:
         counts, volume, offsets = self._counts, self._last, self.offsets
         assert volume is not None  # the deconvolution takes one iteration at least
         model = self._projector.forward(volume, self._check).clamp_min_(0).add_(counts.background)
-        search = WidthSearch(self._data, model, counts.read_variance, self._predicted)
+        search = WidthSearch(self._data, model, counts.read_variance, self._tried)
         for number, trial in enumerate(search.trials()):
             yield Done("psf", number + 1, volume, trial.deviance)
+        self.trial_steps, self._ahead = search.steps, search.volume
         if search.found != 1.0:
             self._optics = self._optics.widened(search.found)
             self._projector = self._optics.projector()
@@ -251,14 +261,17 @@ class SceneFit:
                 self._positions = self._at(offsets)
             self._weigh()
             yield from self._deconvolved()
+        if self._automatic:
+            self._most = max(self._most - self.trial_steps, LEAST_STEPS)
 
-    def _predicted(self, width: float, views: Tensor) -> Tensor:
-        """Return the model views of a short fit to other views through a widened PSF."""
+    def _tried(self, width: float, views: Tensor) -> Fitted:
+        """Return a short fit to other views through a widened PSF."""
         counts, optics = replace(self._counts, views=views), self._optics.widened(width, self.offsets)
         steps = max(TRIAL_STEPS, TRIAL_LENGTH - self.iterations)
         fit = SceneFit(counts, optics, penalty=self._strength, steps=steps, memory=self._memory, check=self._check)
         *_, last = fit.steps()
-        return fit._projector.forward(last.volume, self._check).clamp_min_(0).add_(counts.background)
+        model = fit._projector.forward(last.volume, self._check).clamp_min_(0).add_(counts.background)
+        return Fitted(last.volume, model, fit.refinement_steps)
 
     def _transferred(self, before: Before, fresh: Iterator[Estimate]) -> Iterator[Done]:
         """Yield the steps from the frame before, or the first of `fresh` where that explains the data better."""
@@ -315,9 +328,7 @@ class SceneFit:
             if self._aside is not None:
                 self._errors.append(held_out)
             if self._positions is not None and done.step % POSITIONS_EVERY == 0:
-                self._positions(done.step, self._data, done.views)
-                refinement.forget()
-                self._losses.clear()  # those of other positions
+                self._move_views(self._positions, refinement, done)
             if done.step % BACKGROUND_EVERY == 0 and (self._explained > TARGET_DEVIANCE or self.unlike_noise):
                 self._look_at_background(refinement, done.views)
             if not self.doubtful and self.unlike_noise and self._standing():
@@ -326,6 +337,16 @@ class SceneFit:
                 refinement.forget()
                 self._losses.clear()
             yield Done("refinement", done.step, done.volume, done.deviance, residual, done.loss, held_out)
+
+    def _move_views(self, positions: ViewPositions, refinement: Refinement, done: Refined) -> None:
+        """Refine the views' positions; the objective is another one where that moves them noticeably."""
+        before = positions.offset_pixels
+        positions(done.step, self._data, done.views)
+        if float((positions.offset_pixels - before).abs().max()) < SETTLED:
+            refinement.look_again()
+        else:
+            refinement.forget()
+            self._losses.clear()  # those of other positions
 
     def _look_at_background(self, refinement: Refinement, model: Tensor) -> None:
         """Bring the background to what the model leaves, but not above what the darkest places say."""
@@ -376,7 +397,7 @@ class SceneFit:
         level = max(float(np.quantile(inner[:: max(1, len(inner) // 10**6)].cpu().numpy(), 1 - BRIGHT)), 1e-6)
         # noise of a bright voxel goes as sqrt(level / views), and as the root of a variance that photons do not explain
         strength = self._strength * (len(self._data) * max(1.0, self._explained) / level) ** 0.5
-        return self._refinement_of(self._problem(strength, SOFTNESS * level), start)
+        return self._refinement_of(self._problem(strength, SOFTNESS * level), start if self._ahead is None else self._ahead)
 
     def _refinement_of(self, problem: Problem, start: Tensor) -> Refinement:
         if self._published is None:
