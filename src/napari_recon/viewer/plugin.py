@@ -20,6 +20,8 @@ DOCKS = {
     "sim": "SIM",
     "simulate.sim": "SIM",
     "lightfield_inr": "Neural field",
+    "fusion": "Light sheet",
+    "deconvolution.rl": "Light sheet",
     "simulate.flfm_psf": "Microscope",
     "simulate.lfm_psf": "Microscope",
 }
@@ -140,16 +142,22 @@ def sample_sim() -> list[LayerData]:
 
 
 def sample_light_sheet() -> list[LayerData]:
-    """Return a simulated raw light-sheet stack and its hidden ground truth."""
+    """Open the Light sheet dock, then return a simulated raw light-sheet stack and its hidden ground truth."""
     from napari_recon.samples import light_sheet
 
+    viewer = napari.current_viewer()
+    if viewer is not None and hasattr(viewer, "window"):
+        open_dock(viewer, "fusion.background").start_with("fusion.background")
     return reconcile_units(light_sheet())
 
 
 def sample_dual_view() -> list[LayerData]:
-    """Return two simulated views of one volume and, hidden, their PSFs and the ground truth."""
+    """Open the Light sheet dock at its last step, then return two simulated views and, hidden, their PSFs and the truth."""
     from napari_recon.samples import dual_view
 
+    viewer = napari.current_viewer()
+    if viewer is not None and hasattr(viewer, "window"):
+        open_dock(viewer, "fusion.multiview_rl").start_with("fusion.multiview_rl")
     return reconcile_units(dual_view())
 
 

@@ -158,7 +158,8 @@ class DataPanel(QWidget):
             return {}
         extras = {name: row.value() for name, row in self.extras.items()}
         main = {self.spec.name: (stack,)} if stack is not None else {}
-        return {**main, **{name: (value,) for name, value in extras.items() if value is not None}}
+        several = {name: value if isinstance(value, tuple) else (value,) for name, value in extras.items()}
+        return {**main, **{name: values for name, values in several.items() if values not in ((), (None,))}}
 
     def layers(self) -> tuple[Any, ...]:
         """Return the chosen layers, the main one first."""

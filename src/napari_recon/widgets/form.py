@@ -28,7 +28,7 @@ from napari_recon.widgets.fields import (
 from napari_recon.widgets.fold import Fold
 from napari_recon.widgets.look import small_button
 
-SHORT = {"psf", "otf", "na", "snr", "roi", "sim", "fwhm", "mcnr"}
+SHORT = {"tv", "psf", "otf", "na", "snr", "roi", "sim", "fwhm", "mcnr"}
 """Words of parameter names that are abbreviations."""
 
 
@@ -95,6 +95,18 @@ class ParamsForm(QWidget):
                 layout.addRow(taken.labelItem.widget(), taken.fieldItem.layout())
                 self._places[name] = layout, row
         return body
+
+    def tuck(self, essential: Container[str]) -> None:
+        """Fold away what is not `essential` (names of single parameters), with what is advanced anyway."""
+        if self.advanced is None:
+            return
+        folded = self.advanced.body.layout()
+        assert isinstance(folded, QFormLayout)
+        for name, (place, row) in list(self._places.items()):
+            if place is not folded and name not in essential and "." not in name:
+                taken = place.takeRow(row)
+                folded.addRow(taken.labelItem.widget(), taken.fieldItem.layout())
+                self._places[name] = folded, row
 
     def show_only(self, names: Container[str]) -> None:
         """Hide the rows and groups of parameters that are not among `names` (dotted); they keep their values."""
@@ -265,6 +277,6 @@ def _plain(value: Any) -> Any:
 
 def readable(name: str) -> str:
     """Return a parameter's name as people read it; the unit stands beside the field."""
-    plain = name.rpartition(".")[2].removesuffix("_um")
+    plain = name.rpartition(".")[2].removesuffix("_um").removesuffix("_deg")
     words = " ".join(w.upper() if w in SHORT else w for w in plain.split("_"))
     return words[:1].upper() + words[1:]

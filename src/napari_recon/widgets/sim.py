@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
-from qtpy.QtWidgets import QStackedWidget, QWidget
+from qtpy.QtWidgets import QWidget
 
 from napari_recon import hub
 from napari_recon.core.errors import InputError
@@ -33,6 +33,7 @@ from napari_recon.widgets.live_panel import LivePanel
 from napari_recon.widgets.look import Line
 from napari_recon.widgets.planner import Planner
 from napari_recon.widgets.request import Request
+from napari_recon.widgets.rows import Rows
 from napari_recon.widgets.sim_compare import RESIDUAL, ComparePanel, Comparison
 from napari_recon.widgets.sim_frames import FramesPanel, swapped
 from napari_recon.widgets.sim_pattern import PatternPanel, calibration_in
@@ -348,18 +349,3 @@ class SimWidget(EngineDock):
         if path and channels == 1 and plan.params.get("calibration") == "auto" and plan.params.get("calibrate_on") != "each":
             known["calibration"] = path
         return known
-
-
-class Rows(QStackedWidget):
-    """Rows taken out of the forms of several engines, those of one on show."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._pages: dict[str, QWidget] = {}
-
-    def show_rows(self, engine: str, form: Any, names: tuple[str, ...]) -> None:
-        """Show the rows of an engine, taken from its form the first time."""
-        if engine not in self._pages:
-            self._pages[engine] = form.take(names)
-            self.addWidget(self._pages[engine])
-        self.setCurrentWidget(self._pages[engine])

@@ -32,6 +32,7 @@ class BackgroundParams(StackParams):
     preset: PresetName = param(
         "Lifeact",
         "Widths and strength for a kind of sample: ER, Lifeact (F-actin), Lyso, MT (microtubules), SKL (peroxisomes).",
+        title="Kind of sample",
     )
     camera_offset: float = param(
         100.0, "Level of the camera in the dark, taken off first; with compat=upstream it is put back.", unit="counts", ge=0
@@ -72,7 +73,7 @@ class Background(FrameEngine[BackgroundParams]):
                 f"raw should have at least {LEAST_SIDE} samples along y and x to find the mirror's line in, "
                 f"found {raw.size('Y')} x {raw.size('X')}; choose the whole stack, or name its axes (--axes ZYX)"
             )
-        return (OutputSpec(name="clean", grid=raw.only("ZYX")),)
+        return (OutputSpec(name="clean", grid=raw.only("ZYX"), optics=refs["raw"][0].optics),)
 
     def resources(
         self,

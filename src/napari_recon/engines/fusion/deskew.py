@@ -86,7 +86,8 @@ class Deskew(FrameEngine[DeskewParams]):
         """See `FrameEngine.outputs_of`."""
         raw = refs["raw"][0].grid
         assert raw is not None  # checked with the axes
-        return (OutputSpec(name="volume", grid=straight_grid(raw, skew_of(raw, params), params)),)
+        straight = straight_grid(raw, skew_of(raw, params), params)
+        return (OutputSpec(name="volume", grid=straight, optics=refs["raw"][0].optics),)
 
     def resources(
         self,
