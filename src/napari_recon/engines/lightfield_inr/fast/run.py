@@ -187,13 +187,12 @@ class FastRun(FitRun):
         return found
 
     def _closing_words(self, fit: SceneFit, counts: Counts) -> Iterator[Event]:
-        if self._finds_width and not self._frame:
-            yield Decided({"psf_width": round(fit.optics.width, 4)})
-            if fit.optics.width != 1.0:
-                yield Warned(
-                    f"the PSF looks {fit.optics.width:.2f} times as wide as given in its sharpest planes: that width surely "
-                    "predicts better what a fit has not seen, so it was taken; set psf_width=1 to take the PSF as given"
-                )
+        if self._finds_width and not self._frame and fit.optics.width != 1.0:
+            # the recipe keeps `auto`: the refinement goes on from the trials, so only they repeat it exactly
+            yield Warned(
+                f"the PSF looks {fit.optics.width:.2f} times as wide as given in its sharpest planes: that width surely "
+                "predicts better what a fit has not seen, so it was taken; set psf_width=1 to take the PSF as given"
+            )
         verdict = "the model explains the data"
         alike = fit.likeness[-1] if fit.likeness else 0.0
         if fit.unlike_noise or fit.doubtful:
@@ -220,6 +219,7 @@ class FastRun(FitRun):
             "frame": self._frame,
             "start": "the frame before" if fit.transferred else "afresh",
             "deconvolution_iterations": fit.iterations,
+            "trial_steps": fit.trial_steps,
             "refinement_steps": fit.refinement_steps,
             "reduced_deviance": round(fit.deviance, 4),
             "residual_correlation": round(alike, 4),
