@@ -115,7 +115,8 @@ class SplitViews(FrameEngine[SplitViewsParams]):
         if given is not None:
             _check_transform(given, raw, params)
         grid = view_grid(raw, params, given)
-        return (OutputSpec(name="view_a", grid=grid), OutputSpec(name="view_b", grid=grid))
+        optics = refs["volume"][0].optics
+        return tuple(OutputSpec(name=name, grid=grid, optics=optics) for name in ("view_a", "view_b"))
 
     def resources(
         self,
