@@ -159,3 +159,22 @@ def test_of_a_sequence_the_time_points_that_are_done_are_kept() -> None:
     assert isinstance(seen[-1], Finished) and seen[-1].partial
     assert load_state(artifact(seen, "model"))["voxels"].shape[0] == 1
     assert len([e for e in seen if isinstance(e, BlockReady)]) == 1
+
+
+def test_a_run_is_repeated_exactly_from_its_recipe_where_another_width_was_found(tmp_path: Path) -> None:
+    import napari_recon
+    from tests.engines.lightfield_inr.test_fast_numerics import psf, views
+
+    narrow = psf()[..., 4:-4, 4:-4] ** 1.8
+    np.save(tmp_path / "psf.npy", narrow / narrow.sum(axis=(-2, -1), keepdims=True))
+    np.save(tmp_path / "views.npy", views(1000))
+    first = napari_recon.run(
+        "lightfield_inr.fit",
+        tmp_path / "views.npy",
+        tmp_path / "psf.npy",
+        params={"iterations": 4},
+        out=tmp_path / "first.npy",
+    )
+    assert first.artifacts["report"]["psf_width"] > 1.1
+    napari_recon.rerun(tmp_path / "first.npy", out=tmp_path / "second.npy")
+    np.testing.assert_array_equal(np.load(tmp_path / "first.npy"), np.load(tmp_path / "second.npy"))
