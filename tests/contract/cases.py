@@ -282,6 +282,12 @@ def _rldfn() -> Example:
     return example()
 
 
+def _pipeline(**params: object) -> Example:
+    from tests.engines.fusion.chain import example
+
+    return example(**params)
+
+
 def _split_views() -> Example:
     from napari_recon.engines.fusion.split_views import SplitViews
     from tests.engines.fusion.mirrored import stack, truth, volume
@@ -289,6 +295,12 @@ def _split_views() -> Example:
     true = truth(shape=(30, 40, 48), mirror=1.0)
     series = np.stack([volume(true, count=25, seed=seed, depth=12) for seed in (0, 1)])
     return Example(SplitViews(), {"volume": stack(series)}, {"angle_range": (-0.2, 0.2)})
+
+
+def _seeded(**params: object) -> Example:
+    from tests.engines.segmentation.cells import example
+
+    return example(2, **params)
 
 
 _MAKERS: dict[str, Callable[[], Example]] = {
@@ -337,6 +349,8 @@ _MAKERS: dict[str, Callable[[], Example]] = {
     "fusion.vsi_sr/one": lambda: _vsi_sr(orientations=1),
     "fusion.wiener": _joint_wiener,
     "fusion.rldfn": _rldfn,
+    "segmentation.seeded": _seeded,
+    "segmentation.seeded/isotropic": lambda: _seeded(grid="isotropic", divisions="never"),
     "fusion.train_vsi": _train_vsi,
     "fusion.train_rldfn": _train_rldfn,
     "fusion.background": _background,
@@ -344,6 +358,8 @@ _MAKERS: dict[str, Callable[[], Example]] = {
     "fusion.deskew/coverslip": lambda: _deskew(coverslip=True, skew_axis="y"),
     "fusion.deskew/spline": lambda: _deskew(interpolation="spline", direction=-1),
     "fusion.split_views": _split_views,
+    "fusion.pipeline": _pipeline,
+    "fusion.pipeline/automatic": lambda: _pipeline(**{"multiview_rl.iterations": "auto", "keep_intermediate": True}),
     "serenet.refocus": _refocus,
     "serenet.reconstruct": lambda: _serenet("serenet"),
     "serenet.reconstruct/fserenet": lambda: _serenet("fserenet"),

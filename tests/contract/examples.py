@@ -21,7 +21,8 @@ from napari_recon.core.token import CancelToken
 class Example:
     """An engine with inputs small enough to run many times.
 
-    `stacks` hold a list where an input takes many; `tilings` are parameter changes that must not change the result.
+    `stacks` hold a list where an input takes many, `others` what is no image (tables); `tilings` are parameter changes
+    that must not change the result.
     In a `chained` series a time point starts from the one before. Along `reshaped` axes the result covers another extent
     than the input, around the same middle.
     """
@@ -32,20 +33,26 @@ class Example:
     tilings: Sequence[Mapping[str, Any]] = ()
     model: Callable[[], ModelRef | None] = lambda: None
     tile_tolerance: float = 1e-5
+    others: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     reshaped: str = ""
     chained: bool = False
 
     @property
-    def inputs(self) -> dict[str, list[ImageStack]]:
-        """What a run takes."""
+    def images(self) -> dict[str, list[ImageStack]]:
+        """The stacks of every input."""
         return {n: [s] if isinstance(s, ImageStack) else list(s) for n, s in self.stacks.items()}
+
+    @property
+    def inputs(self) -> dict[str, list[Any]]:
+        """What a run takes."""
+        return {**self.images, **{name: list(things) for name, things in self.others.items()}}
 
     @property
     def main(self) -> ImageStack:
         """The first stack of the first input."""
-        return next(iter(self.inputs.values()))[0]
+        return next(iter(self.images.values()))[0]
 
-    def with_main(self, stack: ImageStack) -> dict[str, list[ImageStack]]:
+    def with_main(self, stack: ImageStack) -> dict[str, list[Any]]:
         """Return what a run takes, with another main stack."""
         inputs = self.inputs
         next(iter(inputs.values()))[0] = stack
@@ -54,9 +61,10 @@ class Example:
     def plan(self, selection: Selection = Selection(), **params: Any) -> Plan:
         refs = [
             InputRef(name=name, uri=f"memory:{name}", grid=stack.grid, dtype=str(stack.dtype))
-            for name, stacks in self.inputs.items()
+            for name, stacks in self.images.items()
             for stack in stacks
         ]
+        refs += [InputRef(name=name, uri=f"memory:{name}") for name in self.others]
         compute = Compute(device="cpu", threads=1)
         return self.engine.plan(refs, {**self.params, **params}, selection, self.model(), compute)
 

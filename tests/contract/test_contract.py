@@ -139,7 +139,7 @@ def test_cancel_at_any_event_keeps_finished_blocks_and_inputs(example: Example) 
 
 
 def _fingerprints(example: Example) -> list[str]:
-    return [stack.fingerprint() for stacks in example.inputs.values() for stack in stacks]
+    return [stack.fingerprint() for stacks in example.images.values() for stack in stacks]
 
 
 def _superseded(event: BlockReady, events: list[object]) -> bool:

@@ -303,3 +303,27 @@ def test_every_promised_suffix_is_there():
         ".mat",
         ".h5",
     } <= set(supported_suffixes())
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """Planes of two volumes, as microscopes write them: a time point and a plane number in every name."""
+    for time in (1, 2):
+        for plane in range(1, 12):
+            tifffile.imwrite(tmp_path / f"Emb_{time:03d}_p{plane}.tif", np.full((4, 5), 100 * time + plane, np.uint8))
+    return tmp_path
+
+
+def test_pictures_where_volumes_are_expected_are_planes(pictures):
+    found = open_stack(pictures, default_axes="ZYX")
+    assert (found.grid.axes, found.grid.shape) == ("TZYX", (2, 11, 4, 5))
+    np.testing.assert_array_equal(found.read()[:, :, 0, 0], 100 * np.arange(1, 3)[:, None] + np.arange(1, 12))
+    one = open_stack(str(pictures / "Emb_002_*.tif"), default_axes="ZYX")
+    assert (one.grid.axes, one.grid.shape) == ("ZYX", (11, 4, 5))
+    assert open_stack(pictures, default_axes="YX").grid.axes == "TYX"
+
+
+def test_a_volume_that_lacks_planes_is_named(pictures):
+    (pictures / "Emb_002_p3.tif").unlink()
+    with pytest.raises(InputError, match=r"as many planes each, found Emb_001_p \(11\), Emb_002_p \(10\)"):
+        open_stack(pictures, default_axes="ZYX")

@@ -25,6 +25,15 @@ class EngineParams(Frozen):
             raise ValueError("a number is expected, not yes or no")
         return value
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _numbers_with_commas(cls, value: Any, info: ValidationInfo) -> Any:
+        """Take ``"4,3,2"``, as on a command line, for a list."""
+        kinds = set(_type_names(cls.model_fields[str(info.field_name)].annotation))
+        if isinstance(value, str) and "," in value and "tuple" in kinds and "str" not in kinds:
+            return [part.strip() for part in value.strip("[]() ").split(",")]
+        return value
+
 
 P = TypeVar("P", bound=EngineParams)
 

@@ -32,9 +32,11 @@ registry = Registry(
         "fusion.train_rldfn": "napari_recon.engines.fusion.train_rldfn:TrainRlDfn",
         "fusion.train_vsi": "napari_recon.engines.fusion.train_vsi:TrainVsi",
         "fusion.vsi_sr": "napari_recon.engines.fusion.vsi_sr:VsiSr",
+        "fusion.pipeline": "napari_recon.engines.fusion.pipeline:Pipeline",
         "fusion.background": "napari_recon.engines.fusion.background:Background",
         "fusion.deskew": "napari_recon.engines.fusion.deskew:Deskew",
         "fusion.split_views": "napari_recon.engines.fusion.split_views:SplitViews",
+        "segmentation.seeded": "napari_recon.engines.segmentation.seeded:Seeded",
     },
     group="napari_recon.engines",
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -47,7 +48,8 @@ def open_stack(
     Parameters
     ----------
     uri : str or Path
-        A file, ``FILE::NAME`` for one array in it, a folder or a glob (one series, natural-sorted along T).
+        A file, ``FILE::NAME`` for one array in it, a folder or a glob (one series, natural-sorted along T; pictures where
+        volumes are expected are planes, and their names without the last number tell the time point).
     axes : str, optional
         One letter per dimension; wins over what the file says.
     voxel_size_um : dict, optional
@@ -69,7 +71,10 @@ def open_stack(
     files = series_files(path, uri)
     if files is None:
         return _stack(_read(path, key), str(uri), stem_of(path), axes, voxel_size_um, default_axes)
-    found = _joined([_read(file, key) for file in files], files)
+    parts = [_read(file, key) for file in files]
+    found = _joined(parts, files)
+    if "Z" in (default_axes or "") and not axes and len(parts[0].data.shape) == 2:
+        found = _planes(found, files)
     if axes and found.axes and len(axes) == len(found.data.shape) - 1:
         axes = f"T{axes}"
     return _stack(found, str(uri), path.name.strip("*") or "series", axes, voxel_size_um, default_axes)
@@ -220,6 +225,23 @@ def _stack(
         metadata["napari-recon"] = found.provenance
         metadata |= {"optics": found.provenance["optics"]} if "optics" in found.provenance else {}
     return ImageStack(found.data, grid, name, uri, metadata)
+
+
+def _planes(series: Found, files: list[Path]) -> Found:
+    """Return a series of pictures as planes: of one volume, or of several when the names tell them apart."""
+    volumes = Counter(re.sub(r"\d+(?=\D*$)", "", file.stem) for file in files)
+    planes = set(volumes.values())
+    if len(volumes) == 1:
+        return replace(series, axes="Z" + str(series.axes)[1:])
+    if len(planes) > 1:
+        listed = ", ".join(f"{name} ({count})" for name, count in sorted(volumes.items())[:4])
+        raise InputError(
+            f"volumes in one folder should have as many planes each, found {listed}; complete or move the odd ones away"
+        )
+    pages = series.data
+    shape = (len(volumes), planes.pop())
+    data = PieceArray(shape, tuple(pages.shape[1:]), pages.dtype, lambda n, key: np.asarray(pages[(n, *key)]))
+    return replace(series, data=data, axes="TZ" + str(series.axes)[1:])
 
 
 def _joined(parts: list[Found], files: list[Path]) -> Found:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import tifffile
 from numpy.typing import NDArray
 
 from napari_recon.core.errors import InputError
@@ -129,6 +128,8 @@ def _array(path: Path) -> NDArray[Any]:
     if not path.is_file():
         raise InputError(f"{path} should be a file, found none; check the paths in {INDEX}")
     if path.suffix in (".tif", ".tiff"):
+        import tifffile
+
         return np.asarray(tifffile.imread(path), np.float32)
     if path.suffix == ".npy":
         return np.array(read_npy(path).data, np.float32)  # not the memory map itself, which is read-only

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from napari_recon.core.errors import InputError
 from napari_recon.core.params import EngineParams, make_params, param
@@ -28,17 +28,12 @@ Presets = Literal["auto", "mito", "lf_t", "tube", "opt", "cryo_et", "fpm"]
 _ENCODERS = {"None": "none", "PositionalEncoder": "positional", "RadiaPosiEncoder": "radial"}
 
 
-def _split(value: Any) -> Any:
-    """Return ``"4,3,2"`` as a list: on a command line numbers come with commas."""
-    return [part.strip() for part in value.strip("[]() ").split(",")] if isinstance(value, str) else value
-
-
 Size = Annotated[int, Field(ge=1)]
-Sizes = Annotated[tuple[Size, Size, Size], BeforeValidator(_split)]
-XyzWhd = Annotated[tuple[int, int, int, int, int, int], BeforeValidator(_split)]
-FirstLast = Annotated[tuple[int, int], BeforeValidator(_split)]
+Sizes = tuple[Size, Size, Size]
+XyzWhd = tuple[int, int, int, int, int, int]
+FirstLast = tuple[int, int]
 Step = Annotated[float, Field(gt=0)]
-Steps = Annotated[tuple[Step, Step, Step], BeforeValidator(_split)]
+Steps = tuple[Step, Step, Step]
 
 
 class FieldParams(EngineParams):

@@ -1,0 +1,201 @@
+"""segmentation.seeded: cells of a membrane channel from their traced nuclei. No torch at all."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from napari_recon.core.compute import Compute
+from napari_recon.core.engine import EngineInfo, Inputs, InputSpec, OutputInfo
+from napari_recon.core.errors import InputError
+from napari_recon.core.events import Event
+from napari_recon.core.frames import Frame, FrameEngine, Refs
+from napari_recon.core.grid import Grid
+from napari_recon.core.params import EngineParams, param
+from napari_recon.core.plan import ModelRef, OutputSpec, Plan, Resources
+from napari_recon.core.region import Box
+from napari_recon.core.token import CancelToken
+
+_UNIT = "micrometer"
+#: Planes of a stack are so much further apart than pixels, at most, for isotropic voxels of the pixel size.
+_FINEST_Z = 2.5
+
+
+class SeededParams(EngineParams):
+    """Parameters of `segmentation.seeded`."""
+
+    iso_shape: tuple[int, int, int] | None = param(
+        None,
+        "Voxels (z, y, x) of the isotropic grid that is worked on; none follows from the voxel size: pixels, or 2/5 of the "
+        "distance of planes where that is more.",
+        unit="voxel",
+    )
+    grid: Literal["stack", "isotropic"] = param("stack", "Voxels of the labels: those of the stack, or the isotropic ones.")
+    time_point: int | Literal["auto"] = param(
+        "auto",
+        "Time of the first frame in the table of seeds; auto takes the only one, and for a series the first one.",
+    )
+    divisions: Literal["auto", "never"] = param(
+        "auto", "auto joins sisters between which there is hardly any membrane and names them after their mother."
+    )
+    one_cell: float = param(
+        0.25,
+        "Membrane between sisters below which they are one cell: 1 is what lies between all cells, 0 what lies in them.",
+        ge=-1.0,
+        le=2.0,
+    )
+    pull: float = param(
+        0.1,
+        "How much a voxel of distance to the nearest nucleus counts, against membranes; more keeps weak cells together, "
+        "much more makes all of them balls.",
+        ge=0.0,
+        le=1.0,
+    )
+    nucleus_radius: float = param(
+        2.0, "Radius of the balls that cells grow from.", unit="isotropic voxel", gt=0.0, le=50.0, advanced=True
+    )
+    blur_z: float = param(2.5, "Width (sigma) of the blur along z.", unit="isotropic voxel", ge=0.0, le=20.0, advanced=True)
+    blur_xy: float = param(
+        0.8, "Width (sigma) of the blur in the plane.", unit="isotropic voxel", gt=0.0, le=20.0, advanced=True
+    )
+    sharpen_steps: Annotated[int, Field(ge=0, le=200)] = param(
+        30, "Richardson-Lucy steps that undo the blur; 0 leaves it.", advanced=True
+    )
+
+
+class Seeded(FrameEngine[SeededParams]):
+    """Regions that grow from nuclei until they meet membranes: a watershed on how membrane-like voxels look."""
+
+    Params = SeededParams
+    uses_torch = False
+    info = EngineInfo(
+        name="segmentation.seeded",
+        kind="segment",
+        title="Cells from nuclei",
+        summary="Cells of a membrane stack or series from traced nuclei, with names, volumes, surfaces and contacts",
+        inputs=(
+            InputSpec(name="stack", axes="ZYX", loops="T", description="the membrane channel"),
+            InputSpec(
+                name="seeds",
+                accepts=("points", "table"),
+                description="one row per nucleus: cell, time, z, y, x in voxels of the stack, 0 at the centre of the first",
+            ),
+        ),
+        outputs=(
+            OutputInfo(name="labels", kind="labels", axes="ZYX", description="the cells; a name has one number throughout"),
+            OutputInfo(name="cells", kind="table", description="per cell and time: volume, surface, contacts"),
+            OutputInfo(name="report", kind="report", description="sisters that were looked at, and what was decided"),
+        ),
+        halo="the whole stack: cells meet everywhere, and a part is cut out of the result",
+        references=("10.1007/BFb0056195",),
+    )
+
+    #: Nuclei by time and the number of every name; set on the copy that runs.
+    nuclei: dict[int, list[Any]]
+    numbers: dict[str, int]
+
+    def outputs_of(self, refs: Refs, params: SeededParams, model: ModelRef | None) -> tuple[OutputSpec, ...]:
+        """See `FrameEngine.outputs_of`."""
+        grid = refs["stack"][0].grid
+        assert grid is not None  # checked by the base class
+        field = grid.only("ZYX")
+        if min(field.shape) < 3:
+            raise InputError(f"the stack should have three voxels along every axis at least, found {field.shape}; give more")
+        found = isotropic_grid(field, params)
+        return (
+            OutputSpec(name="labels", kind="labels", dtype="int32", grid=found if params.grid == "isotropic" else field),
+        )
+
+    def resources(
+        self,
+        refs: Refs,
+        params: SeededParams,
+        model: ModelRef | None,
+        box: Box,
+        outputs: tuple[OutputSpec, ...],
+        compute: Compute,
+    ) -> Resources:
+        """See `FrameEngine.resources`."""
+        grid = refs["stack"][0].grid
+        assert grid is not None
+        raw, iso = (float(np.prod(g.shape)) for g in (grid.only("ZYX"), isotropic_grid(grid.only("ZYX"), params)))
+        # sheets hold 16 planes of 3 x 3 numbers; the watershed its queue
+        return Resources(memory_bytes=int(2**27 + 12 * raw + 60 * iso), work=iso * (60 + 2 * params.sharpen_steps) + raw)
+
+    def process(self, plan: Plan, inputs: Inputs, token: CancelToken) -> Iterator[Event]:
+        """Read the table once; names get their numbers over the whole series."""
+        from napari_recon.engines.segmentation.seeds import nuclei_by_time
+
+        worker = copy.copy(self)
+        worker.nuclei = nuclei_by_time(inputs["seeds"][0] if inputs.get("seeds") else None)
+        frames = plan.inputs[0].grid.size("T") if plan.inputs[0].grid is not None else 1
+        first = first_time(worker.nuclei, self.params_of(plan), frames)
+        worker.nuclei = {time - first: cells for time, cells in worker.nuclei.items() if 0 <= time - first < frames}
+        worker.numbers = numbered(worker.nuclei)
+        yield from FrameEngine.process(worker, plan, inputs, token)
+
+    def process_frame(self, plan: Plan, frame: Frame, index: int, token: CancelToken) -> Iterator[Event]:
+        """See `FrameEngine.process_frame`."""
+        from napari_recon.engines.segmentation.run import segment
+
+        time = plan.place(index).get("T", 0)
+        cells = self.nuclei.get(time, [])
+        yield from segment(plan, self.params_of(plan), frame["stack"], cells, self.numbers, time, token)
+
+
+def isotropic_grid(field: Grid, params: SeededParams) -> Grid:
+    """Return the grid that is worked on.
+
+    Raises
+    ------
+    InputError
+        Neither sizes nor voxel sizes are known; one that is much larger than the stack.
+    """
+    if params.iso_shape is not None:
+        if min(params.iso_shape) < 3:
+            raise InputError(f"iso_shape should have three voxels along every axis at least, found {params.iso_shape}")
+        return field.resampled(dict(zip("ZYX", params.iso_shape, strict=True)))
+    if any(field.unit(axis) != _UNIT for axis in "ZYX"):
+        raise InputError(
+            "how far planes lie apart, relative to pixels, should be known, found no voxel size; give it "
+            '(--voxel-size "z=0.42,y=0.09,x=0.09"), or iso_shape'
+        )
+    steps = {axis: abs(field.step(axis)) for axis in "ZYX"}
+    pitch = max(steps["Y"], steps["X"], steps["Z"] / _FINEST_Z)
+    return field.resampled({axis: max(3, round(field.size(axis) * steps[axis] / pitch)) for axis in "ZYX"})
+
+
+def first_time(nuclei: dict[int, list[Any]], params: SeededParams, frames: int) -> int:
+    """Return the table's time of the first frame.
+
+    Raises
+    ------
+    InputError
+        A time without rows; several times for a single stack.
+    """
+    times = sorted(nuclei)
+    listed = ", ".join(map(str, times[:6])) + (" ..." if len(times) > 6 else "")
+    if params.time_point != "auto":
+        if not any(params.time_point <= time < params.time_point + frames for time in times):
+            raise InputError(
+                f"the seeds should have rows for time {params.time_point}, found times {listed}; set time_point"
+            )
+        return params.time_point
+    if frames == 1 and len(times) > 1:
+        raise InputError(f"which time of the seeds the stack shows should be said, found times {listed}; set time_point")
+    return times[0]
+
+
+def numbered(nuclei: dict[int, list[Any]]) -> dict[str, int]:
+    """Return a label for every name of the series, and for every mother that two of them could be."""
+    from napari_recon.engines.segmentation.seeds import mother_of
+
+    names = dict.fromkeys(cell.name for time in sorted(nuclei) for cell in nuclei[time])
+    for cells in nuclei.values():
+        for i, one in enumerate(cells):
+            names.update(dict.fromkeys(m for other in cells[i + 1 :] if (m := mother_of(one.name, other.name))))
+    return {name: number for number, name in enumerate(names, 1)}

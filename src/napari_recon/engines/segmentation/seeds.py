@@ -1,0 +1,95 @@
+"""Traced nuclei: the layouts of tracing tables, cells by time point, and who is whose sister."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from napari_recon.core.errors import InputError
+
+_MOTHERS = {
+    frozenset(("AB", "P1")): "P0",
+    frozenset(("ABa", "ABp")): "AB",
+    frozenset(("EMS", "P2")): "P1",
+    frozenset(("MS", "E")): "EMS",
+    frozenset(("P3", "C")): "P2",
+    frozenset(("P4", "D")): "P3",
+    frozenset(("Z2", "Z3")): "P4",
+}
+"""Mothers in the lineage of C. elegans whose daughters are not named after them."""
+_DAUGHTERS = ({"a", "p"}, {"l", "r"}, {"d", "v"})
+_GUI = {"Cell & Time": "cell", "X (Pixel)": "x", "Y (Pixel)": "y", "Z (Pixel)": "z"}
+_NEEDED = ("z", "y", "x")
+
+
+class Nucleus(NamedTuple):
+    """One traced nucleus.
+
+    Attributes
+    ----------
+    name : str
+        Of its cell.
+    zyx : tuple of float
+        Place in voxels of the raw stack, 0 at the centre of the first.
+    """
+
+    name: str
+    zyx: tuple[float, float, float]
+
+
+def nuclei_by_time(rows: Any) -> dict[int, list[Nucleus]]:
+    """Return the nuclei of every time point of a tracing table; a table without times is time point 1.
+
+    Parameters
+    ----------
+    rows : sequence of mapping
+        With columns ``cell, time, z, y, x`` (others are left aside), or ``Cell & Time, X (Pixel), Y (Pixel), Z (Pixel)``.
+
+    Raises
+    ------
+    InputError
+        Other columns, no rows, places that are no numbers, a cell twice at one time.
+    """
+    if not isinstance(rows, Sequence) or not rows or not all(isinstance(row, Mapping) for row in rows):
+        raise InputError("seeds should be a table with one row per nucleus, found none; choose another file")
+    found: dict[int, list[Nucleus]] = {}
+    for number, row in enumerate(rows, 1):
+        row = {_GUI.get(str(name).strip(), str(name).strip().lower()): value for name, value in row.items()}
+        missing = [name for name in _NEEDED if name not in row]
+        if missing:
+            raise InputError(
+                f"seeds should have the columns cell, time, z, y, x, found {', '.join(map(str, row))}; rename them "
+                f"({', '.join(missing)} missing)"
+            )
+        name, time = _name_and_time(row, number)
+        try:
+            place = (float(row["z"]), float(row["y"]), float(row["x"]))
+        except (TypeError, ValueError):
+            raise InputError(f"row {number} of the seeds should have numbers for z, y and x, found {row}; mend it") from None
+        cells = found.setdefault(time, [])
+        if any(cell.name == name for cell in cells):
+            raise InputError(f"the cell {name} should have one nucleus at time {time}, found two; rename or remove one")
+        cells.append(Nucleus(name, place))
+    return found
+
+
+def _name_and_time(row: Mapping[str, Any], number: int) -> tuple[str, int]:
+    name = str(row.get("cell", row.get("name", f"cell{number}"))).strip()
+    if ":" in name and "time" not in row:  # "ABa:1", the layout of tracing programs
+        name, _, time = name.rpartition(":")
+    else:
+        time = row.get("time", row.get("t", 1))
+    try:
+        return name or f"cell{number}", round(float(time))
+    except (TypeError, ValueError):
+        raise InputError(f"row {number} of the seeds should have a number as its time, found {time!r}; mend it") from None
+
+
+def mother_of(one: str, other: str) -> str | None:
+    """Return the name of the mother of two cells, or None when their names are not those of sisters."""
+    named = _MOTHERS.get(frozenset((one, other)))
+    if named:
+        return named
+    if len(one) > 1 and one[:-1] == other[:-1] and {one[-1], other[-1]} in _DAUGHTERS:
+        return one[:-1]
+    return None
