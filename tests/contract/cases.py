@@ -177,6 +177,18 @@ def _query(kind: str, **params: object) -> Example:
     return example(kind, **params)
 
 
+def _inr4d_query(kind: str, **params: object) -> Example:
+    from tests.engines.inr4d.recordings import query_example
+
+    return query_example(kind, **params)
+
+
+def _inr4d_fit(**params: object) -> Example:
+    from tests.engines.inr4d.recordings import fit_example
+
+    return fit_example(**params)
+
+
 def _sirt(**params: object) -> Example:
     from tests.engines.tomography.phantoms import example
 
@@ -344,6 +356,9 @@ _MAKERS: dict[str, Callable[[], Example]] = {
     "lightfield_inr.query/scene": lambda: _query("scene", scale=1.5),
     "lightfield_inr.query/grid": lambda: _query("grid", scale=1.5),
     "lightfield_inr.query/fpm": lambda: _query("dense"),
+    "inr4d.fit": lambda: _inr4d_fit(region_only=False),
+    "inr4d.query": lambda: _inr4d_query("published", scale="z=2,y=1.5"),
+    "inr4d.query/splines": lambda: _inr4d_query("spline", scale="z=1.5,x=2", grid="area"),
     "sim.wiener3d": _sim_wiener3d,
     "fusion.vsi_sr": lambda: _vsi_sr(even_brightness=True),
     "fusion.vsi_sr/one": lambda: _vsi_sr(orientations=1),

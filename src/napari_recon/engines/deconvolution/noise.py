@@ -18,6 +18,7 @@ ROUNDING = 1 / 12
 
 _WINDOW = 5
 _DARKEST = 0.005
+_MOST_FILL = 0.95
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,23 @@ def estimate_dark(views_vyx: NDArray[np.float32]) -> Dark:
         squares = (np.where(counted, pixels - mean[:, None], 0) ** 2).sum(axis=1) / np.maximum(number - 1, 1)
         variances.append(float(squares.mean()))
     return Dark(sum(levels) / 2, sum(variances) / 2)
+
+
+def without_fill(views_vyx: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return views whose fill, what no camera measured, is bright, so that it is not taken for the darkest place.
+
+    Deskewed or turned volumes hold exact zeros around their data; noise leaves no window of a measured picture all zero.
+    """
+    side_y, side_x = (min(_WINDOW, n) for n in views_vyx.shape[-2:])
+    empty = _window_sum((views_vyx != 0).astype(np.float32), side_y, side_x) == 0
+    if not empty.any():
+        return views_vyx
+    filled = np.zeros(views_vyx.shape, bool)
+    height, width = empty.shape[-2:]
+    for y in range(side_y):
+        for x in range(side_x):
+            filled[..., y : y + height, x : x + width] |= empty
+    return views_vyx if filled.mean() > _MOST_FILL else np.where(filled, views_vyx.max(), views_vyx)
 
 
 def counts_scale(views_vyx: NDArray[np.float32]) -> float:

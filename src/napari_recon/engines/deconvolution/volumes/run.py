@@ -18,7 +18,14 @@ from napari_recon.core.events import ArtifactReady, BlockReady, Decided, Event, 
 from napari_recon.core.plan import Plan
 from napari_recon.core.token import CancelToken
 from napari_recon.engines.deconvolution.damping import Snapshots, damped
-from napari_recon.engines.deconvolution.noise import ROUNDING, Dark, counts_scale, estimate_dark, measured_read_variance
+from napari_recon.engines.deconvolution.noise import (
+    ROUNDING,
+    Dark,
+    counts_scale,
+    estimate_dark,
+    measured_read_variance,
+    without_fill,
+)
 from napari_recon.engines.deconvolution.ordered_subsets import parts_of
 from napari_recon.engines.deconvolution.richardson_lucy import (
     AutomaticStop,
@@ -176,7 +183,7 @@ class VolumeRun:
                     f"view {number} should show something, found zeros alone; leave it out or choose other data"
                 )
         scale = counts_scale(np.stack([view.reshape(-1, view.shape[-1]) for view in looked]))
-        darks = [estimate_dark(view) for view in looked]
+        darks = [estimate_dark(without_fill(view)) for view in looked]
         given = params.background
         levels = [dark.level if isinstance(given, str) else float(given) for dark in darks]
         noise = max(float(np.mean([dark.variance for dark in darks])) * scale**2, LEAST_LIGHT)

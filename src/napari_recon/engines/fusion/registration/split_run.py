@@ -72,14 +72,15 @@ class Splitter:
         above = _above_background(volume)
         dim = missing_view(above, self._voxel, transform, self._planes, token)
         if dim is not None:
-            yield Warned(f"frame {index + 1} holds hardly any light in view_{dim}; one view of it is missing or bleached")
+            which = f"frame {index + 1}" if self._plan.frames > 1 else "the volume"
+            yield Warned(f"{which} holds hardly any light in view_{dim}; one view of it is missing or bleached")
         views = self._views(volume, transform, token)
         names = [name for name in ("view_a", "view_b") if any(spec.name == name for spec in self._plan.outputs)]
         for name, view in zip(names, views, strict=True):
             cut = view if self._params.compat == "none" else view[box.slices("ZYX")]
             yield BlockReady(name, tuple(slice(0, n) for n in cut.shape), np.ascontiguousarray(cut))
         after = correlation(above, self._voxel, transform, self._planes, token.check)
-        yield ArtifactReady("report", "report", self._report(index, after))
+        yield ArtifactReady("report", "report", self._report(index, after, dim))
 
     def _views(self, volume: Tensor, transform: SplitTransform, token: CancelToken) -> list[NDArray[np.float32]]:
         """Return both views, (z, y, x): the asked box, with compat=upstream all of them."""
@@ -173,7 +174,7 @@ class Splitter:
         found: NDArray[np.float32] = (view if self._params.skew_axis == "x" else view.transpose(1, 2)).cpu().numpy()
         return found
 
-    def _report(self, index: int, after: float) -> dict[str, Any]:
+    def _report(self, index: int, after: float, missing: str | None) -> dict[str, Any]:
         transform = self.transform
         assert transform is not None
         return {
@@ -187,6 +188,7 @@ class Splitter:
             "correlation_nominal": transform.correlation_nominal,
             "correlation_searched": transform.correlation_searched,
             "correlation": round(after, 5),
+            "missing_view": missing,
         }
 
 
