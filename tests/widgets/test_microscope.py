@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QFileDialog, QFormLayout
 from superqt.utils import WorkerBase
 
 from napari_recon.core.errors import InputError
+from napari_recon.core.grid import Grid
 from napari_recon.core.provenance import KEY
 from napari_recon.io import open_stack, read_provenance
 from napari_recon.viewer.psf_picture import psf_picture, shown_views
@@ -114,6 +115,24 @@ def test_what_does_not_fit_is_said_and_mended_with_one_click(panel: MicroscopePa
     qtbot.waitUntil(lambda: not panel.planner.busy and panel.bar.run_button.isEnabled(), timeout=5000)
     panel.settings.change({"na": 1.5})
     assert "below the medium's index" in panel.estimate.line.text()
+
+
+def test_a_psf_of_other_pixels_than_the_data_is_noticed_before_it_is_computed(panel: MicroscopePanel, qtbot: Any) -> None:
+    small(panel, qtbot)
+    made = panel.planner  # the plan says where the PSF will lie
+    planned: list[Any] = []
+    made.ready.connect(planned.append)
+    panel.expect(Grid.of("VYX", (7, 9, 9), {"Y": 9.0, "X": 9.0}, units={"Y": "micrometer", "X": "micrometer"}))
+    qtbot.waitUntil(lambda: bool(planned) and not made.busy, timeout=5000)
+    plan = planned[-1].plans[0]
+    own = plan.whole[plan.outputs[0].name]
+    views = own.size("V")
+    assert (f"{views} views" if views != 7 else "data 9 µm") in panel._misfit_line.text()
+    assert panel.bar.run_button.isEnabled()  # it may be for other data
+    panel.expect(own)
+    qtbot.waitUntil(lambda: not made.busy and not panel._misfit_line.text(), timeout=5000)
+    panel.expect(None)
+    assert panel._misfit_line.isHidden()
 
 
 def test_microscopes_are_presets_and_come_back(panel: MicroscopePanel, qtbot: Any, viewer: ViewerModel) -> None:

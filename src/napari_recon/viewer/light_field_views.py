@@ -8,11 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_recon.core.errors import InputError
+from napari_recon.core.grid import Grid
 from napari_recon.core.stack import ImageStack
 
 THUMBNAIL = 96
 MOST_PICTURES = 64
 """Views beyond this number are not drawn: nobody looks at so many."""
+SAME_PIXEL = 0.02
+"""Pixel sizes that differ by less are one, as a fit sees it."""
 GAMMA = 0.5
 """Shows what is dim beside the focus of a PSF."""
 
@@ -79,6 +82,20 @@ def look_at_psf(stack: ImageStack) -> PsfLook:
     z = stack.grid.only("Z")
     heights = tuple(z.to_world("Z", n) for n in range(z.size("Z")))
     return PsfLook((share * 255).astype(np.uint8), heights, "µm" if z.unit("Z") == "micrometer" else "", said, error)
+
+
+def mismatch(psf: Grid, views: Grid) -> str:
+    """Return in words why a PSF is not one of these views; empty when it may be."""
+    if psf.size("V") != views.size("V"):
+        return f"This PSF has {psf.size('V')} views, the data {views.size('V')}: a fit needs the PSF of these views"
+    for axis in "YX":
+        known = psf.unit(axis) == views.unit(axis) == "micrometer"
+        if known and abs(views.step(axis) / psf.step(axis) - 1) > SAME_PIXEL:
+            return (
+                f"This PSF has pixels of {psf.step(axis):.3g} µm along {axis.lower()}, the data {views.step(axis):.3g} µm: "
+                "a fit needs one size; correct what is wrong, or make a PSF of these pixels"
+            )
+    return ""
 
 
 def reduced(planes: NDArray[np.float32], size: int) -> NDArray[np.float32]:

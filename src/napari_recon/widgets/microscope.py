@@ -24,9 +24,11 @@ from qtpy.QtWidgets import (
 )
 
 from napari_recon.core.errors import InputError
+from napari_recon.core.grid import Grid
 from napari_recon.engines import registry
 from napari_recon.engines.simulate import flfm_psf, lfm_psf
 from napari_recon.viewer.files import SAVE_FILTER, with_suffix
+from napari_recon.viewer.light_field_views import mismatch
 from napari_recon.viewer.psf_picture import psf_picture, shown_views
 from napari_recon.viewer.run import Job, Offer, RunController
 from napari_recon.viewer.worker import call_in_background
@@ -42,6 +44,8 @@ from napari_recon.widgets.settings_panel import SettingsPanel
 
 if TYPE_CHECKING:
     import napari.viewer
+
+    from napari_recon.core.plan import Plan
 
 KINDS = {"simulate.flfm_psf": "Fourier light field", "simulate.lfm_psf": "Light field (also scanning)"}
 Facts = list[tuple[str, str, str]]
@@ -68,6 +72,7 @@ class MicroscopePanel(QWidget):
         self.viewer: Any = getattr(napari_viewer, "__wrapped__", napari_viewer)
         self.controller = controller or RunController(self.viewer, parent=self)
         self.layer: Any = None
+        self._kind = ""
         self.kind_combo = QComboBox()
         describe(self.kind_combo, "Kind of microscope", "Where the microlenses stand: in the pupil's image or in the image")
         guard_wheel(self.kind_combo)
@@ -82,6 +87,7 @@ class MicroscopePanel(QWidget):
         self.save_button = QPushButton("Save PSF…")
         self.save_button.hide()
         self._facts = QFormLayout()
+        self._recording: Grid | None = None
         self._report: Mapping[str, Any] = {}
         self._covers = self._closed = False
         self._lay_out()
@@ -97,7 +103,18 @@ class MicroscopePanel(QWidget):
         """Show the parameters of another kind of microscope."""
         self.kind_combo.setCurrentIndex(self.kind_combo.findData(engine))
         self.kind_combo.setToolTip(registry.get(engine).info.summary)
+        if self._kind not in ("", engine):  # the picture is one of the other kind's PSF
+            self.bar.forget()
+            for part in (self.picture, self.picture_line, self.save_button):
+                part.hide()
+        self._kind = engine
         self.settings.set_engine(engine, registry.get(engine).Params)
+
+    def expect(self, views: Grid | None) -> None:
+        """Say before anything is computed whether the PSF would be one of these views."""
+        if views != self._recording:
+            self._recording = views
+            self._ask()
 
     def load_settings(self, path: str) -> None:
         """Show the microscope of a settings file, a recipe or a result (InputError when it is none)."""
@@ -166,15 +183,24 @@ class MicroscopePanel(QWidget):
         self.estimate.show_estimate(estimate)
         self.bar.set_reason("")
         self._size_line.say(result_text(estimate.plans[0]))
+        self._say_misfit(estimate.plans[0])
         self.bar.offer_button.hide()
 
     def _refused(self, reason: Any) -> None:
         sentence = str(reason)
         self.estimate.show_error(sentence)
         self._size_line.say("")
+        self._misfit_line.say("")
         self.bar.set_reason(sentence)
         if values := fixes_in(sentence, self.settings.form.fields):
             self.bar.offer(Offer(sentence, fix_label(values), lambda: self.settings.change(values)))
+
+    def _say_misfit(self, plan: Plan) -> None:
+        made = plan.whole.get(plan.outputs[0].name)
+        if made is None or self._recording is None:
+            self._misfit_line.say("")
+            return
+        self._misfit_line.say(mismatch(made, self._recording), "warning")
 
     def _show_facts(self, facts: Facts) -> None:
         while self._facts.rowCount():
@@ -201,6 +227,7 @@ class MicroscopePanel(QWidget):
             return
         self.layer = result.layers[0]
         self._show_picture(self.layer)
+        self.picture.show()
         self.save_button.show()
         self.made.emit(self.layer)
 
@@ -256,12 +283,14 @@ class MicroscopePanel(QWidget):
         kind.addWidget(self.kind_combo, 1)
         self._facts.setContentsMargins(0, 0, 0, 0)
         self._facts.setVerticalSpacing(2)
-        self._size_line = Line()
+        self._size_line, self._misfit_line = Line(), Line()
         column.addLayout(kind)
         column.addWidget(self.settings)
         column.addWidget(bold(QLabel("What follows")))
         column.addLayout(self._facts)
-        for part in (self._size_line, self.estimate, self.bar, self.picture, self.picture_line, self.save_button):
+        for part in (self._size_line, self._misfit_line, self.estimate, self.bar):
+            column.addWidget(part)
+        for part in (self.picture, self.picture_line, self.save_button):
             column.addWidget(part)
         column.addStretch(1)
 

@@ -14,9 +14,10 @@ from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QPushButton, QSlide
 
 from napari_recon.core.engine import InputSpec
 from napari_recon.core.errors import InputError
+from napari_recon.core.grid import Grid
 from napari_recon.core.stack import ImageStack
 from napari_recon.viewer.layer_input import letters_of, stack_from_layer
-from napari_recon.viewer.light_field_views import PsfLook, look_at_psf
+from napari_recon.viewer.light_field_views import PsfLook, look_at_psf, mismatch
 from napari_recon.viewer.worker import call_in_background
 from napari_recon.widgets.drop import FileDrop
 from napari_recon.widgets.fold import Fold
@@ -52,7 +53,7 @@ class PsfPanel(FileDrop, QWidget):
         super().__init__()
         self._viewer, self._spec, self._main = viewer, spec, main
         self.needed = True
-        self._views = 0
+        self._recording: Grid | None = None
         self._look: PsfLook | None = None
         self._looked_at: Any = None
         self._opening: Any = None
@@ -94,12 +95,19 @@ class PsfPanel(FileDrop, QWidget):
         """Whether something was chosen."""
         return self.combo.layer is not None
 
-    def set_views(self, count: int) -> None:
-        """Prefer a PSF of so many views."""
-        if count != self._views:
-            self._views = count
-            self.combo.refresh()
-            self.combo.prefer(self._best(self._candidates()))
+    @property
+    def _views(self) -> int:
+        return self._recording.size("V") if self._recording is not None else 0
+
+    def set_recording(self, grid: Grid | None) -> None:
+        """Prefer a PSF of these views, and say so when another is chosen or about to be made."""
+        if grid != self._recording:
+            count, self._recording = self._views, grid
+            if self._views != count:
+                self.combo.refresh()
+                self.combo.prefer(self._best(self._candidates()))
+            if self.microscope is not None:
+                self.microscope.expect(grid)
             self._say()
 
     def set_needed(self, needed: bool) -> None:
@@ -114,13 +122,15 @@ class PsfPanel(FileDrop, QWidget):
         if self._opening is not None:
             return "Wait for the PSF file"
         if not self.given:
-            return "The PSF is missing: choose its layer, open a file, or make one from the microscope"
+            return "The PSF is missing: choose its layer, open a file, or make one below; projections need none (Modality)"
         try:
             stack = self.stack()
         except InputError as error:
             return str(error)
         if set(stack.grid.axes) != set("VZYX"):
-            return "The PSF is one sensor image per depth: cut it into views"
+            return "The PSF is one sensor image per depth: cut it into views, around a point in the middle of each"
+        if self._recording is not None and (other := mismatch(stack.grid, self._recording)):
+            return other
         return self._look.error if self._look is not None and self._looked_at == _identity(stack) else ""
 
     def value(self) -> ImageStack | None:
@@ -195,6 +205,7 @@ class PsfPanel(FileDrop, QWidget):
 
             self.microscope = MicroscopePanel(self._viewer)
             self.microscope.made.connect(self._made)
+            self.microscope.expect(self._recording)
             self._room.addWidget(self.microscope)
 
     def _made(self, layer: Any) -> None:
@@ -269,12 +280,11 @@ class PsfPanel(FileDrop, QWidget):
         if look.error:
             self.line.say(look.error, "error")
             return
-        views, planes = look.pictures.shape[:2]
-        if self._views and views != self._views and self._views <= len(look.pictures):
-            self.line.say(f"This PSF has {views} views, the data {self._views}; choose that of these views", "error")
-            return
         shape = self.stack().grid
-        size = f"{views} views × {planes} planes of {shape.size('Y')} × {shape.size('X')} pixels"
+        if self._recording is not None and (other := mismatch(shape, self._recording)):
+            self.line.say(other, "error")
+            return
+        size = f"{shape.size('V')} views × {shape.size('Z')} planes of {shape.size('Y')} × {shape.size('X')} pixels"
         self.line.say(f"{size}{'' if look.said else ', centred and normalised'}", "info" if look.said else "good")
         for sentence in look.said:
             self._said.addWidget(Line(sentence[0].upper() + sentence[1:], "warning"))
@@ -313,7 +323,7 @@ class CutRow(QWidget):
 
     def __init__(self, viewer: Any) -> None:
         super().__init__()
-        self.combo = LayerCombo(viewer, lambda layer: layer._type_string == "points", none="points at the centres…")
+        self.combo = LayerCombo(viewer, lambda layer: layer._type_string == "points", none="points…")
         describe(self.combo, "Centres of the views", "A points layer with one point in the middle of each view")
         self.radius = QSpinBox()
         self.radius.setRange(1, 5000)
