@@ -416,6 +416,7 @@ def test_a_fit_that_is_left_for_the_query_tab_can_still_be_gone_on_with(
     assert "Contin" in dock.run_bar.offer_button.text()
     dock.run_bar.offer_button.click()
     assert dock.engine == FIT and dock.controller.state != "idle"
+    assert dock.settings.values()["resume"] == ""  # or the next fit would begin there, too
     qtbot.waitUntil(lambda: bool(dock.curves.curve("loss")), timeout=20000)
     dock.run_bar.finish_button.click()
     qtbot.waitUntil(lambda: dock.controller.state == "idle", timeout=10000)

@@ -75,6 +75,7 @@ def test_taking_the_dock_out_in_the_middle_of_a_fit_stops_it_soon(viewer: Any, q
     viewer.window.remove_dock_widget(dock)
     WorkerBase.await_workers(10000)
     assert worker is not None and time.monotonic() - started < 2
+    assert any(layer.name.endswith("Fit (partial)") for layer in viewer.layers)
     viewer.layers.clear()
     assert len(viewer.layers) == 0
 

@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 from qtpy.QtCore import QPointF
 
 from napari_recon.core.errors import InputError
+from napari_recon.core.grid import Grid
 from napari_recon.core.stack import ImageStack
 from napari_recon.engines.lightfield_inr.fit_params import FitParams
 from napari_recon.engines.lightfield_inr.params import QueryParams
 from napari_recon.engines.lightfield_inr.place import lattice_grid, time_grid
-from napari_recon.viewer.light_field_views import MOST_PICTURES, look_at_psf, reduced, view_pictures
+from napari_recon.viewer.light_field_views import MOST_PICTURES, look_at_psf, mismatch, reduced, view_pictures
 from napari_recon.widgets.fit_rows import LAMPS, RAYS, VIEWS, query_rows, unused
 from napari_recon.widgets.montage import Montage
 from napari_recon.widgets.verdict import VerdictPanel, remedy_of
@@ -37,6 +38,35 @@ def test_of_a_sequence_the_light_is_amber_as_soon_as_one_time_point_is(qtbot: An
     assert asked.args == [{"refine_views": True}]
     panel.clear()
     assert panel.isHidden()
+
+
+def test_a_sequence_that_ended_early_does_not_speak_for_all_of_it(qtbot: Any) -> None:
+    panel = VerdictPanel()
+    qtbot.addWidget(panel)
+    panel.clear(4)
+    for frame in range(3):
+        panel.add({**GREEN, "frame": frame}, {})
+    assert "at 3 of 4 time points" in panel.line.text()
+
+
+def test_what_a_fit_warned_of_stays_in_sight_in_short(qtbot: Any) -> None:
+    panel = VerdictPanel()
+    qtbot.addWidget(panel)
+    panel.add(GREEN, {})
+    panel.note(("the PSF looks wider: so it was widened; set psf_width=1 to keep it", "a camera was blind; mend it"))
+    assert panel.notes.text() == "⚠ The PSF looks wider\nA camera was blind" and not panel.notes.isHidden()
+    assert "psf_width=1" in panel.notes.toolTip() and panel.line.property("level") == "good"
+    panel.clear()
+    assert panel.notes.isHidden()
+
+
+def test_a_psf_of_other_views_or_pixels_is_told_apart() -> None:
+    def grid(count: int, step: float, unit: str = "micrometer") -> Grid:
+        return Grid.of("VYX", (count, 5, 5), {"Y": step, "X": step}, units={"Y": unit, "X": unit})
+
+    assert mismatch(grid(7, 0.5), grid(7, 0.505)) == "" == mismatch(grid(7, 1.0, "pixel"), grid(7, 0.5))
+    assert "7 views, the data 5" in mismatch(grid(7, 0.5), grid(5, 0.5))
+    assert "0.5 µm along y, the data 0.8 µm" in mismatch(grid(7, 0.5), grid(7, 0.8))
 
 
 def test_remedies_are_those_not_tried_yet() -> None:

@@ -195,9 +195,11 @@ class ResultLayers(QObject):
                 shown.removed, shown.pending = False, True
         layer.refresh()
 
-    def close(self) -> None:
-        """Let go of the viewer; layers stay as they are."""
+    def close(self, unfinished: bool = False) -> None:
+        """Let go of the viewer; layers stay as they are, those of a run that is `unfinished` are called partial."""
         self._timer.stop()
+        for layer in self.layers if unfinished else ():
+            layer.name = f"{layer.name} (partial)"
         with suppress(RuntimeError, ValueError, TypeError):
             self._viewer.layers.events.removed.disconnect(self._on_removed)
         self._forget()

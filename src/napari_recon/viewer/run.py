@@ -56,7 +56,7 @@ class Offer:
 
 @dataclass(frozen=True)
 class RunResult:
-    """How a job ended. `error` is None unless it failed; `layers` are those it left in the viewer."""
+    """How a job ended. `error` is None unless it failed; `layers` are those it left in the viewer; `warned`: of what."""
 
     job: Job
     plan: Plan | None = None
@@ -64,6 +64,7 @@ class RunResult:
     provenance: dict[str, Any] = field(default_factory=dict)
     partial: bool = False
     error: Exception | None = None
+    warned: tuple[str, ...] = ()
 
 
 class RunController(QObject):
@@ -180,9 +181,10 @@ class RunController(QObject):
         if self._closed:
             return
         self._closed = True
+        unfinished = self._worker is not None and not self._worker.closing
         self.cancel()
         self._tick.stop()
-        self.results.close()
+        self.results.close(unfinished)
         self._hand_over()
 
     def _begin(self) -> None:
@@ -221,6 +223,7 @@ class RunController(QObject):
         elif isinstance(event, ArtifactReady):
             self.artifact.emit(event)
         elif isinstance(event, Warned):
+            run.warned.append(event.message)
             self.message.emit(event.message, "warning")
         elif isinstance(event, Decided):
             run.decided |= event.params
@@ -303,7 +306,7 @@ class RunController(QObject):
             self.message.emit(f"{how} after {run.watch.seconds:.1f} s; {kept}", "info")
         else:
             self.message.emit(f"finished in {run.watch.seconds:.1f} s", "info")
-        return RunResult(run.job, run.plan, layers, provenance, partial, run.error)
+        return RunResult(run.job, run.plan, layers, provenance, partial, run.error, tuple(run.warned))
 
     def _report(self, run: _Run, kept: bool) -> None:
         error = run.error
@@ -374,6 +377,7 @@ class _Run:
         self.error: Exception | None = None
         self.decided: dict[str, Any] = {}
         self.library_warnings: set[str] = set()
+        self.warned: list[str] = []
 
     @property
     def plan(self) -> Plan | None:

@@ -62,4 +62,5 @@ class CurvePanel(QWidget):
 
     def _draw(self, _: str = "") -> None:
         name = self.choice.currentText()
+        self.plot.titled = self.choice.count() < 2  # the drop-down says it
         self.plot.draw(name, {series: self.curve(name, series) for series in self._points.get(name, {})})

@@ -25,6 +25,8 @@ class CurvePlot(QWidget):
         super().__init__()
         self._series: list[Points] = []
         self._name = ""
+        self.titled = True
+        """Whether to say which quantity it is (nothing else does)."""
         self._foreground = QColor("#909090")
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
 
@@ -58,7 +60,8 @@ class CurvePlot(QWidget):
         columns = labelled([x for x in ticks(left, right) if x == round(x)])
         text = QFontMetricsF(self.font())
         margin = max(text.horizontalAdvance(label) for _, label in rows) + 8 if rows else 8
-        frame = QRectF(margin, text.height() + 2, self.width() - margin - 8, self.height() - 2.2 * text.height() - 6)
+        above = text.height() * (1.0 if self.titled else 0.5) + 2
+        frame = QRectF(margin, above, self.width() - margin - 8, self.height() - above - 1.2 * text.height() - 4)
 
         def place(x: float, y: float) -> QPointF:
             across, up = (x - left) / (right - left), (y - low) / (high - low)
@@ -67,16 +70,17 @@ class CurvePlot(QWidget):
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         painter.setPen(self._foreground)
-        painter.drawText(QRectF(0, 0, self.width(), text.height()), Qt.AlignmentFlag.AlignLeft, self._name)
+        if self.titled:
+            painter.drawText(QRectF(0, 0, self.width(), text.height()), Qt.AlignmentFlag.AlignLeft, self._name)
         painter.drawLine(frame.bottomLeft(), frame.bottomRight())
         painter.drawLine(frame.bottomLeft(), frame.topLeft())
         right_of = int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-        above = math.inf
+        last = math.inf
         for y, label in rows:
             at = place(left, y).y()
-            if above - at < text.height():
+            if last - at < text.height():
                 continue
-            above = at
+            last = at
             painter.drawText(QRectF(0, at - text.height() / 2, margin - 4, text.height()), right_of, label)
         for x, label in columns:
             wide = text.horizontalAdvance(label) + 4

@@ -208,7 +208,10 @@ class NeuralFieldWidget(EngineDock):
 
     def _data_changed(self) -> None:
         stack = self._recording()
-        self.psf.set_views(stack.grid.size("V") if stack is not None else 0)
+        if self.data.layer is not self._spoken_of and self.controller.state == "idle":
+            self.verdict.clear()
+            self.curves.clear()
+        self.psf.set_recording(stack.grid if stack is not None else None)
         super()._data_changed()
         self._show_views()
 
@@ -265,7 +268,7 @@ class NeuralFieldWidget(EngineDock):
         self.controller.results.follow = request.engine == FIT
         if request.engine == FIT:
             self._positions.clear()
-            self.verdict.clear()
+            self.verdict.clear(self._time_points(request))
             self.views.show_offsets(())
         super()._start(request, preview)
 
@@ -292,12 +295,21 @@ class NeuralFieldWidget(EngineDock):
 
     def _finished(self, result: Any) -> None:
         super()._finished(result)
-        if result.error is not None or result.plan is None or result.plan.engine != FIT:
+        if result.plan is None or result.plan.engine != FIT:
+            return
+        self.verdict.note(result.warned)
+        if result.error is not None:
             return
         if result.partial and self._saved is not None:
             self._offer_to_continue(result.layers)
         elif not result.partial and self.engine == FIT and self.settings.values()["resume"]:
             self.settings.change({"resume": ""})
+
+    def _time_points(self, request: Request) -> int:
+        if request.time is not None:
+            return len(request.time)
+        stack = self._recording()
+        return stack.grid.size("T") if stack is not None else 1
 
     def _offer_to_continue(self, partial: tuple[Any, ...]) -> None:
         saved = self._saved
@@ -308,6 +320,8 @@ class NeuralFieldWidget(EngineDock):
             self.choose_method(FIT)
             self.settings.change({"resume": saved.path})
             self.start_run()
+            if self.controller.state != "idle":  # the next fit is a new one
+                self.settings.change({"resume": ""})
 
         self.run_bar.offer(Offer(f"Go on exactly from step {saved.step}", "Contin&ue the fit", go_on))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from qtpy.QtCore import Signal
@@ -31,8 +31,9 @@ class VerdictPanel(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.reports: dict[int, Mapping[str, Any]] = {}
+        self._asked = 1
         self._values: dict[str, Any] = {}
-        self.line, self.button = Line(), QPushButton()
+        self.line, self.notes, self.button = Line(), Line(), QPushButton()
         self.button.clicked.connect(lambda: self.remedy.emit(dict(self._values)))
         row = QHBoxLayout()
         row.addWidget(self.line, 1)
@@ -40,13 +41,22 @@ class VerdictPanel(QWidget):
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(4)
         column.addLayout(row)
+        column.addWidget(self.notes)
         column.addWidget(self.button)
         self.hide()
 
-    def clear(self) -> None:
-        """Forget every verdict."""
+    def clear(self, asked: int = 1) -> None:
+        """Forget every verdict; those of `asked` time points are to come."""
         self.reports.clear()
+        self._asked = asked
+        self.note(())
         self.hide()
+
+    def note(self, warnings: Sequence[str]) -> None:
+        """Say in short what the run warned of; the tooltip has it in full."""
+        short = [sentence.split("; ")[0].split(": ")[0] for sentence in warnings]
+        self.notes.say("\n".join(dict.fromkeys(text[:1].upper() + text[1:] for text in short)), "warning")
+        self.notes.setToolTip("\n".join(dict.fromkeys(warnings)))
 
     def add(self, report: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
         """Take in the report of a time point, made with `settings`."""
@@ -55,7 +65,9 @@ class VerdictPanel(QWidget):
         several = len(self.reports) > 1
         if not doubtful:
             deviance = max(float(each.get("reduced_deviance", 1.0)) for each in self.reports.values())
-            where = f" at all {len(self.reports)} time points" if several else ""
+            done = len(self.reports)
+            every = f" at all {done} time points" if several else ""
+            where = every if done >= self._asked else f" at {done} of {self._asked} time points"
             self.line.say(f"The model explains the data{where} (reduced deviance {deviance:.2f})", "good")
         else:
             sentence = str(doubtful[0]["verdict"])
