@@ -25,7 +25,7 @@ KINDS = {
     "widefield": "Computed: widefield",
     "confocal": "Computed: confocal",
 }
-OPTICS = ("na", "wavelength_um", "refractive_index")
+OPTICS = ("na", "wavelength_um")
 PSF_ROWS = {
     "layers": (),
     "light-sheet": (*OPTICS, "sheet_fwhm_um", "psf_angle_deg"),
