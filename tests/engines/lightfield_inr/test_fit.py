@@ -51,6 +51,18 @@ def test_the_published_layout_holds_the_same_field(tmp_path: Path) -> None:
     np.testing.assert_allclose(asked * farthest / np.abs(asked).max(), volume, rtol=1e-4, atol=1e-4 * farthest)
 
 
+def test_compat_upstream_is_the_published_method_in_its_own_numbers() -> None:
+    data, settings = stacks(), {name: value for name, value in TINY.items() if name != "method"}
+    plain = napari_recon.run("lightfield_inr.fit", data["views"], data["psf"], params=TINY)
+    result = napari_recon.run("lightfield_inr.fit", data["views"], data["psf"], params={**settings, "compat": "upstream"})
+    unit = float(np.asarray(data["views"].data).max()) / 3
+    np.testing.assert_allclose(result["volume"] * unit, plain["volume"], rtol=1e-5, atol=1e-6)
+    asked = napari_recon.run("lightfield_inr.query", model=result.artifacts["model"])
+    np.testing.assert_allclose(asked["volume"], result["volume"], rtol=1e-5)
+    with pytest.raises(InputError, match="compat=upstream is the published fit, found method=fast"):
+        run(compat="upstream", method="fast")
+
+
 def test_a_sequence_becomes_one_model_and_later_scenes_take_fewer_steps() -> None:
     data = stacks(3)
     result = napari_recon.run("lightfield_inr.fit", data["views"], data["psf"], params=TINY)
@@ -122,12 +134,12 @@ def test_settings_come_from_a_file(tmp_path: Path) -> None:
     [
         ({"psf": np.ones((3, 3, 5, 5), np.float32)}, {}, r"one set of planes per view \(4\), found 3"),
         ({"psf": np.ones((4, 3, 5, 4), np.float32)}, {}, "odd"),
-        ({"psf": np.ones((4, 2, 5, 5), np.float32)}, {}, "three planes"),
+        ({"psf": np.ones((4, 2, 5, 5), np.float32)}, {}, "found 2 x 21 x 17; .* or use deconvolution.lightfield_rl"),
         ({}, {"skips": [1]}, r"layers from 0 to 0, found \[1\]"),
         ({}, {"init": "a.tar", "resume": "b.tar"}, "leave one out"),
         ({}, {"encoder": "radial", "octaves": 3}, "needs octaves and octaves_z"),
         ({}, {"iterations": 0}, "iterations"),
-        ({}, {"preset": "fpm"}, "NeRF_ex"),
+        ({}, {"preset": "fpm"}, "modality=fpm takes no psf"),
     ],
 )
 def test_what_does_not_fit_gets_one_sentence(change: dict[str, Any], params: dict[str, Any], sentence: str) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from napari_recon.core.errors import InputError
 from napari_recon.core.params import param
@@ -31,6 +31,12 @@ class FitParams(TomographyParams, PtychographyParams, NetworkParams):
         "fast",
         "fast: deconvolution, then voxels refined under a smoothness penalty (seconds); upstream: the published network, "
         "objective and schedule.",
+    )
+    compat: Literal["none", "upstream"] = param(
+        "none",
+        "upstream does what the published program does: method=upstream, and the volume in the network's own numbers (of "
+        "views divided by their maximum) instead of the views' unit.",
+        advanced=True,
     )
     iterations: Annotated[int, Field(ge=1)] | Literal["auto"] = param(
         "auto",
@@ -92,6 +98,14 @@ class FitParams(TomographyParams, PtychographyParams, NetworkParams):
     )
     resume: str = param("", "A checkpoint of this very run to go on from, exactly.", file=(".tar",))
 
+    @model_validator(mode="before")
+    @classmethod
+    def _as_published(cls, values: Any) -> Any:
+        """Take the published method for granted where the published program is asked for."""
+        if isinstance(values, dict) and values.get("compat") == "upstream":
+            return {"method": "upstream", **values}
+        return values
+
 
 def resolved_fit(params: FitParams, size_yx: tuple[int, int], planes: int, views: int) -> FitParams:
     """Return parameters with nothing left automatic (but when a fast fit ends, which it sees in the data).
@@ -104,7 +118,10 @@ def resolved_fit(params: FitParams, size_yx: tuple[int, int], planes: int, views
     if params.init and params.resume:
         raise InputError("a fit starts from a checkpoint (init) or goes on (resume), found both; leave one out")
     if planes < 3 or min(size_yx) < 3:
-        raise InputError(f"a fit needs three planes, rows and columns at least, found {planes} x {size_yx}; crop less")
+        raise InputError(
+            f"a fit needs three planes, rows and columns at least, found {planes} x {size_yx[0]} x {size_yx[1]}; give a PSF "
+            "of more planes or larger views, or use deconvolution.lightfield_rl"
+        )
     if params.method == "fast":
         return _checked_fast(params, views)
     if params.refine_views or params.held_out is not None or params.field != "voxels":
@@ -119,6 +136,8 @@ def resolved_fit(params: FitParams, size_yx: tuple[int, int], planes: int, views
 
 
 def _checked_fast(params: FitParams, views: int) -> FitParams:
+    if params.compat == "upstream":
+        raise InputError("compat=upstream is the published fit, found method=fast; set method=upstream, or leave compat out")
     for name in ("config", "init"):
         if getattr(params, name):
             raise InputError(f"{name} belongs to the published fit, found method=fast; set method=upstream, or leave it out")

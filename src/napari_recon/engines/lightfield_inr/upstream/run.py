@@ -153,6 +153,8 @@ class UpstreamRun(FitRun):
 
     def _unit(self, frame: int) -> float:
         """Return what the network's values are multiplied by, so that a plane of a view's PSF sums to one."""
+        if self._params.compat == "upstream":
+            return 1.0
         return self._peaks[frame] / self._plan.whole["volume"].size("Z")
 
     def _checkpoint(self, fitter: Fitter) -> CheckpointSaved:
