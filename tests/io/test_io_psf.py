@@ -88,6 +88,15 @@ def test_a_stack_of_views_is_read(tmp_path: Path, suffix: str, matlab_order: boo
     np.testing.assert_array_equal(np.asarray(stack.data), views)
 
 
+def test_a_stack_of_views_that_another_program_wrote_as_mat_is_not_turned(tmp_path: Path) -> None:
+    views = np.random.default_rng(1).random((7, 5, 9, 9)).astype(np.float32)
+    with h5py.File(tmp_path / "psf.mat", "w") as file:  # no header of MATLAB's
+        file["Hs"] = views
+    np.testing.assert_array_equal(np.asarray(open_psf(tmp_path / "psf.mat").data), views)
+    savemat(tmp_path / "alike.mat", {"H": views[:5].transpose(2, 3, 1, 0)})  # as many views as planes
+    np.testing.assert_array_equal(np.asarray(open_psf(tmp_path / "alike.mat").data), views[:5])
+
+
 def test_views_are_cut_around_their_centres(tmp_path: Path, sensor: np.ndarray) -> None:
     savemat(tmp_path / "psf.mat", {"H": sensor})
     stack = open_psf(tmp_path / "psf.mat", voxel_size_um={"y": 0.2, "x": 0.2}, centres=[(5, 6), (12, 9)], radius=3)

@@ -152,8 +152,10 @@ def _of_matlab(path: Path, key: str) -> tuple[NDArray[np.float32], str]:
     if array.ndim == 3:
         return np.ascontiguousarray(array.transpose(2, 0, 1), dtype=np.float32), "ZYX"
     if array.ndim == 4:
-        rows_first = array.shape[0] == array.shape[1] and array.shape[2] != array.shape[3]
-        order = (3, 2, 0, 1) if rows_first else (0, 1, 2, 3)
+        square, views, planes = array.shape[0] == array.shape[1], array.shape[3], array.shape[2]
+        rows_first = square and (planes != views or array.shape[0] > planes)
+        plain = head[:4] == b"\x89HDF"  # without MATLAB's own header: another program wrote it, views first and x last
+        order = ((3, 2, 1, 0) if plain else (3, 2, 0, 1)) if rows_first else (0, 1, 2, 3)
         return np.ascontiguousarray(array.transpose(order), dtype=np.float32), "VZYX"
     raise InputError(
         f"{path} should hold a PSF of rows x cols x depths or views x depths x k x k, found shape {array.shape}; choose "
