@@ -11,6 +11,8 @@ registry = Registry(
         "lightfield_inr.fit": "napari_recon.engines.lightfield_inr.fit_engine:Fit",
         "lightfield_inr.meta": "napari_recon.engines.lightfield_inr.meta_engine:Meta",
         "lightfield_inr.query": "napari_recon.engines.lightfield_inr.engine:Query",
+        "inr4d.fit": "napari_recon.engines.inr4d.fit_engine:Fit",
+        "inr4d.query": "napari_recon.engines.inr4d.query_engine:Query",
         "deconvolution.lightfield_rl": "napari_recon.engines.deconvolution.engine:LightFieldRL",
         "deconvolution.rl": "napari_recon.engines.deconvolution.rl:DeconvolutionRL",
         "fusion.multiview_rl": "napari_recon.engines.fusion.multiview_rl:MultiviewRL",

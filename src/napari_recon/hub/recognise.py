@@ -16,6 +16,7 @@ RECOGNISERS = [
     "napari_recon.engines.lightfield_inr.checkpoint:recognise",
     "napari_recon.engines.fusion.networks.vsi_checkpoint:recognise",
     "napari_recon.engines.fusion.networks.rldfn_checkpoint:recognise",
+    "napari_recon.engines.inr4d.checkpoint:recognise",
 ]
 """Import strings of functions ``recognise(state) -> Recognised | None``, asked in turn; engines add theirs here."""
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 WRAPPERS = (
     *("state_dict", "model_state_dict", "network_fn_state_dict", "model", "sd", "params", "params_ema", "net", "network"),
-    "weights",
+    *("weights", "model1_state_dict"),
 )
 PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.")
 FOLDERS = [("net_FA.pth", "net_G.pth"), ("current.pth", "latent_code.pt")]
@@ -54,7 +54,7 @@ def load_state(model: ModelRef | str | Path) -> dict[str, Tensor]:
         from safetensors.torch import load_file
 
         return _finite(unprefixed(load_file(path, device="cpu")), path)
-    return _finite(_flat(_load_torch(path), path), path)
+    return _finite(_flat(load_torch(path), path), path)
 
 
 def members(path: Path) -> list[Path] | None:
@@ -70,7 +70,7 @@ def _named(part: Path) -> dict[str, Tensor]:
     """Return the tensors of one file of several, the file's name in front; a single tensor has that name."""
     import torch
 
-    content = _load_torch(part)
+    content = load_torch(part)
     if isinstance(content, torch.Tensor):
         return _finite({part.stem: content}, part)
     return _finite({f"{part.stem}.{name}": tensor for name, tensor in _flat(content, part).items()}, part)
@@ -175,11 +175,19 @@ def _is_text(start: bytes) -> bool:
     return len(start) > 4 and printable == len(start)
 
 
-def _load_torch(path: Path) -> Any:
+def load_torch(path: Path) -> Any:
+    """Return what a torch file holds: tensors, plain containers, numbers and text, and NumPy's numbers.
+
+    Raises
+    ------
+    CheckpointError
+        Damaged, or with anything else in it.
+    """
     import torch
 
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(_numpy_numbers()):
+            return torch.load(path, map_location="cpu", weights_only=True)
     except MemoryError:
         raise
     except Exception as error:
@@ -192,6 +200,15 @@ def _load_torch(path: Path) -> Any:
         raise CheckpointError(
             f"{path} should be a torch checkpoint, found a damaged, truncated or other file; download it again"
         ) from None
+
+
+def _numpy_numbers() -> list[Any]:
+    """Return what a NumPy number in a file is made with; a learning rate may be one. It can't hold an object."""
+    import numpy as np
+
+    scalar, kinds = np.float64().__reduce__()[0], (np.float64, np.float32, np.int64)
+    names = [f"numpy.{core}.multiarray.scalar" for core in ("core", "_core")]
+    return [*((scalar, name) for name in names), np.dtype, *(type(np.dtype(kind)) for kind in kinds)]
 
 
 def _flat(content: Any, path: Path) -> dict[str, Tensor]:

@@ -1,0 +1,102 @@
+"""The engine `inr4d.fit`: a field that stands for one recording, between its planes and frames too. No torch until a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from napari_recon.core.compute import Compute
+from napari_recon.core.engine import EngineInfo, InputSpec, OutputInfo
+from napari_recon.core.errors import InputError
+from napari_recon.core.events import Event
+from napari_recon.core.frames import Frame, FrameEngine, Refs
+from napari_recon.core.plan import InputRef, ModelRef, OutputSpec, Plan, Resources
+from napari_recon.core.region import Box, Selection
+from napari_recon.core.token import CancelToken
+from napari_recon.engines.inr4d.fit_params import FitParams, resolved_fit
+from napari_recon.engines.inr4d.lattice import AXES
+from napari_recon.engines.inr4d.place import checked_movie, unknown_step
+
+MOVIE = InputSpec(name="movie", axes=AXES, loops="C", lazy=True, description="one recording of volumes over time")
+
+
+class Fit(FrameEngine[FitParams]):
+    """Fits a field to a recording."""
+
+    Params = FitParams
+    info = EngineInfo(
+        name="inr4d.fit",
+        kind="fit",
+        title="4-D field (fit)",
+        summary="A field that stands for one recording of volumes over time and gives values between its planes and frames",
+        inputs=(MOVIE,),
+        outputs=(
+            OutputInfo(name="movie", axes=AXES, description="the field on the recording's own voxels"),
+            OutputInfo(name="model", kind="model", description="the field, for inr4d.query"),
+        ),
+        halo="all of what is fitted: the selected box and times, or with region_only off the whole recording",
+        roi_tolerance=1e-3,
+    )
+
+    def plan(
+        self,
+        refs: Sequence[InputRef],
+        params: Mapping[str, Any],
+        selection: Selection = Selection(),
+        model: ModelRef | None = None,
+        compute: Compute = Compute(),
+    ) -> Plan:
+        """See `Engine.plan`."""
+        values, by_name = self.checked(refs, params, model)
+        values = resolved_fit(values)
+        movie = by_name["movie"][0].grid
+        grid = checked_movie(movie, values.axes_checked)
+        if movie is not None and movie.size("C") > 1:
+            raise InputError(f"a field stands for one channel, found {movie.size('C')} in the recording; choose one first")
+        plan = super().plan(refs, values.model_dump(), selection, model, compute)
+        if values.region_only:
+            fitted = {**dict(plan.box.items() if isinstance(plan.box, Box) else ()), "T": _times(plan)}
+            checked_movie(grid.cropped(fitted), axes_checked=True, what="the selected part")
+        said = unknown_step(grid)
+        resources = plan.resources.model_copy(update={"warnings": (*plan.resources.warnings, *([said] if said else []))})
+        return plan.model_copy(update={"resources": resources})
+
+    def outputs_of(self, refs: Refs, params: FitParams, model: ModelRef | None) -> tuple[OutputSpec, ...]:
+        """See `FrameEngine.outputs_of`."""
+        return (OutputSpec(name="movie", grid=checked_movie(refs["movie"][0].grid, axes_checked=True)),)
+
+    def resources(
+        self,
+        refs: Refs,
+        params: FitParams,
+        model: ModelRef | None,
+        box: Box,
+        outputs: tuple[OutputSpec, ...],
+        compute: Compute,
+    ) -> Resources:
+        """See `FrameEngine.resources`."""
+        whole = outputs[0].grid
+        planes, rows, columns = box.shape() if params.region_only else whole.only("ZYX").shape
+        voxels = planes * rows * columns
+        settings, frames = params.upstream, whole.size("T")
+        layers, points = settings.layers, settings.batch * settings.samples
+        kept = 4 * points * (2 * layers.width * layers.depth + 3 * layers.encoded)
+        encoder = 4 * voxels // 8 * settings.features * (4 * settings.groups * settings.blocks + 4)
+        return Resources(
+            tile={"z": 1, "y": rows},
+            tiles=settings.steps,
+            memory_bytes=2**27 + max(kept, encoder) + 16 * voxels * frames,
+            work=6.0 * points * layers.width**2 * layers.depth * settings.steps,
+        )
+
+    def process_frame(self, plan: Plan, frame: Frame, index: int, token: CancelToken) -> Iterator[Event]:
+        """See `FrameEngine.process_frame`."""
+        from napari_recon.engines.inr4d.upstream.run import PublishedRun
+
+        yield from PublishedRun(plan, self.params_of(plan), frame["movie"]).events(token)
+
+
+def _times(plan: Plan) -> tuple[int, int]:
+    time = plan.selection.time
+    assert time is not None  # a recording has T
+    return time.start, time.stop

@@ -1,0 +1,115 @@
+"""What the runs of all ways to fit a 4-D field share: the part that is fitted, places, steady previews, cards."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_recon.core.errors import InputError
+from napari_recon.core.events import PreviewReady
+from napari_recon.core.pieces import FramePieces
+from napari_recon.core.plan import Plan
+from napari_recon.core.region import Box
+from napari_recon.core.token import CancelToken
+from napari_recon.engines.inr4d.checkpoint import ENGINE
+from napari_recon.engines.inr4d.fit_params import FitParams
+from napari_recon.engines.inr4d.lattice import AXES
+from napari_recon.engines.inr4d.place import placed
+from napari_recon.hub import checkpoint_folder
+
+PREVIEW_SECONDS, PREVIEW_SHARE = 0.5, 0.1
+"""Seconds between previews, and the part of the time that may be spent on them."""
+Movie = NDArray[np.float32]
+Bounds = dict[str, tuple[int, int]]
+
+
+class FitRun:
+    """A fit of one recording. A way to fit is a subclass with ``events(token)``.
+
+    Parameters
+    ----------
+    plan : Plan
+    params : FitParams
+        Resolved.
+    recording : FramePieces
+        TZYX
+
+    Attributes
+    ----------
+    asked, fitted : dict
+        Axis -> bounds, in voxels of the recording, of what is shown and of what is fitted.
+    """
+
+    def __init__(self, plan: Plan, params: FitParams, recording: FramePieces) -> None:
+        self._plan, self._params, self._recording = plan, params, recording
+        self.whole = plan.whole["movie"].only(AXES)
+        box, times = plan.box, plan.selection.time
+        assert isinstance(box, Box) and times is not None
+        self.asked: Bounds = {"T": (times.start, times.stop), **dict(box.items())}
+        self.fitted: Bounds = self.asked if params.region_only else {a: (0, self.whole.size(a)) for a in AXES}
+        self.folder = Path("")
+        if params.checkpoint_folder or params.method == "upstream":
+            self.folder = Path(params.checkpoint_folder or checkpoint_folder(plan)).expanduser()
+        self._previewed, self._preview_cost = 0.0, 0.0
+        self._low, self._high = 0.0, 1.0
+
+    def movie(self, token: CancelToken) -> Movie:
+        """Return the fitted part of the recording (t, z, y, x), read frame by frame.
+
+        Raises
+        ------
+        InputError
+            It holds no intensities, or one only.
+        """
+        inner = [slice(*self.fitted[axis]) for axis in "ZYX"]
+        first, stop = self.fitted["T"]
+        frames = []
+        for frame in range(first, stop):
+            token.check()
+            frames.append(self._recording.read(slice(frame, frame + 1), *inner))
+        movie = np.concatenate(frames)
+        self._low, self._high = float(movie.min()), float(movie.max())
+        if self._low == self._high:
+            raise InputError(
+                f"{self._recording.what} is constant (every value is {self._low:g}), so there is nothing to fit; check it "
+                "or choose another region"
+            )
+        return movie
+
+    def digest(self, movie: Movie) -> str:
+        """Return what identifies the data of a fit."""
+        return hashlib.sha256(np.ascontiguousarray(movie).tobytes()).hexdigest()[:16]
+
+    def place(self, part: Bounds) -> tuple[slice, ...]:
+        """Return where a part, in voxels of the recording, goes in the output."""
+        return tuple(slice(*(at - self.asked[axis][0] for at in part[axis])) for axis in AXES)
+
+    def inside(self, part: Bounds) -> Bounds:
+        """Return a part of the recording in voxels of what is fitted."""
+        return {a: (part[a][0] - self.fitted[a][0], part[a][1] - self.fitted[a][0]) for a in AXES}
+
+    def middle(self) -> Bounds:
+        """Return the middle plane at the middle time of what is shown."""
+        middle = {axis: (sum(self.asked[axis]) - 1) // 2 for axis in "TZ"}
+        return {**self.asked, **{axis: (at, at + 1) for axis, at in middle.items()}}
+
+    def preview(self, made: Callable[[], Movie], part: Bounds, step: int) -> Iterator[PreviewReady]:
+        """Yield a part (t, z, y, x) of the estimate when one is due."""
+        if time.monotonic() - self._previewed > max(PREVIEW_SECONDS, self._preview_cost / PREVIEW_SHARE):
+            started = time.monotonic()
+            yield PreviewReady("movie", self.place(part), made(), step)
+            self._previewed = time.monotonic()
+            self._preview_cost = self._previewed - started
+
+    def card(
+        self, architecture: str, training: dict[str, Any], intensity: tuple[float, float] | None = None, **options: Any
+    ) -> dict[str, Any]:
+        """Return the card of a field; `intensity` is offset and gain where its values do not go from 0 to 1."""
+        known = placed(self.whole, self.fitted, self._low, self._high, intensity)
+        return {"engine": ENGINE, "architecture": architecture, "options": {**known, **options}, "training": training}

@@ -1,0 +1,162 @@
+"""The published field on a lattice: the same numbers as point by point, with a first layer that is a sum of tables.
+
+On a lattice a sample's place along an axis depends on the index along that axis alone, and the latents are few. So what
+the first layer (and one that sees the point again) makes of a point is a table per axis and one of the latents; what
+remains are the hidden layers, over few enough points at a time to stay in the cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from napari_recon.engines.inr4d.layers import FieldLayers
+from napari_recon.engines.inr4d.upstream.coordinates import axis_columns, axis_points, embed, latent_index
+from napari_recon.engines.inr4d.upstream.render import Shells, render
+
+Check = Callable[[], None]
+CHUNK = 1 << 17
+"""Numbers per thread in a hidden layer of the points that go through all layers together: 512 kB."""
+DEVICE_POINTS = 1 << 18
+
+
+@dataclass(frozen=True, eq=False)
+class Places:
+    """Where a lattice lies along one axis.
+
+    Attributes
+    ----------
+    places : Tensor
+        Counted in steps, of which there are `count` - 1 from one end of the recording to the other.
+    count : int
+    half : float
+        Half the edge of a hypercube, in the same steps.
+    data : Tensor
+        The same places counted in data points; the latent lies there.
+    """
+
+    places: Tensor
+    count: int
+    half: float
+    data: Tensor
+
+
+class PublishedField:
+    """A published network with its latents, ready for lattices of any density.
+
+    Parameters
+    ----------
+    state : mapping
+        Parameters of the network by published name.
+    layers : FieldLayers
+    latent : Tensor
+        (x, y, z, encoded)
+    tables : Tensor
+        (k, m^4, 4): the values are the mean of those with each of these tables of jitter.
+    samples : int
+        Per hypercube.
+    device : torch.device or str
+    chunk : int
+        Points that go through all layers together; 0 chooses.
+    """
+
+    def __init__(
+        self,
+        state: Mapping[str, Tensor],
+        layers: FieldLayers,
+        latent: Tensor,
+        tables: Tensor,
+        samples: int,
+        device: torch.device | str = "cpu",
+        chunk: int = 0,
+    ) -> None:
+        self._device, self._layers, self._samples = torch.device(device), layers, samples
+        own = {name: tensor.detach().to(self._device, torch.float32) for name, tensor in state.items()}
+        weights = [own[f"coords_MLP.{i}.weight"] for i in range(layers.depth)]
+        self._seeing = [i for i in range(layers.depth) if i == 0 or i in layers.skips]
+        self._of_point = {i: weights[i][:, : layers.encoded] for i in self._seeing}
+        self._of_hidden = [weight[:, -layers.width :].T for weight in weights]
+        self._biases = [own[f"coords_MLP.{i}.bias"] for i in range(layers.depth)]
+        self._out = own["out_MLP.weight"], own["out_MLP.bias"]
+        self._latent, self._tables = latent.to(self._device, torch.float32), tables.to(self._device, torch.float32)
+        on_cpu = self._device.type == "cpu"
+        points = chunk or (CHUNK // layers.width * torch.get_num_threads() if on_cpu else DEVICE_POINTS)
+        self._at_once = max(1, points // tables.shape[1])
+
+    def values(self, xyzt: Sequence[Places], check: Check = lambda: None) -> Tensor:
+        """Return the values (z, y, x), float32 on the device, at one time.
+
+        Parameters
+        ----------
+        xyzt : sequence of Places
+            Along x, y, z, and t with a single place.
+        check : callable
+            Called every few milliseconds of work; may raise to stop.
+        """
+        x, y, z, _ = xyzt
+        out = torch.zeros(len(z.places), len(y.places), len(x.places), device=self._device)
+        with torch.inference_mode():
+            for table in self._tables:
+                self._add(out, xyzt, table, check)
+            return out.div_(len(self._tables))
+
+    def _add(self, out: Tensor, xyzt: Sequence[Places], jitter: Tensor, check: Check) -> None:
+        """Add the values with one table of jitter."""
+        planes, height, width = out.shape
+        halves = torch.tensor([axis.half * 2 * torch.pi / max(axis.count - 1, 1) for axis in xyzt])
+        shells = Shells.of_jitter(self._samples, jitter.cpu(), halves)
+        shells = Shells(*(part.to(self._device) for part in (shells.order, shells.distance, shells.area)))
+        along = [self._tables_of(axis, number, jitter) for number, axis in enumerate(xyzt)]
+        at = [latent_index(axis.data.to(self._device), n) for axis, n in zip(xyzt, self._latent.shape[:3], strict=False)]
+        columns = min(width, self._at_once)
+        rows = max(1, self._at_once // columns)
+        buffers = torch.empty(2, rows * columns * len(jitter), self._layers.width, device=self._device)
+        for plane in range(planes):
+            check()
+            under = self._latent[:, :, at[2][plane]]
+            latents = {i: under @ self._of_point[i].T for i in self._seeing}
+            fixed = {i: along[2][i][plane] + along[3][i][0] + self._biases[i] for i in self._seeing}
+            for top in range(0, height, rows):
+                lines = slice(top, min(top + rows, height))
+                along_y = {i: (along[1][i][lines] + fixed[i])[:, None] for i in self._seeing}
+                for left in range(0, width, columns):
+                    check()
+                    across = slice(left, min(left + columns, width))
+                    start = {
+                        i: along_y[i]
+                        + along[0][i][None, across]
+                        + latents[i][at[0][across]][:, at[1][lines]].transpose(0, 1)[:, :, None]
+                        for i in self._seeing
+                    }
+                    raw = self._through({i: part.flatten(0, 2) for i, part in start.items()}, buffers)
+                    found, _ = render(raw.view(-1, len(jitter), 2), shells)
+                    out[plane, lines, across] += found.view(lines.stop - lines.start, -1)
+
+    def _tables_of(self, axis: Places, number: int, jitter: Tensor) -> dict[int, Tensor]:
+        """Return what the layers that see the point get from its place along one axis: (n, samples, width)."""
+        layers = self._layers
+        points = axis_points(axis.places.to(self._device), axis.count, axis.half, number, self._samples, jitter)
+        columns = axis_columns(number, layers.encoded).to(self._device)
+        embedded = embed(points[..., None], layers.octaves)
+        return {i: embedded @ self._of_point[i][:, columns].T for i in self._seeing}
+
+    def _through(self, start: dict[int, Tensor], buffers: Tensor) -> Tensor:
+        """Return the network's outputs (points, 2); the tables' sums in `start` are overwritten."""
+        count = len(start[0])
+        hidden, spare = start[0].relu_(), [buffers[0, :count], buffers[1, :count]]
+        for i in range(1, self._layers.depth):
+            free = spare[i % 2]
+            if i in start:
+                torch.addmm(start[i], hidden, self._of_hidden[i], out=free)
+            else:
+                torch.addmm(self._biases[i], hidden, self._of_hidden[i], out=free)
+            hidden = free.relu_()
+        return torch.addmm(self._out[1], hidden, self._out[0].T)
+
+
+def default_tables(samples: int, count: int) -> Tensor:
+    """Return the tables of jitter (count, samples, 4) of queries for which none is given; the same ever after."""
+    return torch.rand(count, samples, 4, generator=torch.Generator().manual_seed(42))
