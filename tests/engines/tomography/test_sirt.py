@@ -119,6 +119,8 @@ def test_angles_come_as_a_table_too() -> None:
         ({"angles": "0:90:5"}, "one angle per projection"),
         ({"angles": ANGLES, "axis": "z"}, "axis"),
         ({"angles": ANGLES, "flat": -2}, "flat"),
+        ({"angles": ANGLES, "centre": 400}, "centre should be less than"),
+        ({"angles": ANGLES, "centre": float("nan")}, "centre should be"),
     ],
 )
 def test_unfit_settings_get_one_sentence(params: dict[str, object], said: str) -> None:

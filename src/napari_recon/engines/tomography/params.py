@@ -111,6 +111,11 @@ def check_pixels(params: TomographyParams, views: Grid) -> None:
         raise InputError(
             f"projections should have 4 pixels across the axis ({params.axis}) at least, found {across}; choose another axis"
         )
+    if params.centre != "auto" and not abs(params.centre) < across:
+        raise InputError(
+            f"centre should be less than {across} pixels, a projection's size, from the projections' middle, found "
+            f"{params.centre:g}; set it to where the axis appears, counted from the middle"
+        )
     if views.size("V") < 2:
         raise InputError(
             f"tomography needs two projections at least, found shape {views.shape} ({views.axes}); name the axis of angles "

@@ -168,8 +168,10 @@ class PtychographyRun(FitRun):
         path = Path(self._params.resume).expanduser()
         try:
             kept: Any = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:
-            raise InputError(f"{path} should be a checkpoint of a fit, found none ({error}); check the path") from None
+        except Exception:  # torch's own words are long and speak of programs
+            raise InputError(
+                f"{path} should be a checkpoint of a fit, found a damaged or other file; choose another"
+            ) from None
         kept = kept.get("ptychography") if isinstance(kept, dict) else None
         if not isinstance(kept, dict) or kept["data"] != self._key():
             raise InputError(
