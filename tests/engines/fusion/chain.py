@@ -22,7 +22,7 @@ QUICK = {
 @cache
 def recording(frames: int = 2, **params: object) -> dict[str, ImageStack]:
     """Return raw, truth, psf_a and psf_b of a simulated recording."""
-    found = napari_recon.simulate("llsm", seed=1, frames=frames, **SMALL, **OPTICS, **params)
+    found = napari_recon.simulate("llsm", seed=1, frames=frames, **{**SMALL, **OPTICS, **params})
     raw = found.outputs["raw"]
     optics = {"na": (0.6,), "wavelength_um": (0.525,), "refractive_index": (1.33,)}
     stacks = {name: found.outputs[name] for name in ("truth", "psf_a", "psf_b") if name in found.outputs}

@@ -151,6 +151,7 @@ class WorkFolder:
 
     def making(self, digest: str, specs: Sequence[OutputSpec]) -> Making:
         """Return a result to be made."""
+        self._used.add(digest)
         return Making(self._folder / digest, specs)
 
     def file(self, digest: str, payload: Any) -> Path:
