@@ -16,7 +16,7 @@ from napari_recon.core.grid import Frozen
 from napari_recon.core.params import EngineParams, param
 from napari_recon.engines import registry
 from napari_recon.engines.sim.params import OpticsParams
-from napari_recon.widgets.form import ParamsForm
+from napari_recon.widgets.form import ParamsForm, readable
 from tests.viewer.fake import FakeParams
 
 
@@ -275,3 +275,12 @@ def test_rows_that_do_not_matter_are_hidden_and_keep_their_values(qtbot: Any) ->
     assert not form._resets["deaf"].isVisible() and form.values()["deaf"] is True
     form.show_only(set(form.fields))
     assert form.fields["deaf"].isVisible() and form._resets["deaf"].isVisible() and not form._resets["planes"].isVisible()
+
+
+def test_names_are_written_as_people_write_them() -> None:
+    assert [readable(name) for name in ("na", "leds", "led_distance", "depth_from_um")] == [
+        "NA",
+        "LEDs",
+        "LED distance",
+        "Depth from",
+    ]

@@ -49,6 +49,8 @@ def pick(panel: ModelPanel, row: int) -> None:
 def test_menu_starts_with_what_is_here_and_explains_it(panel: ModelPanel) -> None:
     assert panel.card is not None and panel.card.id == "net-a" and panel.reason() == ""
     assert panel.about.text() == "net · views 49 · built in" == summary(HERE)
+    made = HERE.model_copy(update={"origin": "imported", "training": {"method": "fast"}})
+    assert summary(made).endswith("from a run")
     assert not panel.card_view.isVisible()
     panel.info_button.click()
     assert "licence: BSD" in panel.card_view.text() and "licence: BSD" in card_text(HERE)

@@ -56,6 +56,9 @@ def test_what_a_fit_warned_of_stays_in_sight_in_short(qtbot: Any) -> None:
     panel.note(("the PSF looks wider: so it was widened; set psf_width=1 to keep it", "a camera was blind; mend it"))
     assert panel.notes.text() == "⚠ The PSF looks wider\nA camera was blind" and not panel.notes.isHidden()
     assert "psf_width=1" in panel.notes.toolTip() and panel.line.property("level") == "good"
+    panel.add(AMBER, {})
+    panel.note((AMBER["verdict"],))
+    assert panel.notes.isHidden()  # the verdict says it
     panel.clear()
     assert panel.notes.isHidden()
 

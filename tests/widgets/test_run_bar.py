@@ -41,6 +41,7 @@ def test_progress_in_words_and_bar(bar: RunBar) -> None:
     assert bar.bar.value() == 500
     bar.set_progress(ProgressState())
     assert bar.bar.maximum() == 0  # busy
+    assert bar.progress_line.text() == "starting · 0:00 elapsed"  # nobody knows yet of how many steps
     assert progress_text(ProgressState(elapsed_s=3)) == "0:03 elapsed"
 
 

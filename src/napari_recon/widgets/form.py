@@ -28,7 +28,7 @@ from napari_recon.widgets.fields import (
 from napari_recon.widgets.fold import Fold
 from napari_recon.widgets.look import small_button
 
-SHORT = {"tv", "psf", "otf", "na", "snr", "roi", "sim", "fwhm", "mcnr"}
+SHORT = {"tv", "psf", "otf", "na", "snr", "roi", "sim", "fwhm", "mcnr", "led"}
 """Words of parameter names that are abbreviations."""
 
 
@@ -278,5 +278,5 @@ def _plain(value: Any) -> Any:
 def readable(name: str) -> str:
     """Return a parameter's name as people read it; the unit stands beside the field."""
     plain = name.rpartition(".")[2].removesuffix("_um").removesuffix("_deg")
-    words = " ".join(w.upper() if w in SHORT else w for w in plain.split("_"))
+    words = " ".join(w.upper() if w in SHORT else f"{w[:-1].upper()}s" if w[:-1] in SHORT else w for w in plain.split("_"))
     return words[:1].upper() + words[1:]

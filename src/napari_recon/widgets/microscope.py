@@ -75,6 +75,8 @@ class MicroscopePanel(QWidget):
         self._kind = ""
         self.kind_combo = QComboBox()
         describe(self.kind_combo, "Kind of microscope", "Where the microlenses stand: in the pupil's image or in the image")
+        self.kind_combo.setMinimumContentsLength(8)  # long names may not widen the dock
+        self.kind_combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         guard_wheel(self.kind_combo)
         for engine, text in KINDS.items():
             self.kind_combo.addItem(text, engine)

@@ -220,9 +220,10 @@ class ModelPanel(FileDrop, QWidget):
 
 
 def summary(card: ModelCard) -> str:
-    """Return one line about a model: network, contract, origin."""
+    """Return one line about a model: network, contract, origin (what a run made was not fetched from elsewhere)."""
+    origin = "from a run" if card.origin == "imported" and card.training else card.origin
     contract = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in card.contract.items() if _short(value))
-    return " · ".join(part for part in (card.architecture, contract, card.origin) if part)
+    return " · ".join(part for part in (card.architecture, contract, origin) if part)
 
 
 def card_text(card: ModelCard) -> str:

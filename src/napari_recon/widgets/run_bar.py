@@ -130,7 +130,8 @@ class RunBar(QWidget):
             self.bar.setValue(round(1000 * progress.fraction))
         else:
             self.bar.setRange(0, 0)
-        self.progress_line.say(progress_text(progress))
+        unknown = self._state == "running" and not (progress.message or progress.total)
+        self.progress_line.say(("starting · " if unknown else "") + progress_text(progress))
 
     def say(self, text: str, level: Level = "info") -> None:
         """Show the last message and keep it in the log."""

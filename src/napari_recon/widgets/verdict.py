@@ -54,9 +54,11 @@ class VerdictPanel(QWidget):
 
     def note(self, warnings: Sequence[str]) -> None:
         """Say in short what the run warned of; the tooltip has it in full."""
-        short = [sentence.split("; ")[0].split(": ")[0] for sentence in warnings]
-        self.notes.say("\n".join(dict.fromkeys(text[:1].upper() + text[1:] for text in short)), "warning")
-        self.notes.setToolTip("\n".join(dict.fromkeys(warnings)))
+        short = {sentence.split("; ")[0].split(": ")[0]: sentence for sentence in warnings}
+        said = self.line.text().lower() if self.reports else ""
+        new = {text: sentence for text, sentence in short.items() if text.lower() not in said}
+        self.notes.say("\n".join(text[:1].upper() + text[1:] for text in new), "warning")
+        self.notes.setToolTip("\n".join(new.values()))
 
     def add(self, report: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
         """Take in the report of a time point, made with `settings`."""

@@ -128,6 +128,7 @@ class UpstreamRun(FitRun):
 
     def _followed(self, fitter: Fitter, steps: Iterator[StepDone], total: int, token: CancelToken) -> Iterator[Event]:
         every, losses, frames = max(1, total // CURVE_POINTS), [], len(self._frames)
+        yield Progress(self._frame * total + self._step, frames * total, "step", self._note)  # the first step may take long
         for done in steps:
             self._step, self._random = done.step, fitter.random_state()
             losses.append(done.loss)
