@@ -153,4 +153,12 @@ def test_a_volume_is_not_taken_for_a_recording_when_there_is_one(viewer: ViewerM
     assert panel.layer is light_field
     viewer.layers.remove(light_field)
     assert panel.layer is volume, "still to be had"
+    viewer.add_layer(recording(name="of unknown axes"))
+    assert panel.layer is volume
+    again = viewer.add_layer(recording(name="views", axis_labels=("view", "y", "x")))
+    assert panel.layer is again, "it says that it is what is asked for"
+    panel.combo.by_hand = True
+    panel.combo.choose(volume)
+    viewer.add_layer(recording(name="more views", axis_labels=("view", "y", "x")))
+    assert panel.layer is volume, "a person chose it"
     panel.let_go()

@@ -186,9 +186,14 @@ class DataPanel(QWidget):
         return order[0] if order[0] is active else layers[-1]
 
     def _reconsider(self, event: Any) -> None:
-        """Take a layer that fits when it comes after one that does not."""
-        layer = event.value
-        if fits(layer, self.spec) and any(p.severity == "error" for p in self.problems):
+        """Take a layer that fits when it comes after one that does not, or that says it holds something else."""
+        layer, now = event.value, self.layer
+        if not fits(layer, self.spec) or now is None:
+            return
+        labelled = set(letters_of(layer.axis_labels))
+        meant = any(set(axes) <= labelled for axes in (self.spec.axes, *self.spec.also) if axes)
+        stopgap = meant and self._named_otherwise(now) and not self._named_otherwise(layer)
+        if stopgap or any(p.severity == "error" for p in self.problems):
             if not any(p.severity == "error" for p in problems_of(layer, self.spec, self._axes_of(layer))):
                 self.combo.prefer(layer)
 
