@@ -1,6 +1,6 @@
 """Makes docs/images from the real program: opens napari, the sample and the dock, works with them, takes pictures.
 
-    python docs/make_screenshots.py [FOLDER [light_field | sim | neural_field]]
+    python docs/make_screenshots.py [FOLDER [light_field | sim | neural_field | light_sheet]]
 
 Needs a display; without one it starts itself again under xvfb-run.
 """
@@ -137,6 +137,50 @@ def take_neural_field_pictures(folder: Path) -> None:
     shoot("neural-field-query")
     dock.let_go()
     viewer.close()
+
+
+def take_light_sheet_pictures(folder: Path) -> None:
+    """Every step on the raw sample, then all of them, then two views that were measured with their PSFs."""
+    viewer, _, dock, shoot = opened("Light sheet", folder)
+    dock.data.sample_button.click()
+    planned(dock)
+    run(dock.run_bar.preview_button.click, dock)
+    shoot("light-sheet-background")
+    viewer.layers[-1].visible = False
+    dock.open_step(1)
+    planned(dock)
+    run(dock.run_bar.run_button.click, dock)
+    from_the_side(viewer)
+    shoot("light-sheet-deskew")
+    dock.open_step(0)
+    planned(dock)
+    dock.all_button.click()
+    until(lambda: dock.stepper.rows[4].state == "done" and dock.controller.state == "idle")
+    planned(dock)
+    from_the_side(viewer)
+    shoot("light-sheet-dock")
+    dock.open_step(3)
+    planned(dock)
+    for layer in viewer.layers:
+        layer.visible = layer.name.endswith(("view A", "view B"))
+    from_the_side(viewer)
+    shoot("light-sheet-split")
+    dock.let_go()
+    viewer.close()
+    viewer, _, dock, shoot = opened("Light sheet", folder)
+    viewer.open_sample("napari-recon", "dual_view")
+    planned(dock)
+    shoot("light-sheet-views")
+    dock.let_go()
+    viewer.close()
+
+
+def from_the_side(viewer: Any) -> None:
+    """Show z downwards and x to the right, in the middle of y."""
+    viewer.dims.order = (1, 0, 2)
+    low, high = viewer.layers[-1].extent.world
+    viewer.dims.set_point(1, float(low[1] + high[1]) / 2)
+    viewer.reset_view()
 
 
 def displace(recording: Any) -> None:
@@ -295,7 +339,12 @@ def save(rgba: Any, path: Path) -> None:
     print(f"{path.name}: {path.stat().st_size // 1000} kB")
 
 
-PICTURES = {"light_field": take_light_field_pictures, "sim": take_sim_pictures, "neural_field": take_neural_field_pictures}
+PICTURES = {
+    "light_field": take_light_field_pictures,
+    "sim": take_sim_pictures,
+    "neural_field": take_neural_field_pictures,
+    "light_sheet": take_light_sheet_pictures,
+}
 
 if __name__ == "__main__":
     main()

@@ -156,12 +156,11 @@ def test_the_body_stands_below_the_step_that_is_open(sheet: LightSheetWidget, vi
     for at, step in enumerate(STEPS):
         sheet.stepper.rows[at].button.click()
         assert sheet.engine in step.methods and sheet.at == at
+        qtbot.wait(20)
         head, body = sheet.stepper.rows[at], sheet._body
-        below = body.mapTo(sheet.stepper, body.rect().topLeft()).y()
-        qtbot.waitUntil(lambda h=head: body.mapTo(sheet.stepper, body.rect().topLeft()).y() > h.y(), timeout=2000)
-        assert below >= 0 and [row.button.text()[0] for row in sheet.stepper.rows] == [
-            "▾" if n == at else "▸" for n in range(len(STEPS))
-        ]
+        assert body.mapTo(sheet.stepper, body.rect().topLeft()).y() > head.y()
+        signs = [row.button.text()[0] for row in sheet.stepper.rows]
+        assert signs == ["▾" if n == at else "▸" for n in range(len(STEPS))]
         assert sheet.run_bar.run_button.text() == step.verb
 
 
@@ -236,7 +235,7 @@ def test_what_one_step_found_is_used_by_the_next(
     split, fuse = quick.plans[2:]
     assert split.params["angle_deg"] == -31.5  # the stack was skewed backward
     assert fuse.params["psf_model"] == "light-sheet" and fuse.params["na"] == 1.1
-    assert list(fuse.params["psf_angle_deg"]) == [31.5, -31.5]
+    assert list(fuse.params["psf_angle_deg"]) == [31.5, -31.5] and fuse.params["background"] == 0
     sheet.open_step(3)
     sheet.settings.change({"angle_deg": 12.0})
     sheet.open_step(1)
@@ -341,6 +340,9 @@ def test_running_a_step_again_puts_later_ones_out_of_date(sheet: LightSheetWidge
     sheet.open_step(1)
     pressed(sheet, qtbot)
     assert states(sheet) == ["done", "done", "skipped", "not run", "not run"]
+    assert [layer.name for layer in viewer.layers if layer.visible] == ["raw · Deskewed (2)"]
+    sheet.start_with(DESKEW)
+    assert states(sheet) == ["not run"] * 5 and sheet.stepper.ticked() == [1, 2, 3, 4]
 
 
 def test_a_result_that_is_deleted_is_no_longer_done(sheet: LightSheetWidget, viewer: ViewerModel, qtbot: Any) -> None:

@@ -17,6 +17,7 @@ from napari_recon.widgets.layout import column, section
 from napari_recon.widgets.light_sheet_chain import Chain, has_model
 from napari_recon.widgets.light_sheet_sources import ALL_PSF_ROWS, PSF_ROWS, PsfSource, SourceRow, Sources
 from napari_recon.widgets.light_sheet_steps import (
+    BACKGROUND,
     DESKEW,
     ESSENTIAL,
     MULTIVIEW,
@@ -136,6 +137,8 @@ class LightSheetWidget(EngineDock):
 
     def start_with(self, engine: str) -> None:
         """Open the step of `engine` for new data; Run all does it and what follows."""
+        if self.controller.state == "idle":
+            self.chain.forget()
         self.choose_method(engine)
         self.stepper.tick([step.number for step in STEPS[self.at :]])
 
@@ -283,6 +286,8 @@ class LightSheetWidget(EngineDock):
         views = self.chain.made_before(self.at)
         if "view_a" in views and self.data.layer is views["view_a"] and self.engine == MULTIVIEW:
             self._fill("psf_angle_deg", self._tilts())
+            if BACKGROUND in self.chain.reports:
+                self._fill("background", 0.0)  # the camera's offset is gone
 
     def _tilts(self) -> list[float]:
         """Return by how much the axis of each view is tilted after a split: against the turn, and mirrored."""

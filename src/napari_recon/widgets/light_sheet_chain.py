@@ -46,6 +46,15 @@ class Chain(QObject):
         self._previews: tuple[Any, ...] = ()
         dock.viewer.layers.events.removed.connect(self._layer_removed)
 
+    def forget(self) -> None:
+        """Start anew: nothing was run."""
+        self._results.clear()
+        self._inputs.clear()
+        self.chosen_by_hand.clear()
+        self.reports.clear()
+        for row in self._rows:
+            row.show_state("not run")
+
     def let_go(self) -> None:
         """Start nothing more, and let go of the viewer."""
         self._waiting.clear()
@@ -107,10 +116,12 @@ class Chain(QObject):
             self._report = event.payload
 
     def put_in_place(self, result: Any) -> None:
-        """Let a whole result take the place of what it was made from."""
+        """Let a whole result take the place of what it was made from, of previews and of what is out of date."""
         if not result.job.preview and not result.partial and result.layers:
-            for layer in (*result.job.parent_layers, *self._previews):
-                layer.visible = False
+            old = [ref() for at, found in self._results.items() if at >= self._running for ref in found.values()]
+            for layer in (*result.job.parent_layers, *self._previews, *old):
+                if layer is not None:
+                    layer.visible = False
 
     def finished(self, result: Any) -> None:
         """Show how a step ended, and go on with the next of the chain."""
