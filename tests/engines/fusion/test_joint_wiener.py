@@ -12,9 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
+import napari_recon
 from napari_recon.core.errors import InputError
 from napari_recon.core.stack import ImageStack
 from napari_recon.engines.fusion.joint_wiener.planes import brightened, brightness, joined, sixteen_bit
+from napari_recon.engines.fusion.joint_wiener.simulated import simulated
 from napari_recon.engines.fusion.joint_wiener.transfer import prepare, resized
 from napari_recon.engines.fusion.joint_wiener.turning import middle, turn, turned_size
 
@@ -123,3 +125,41 @@ def test_views_must_be_three_of_one_recording() -> None:
     fewer = ImageStack.of(np.asarray(views[0].data)[:, :3], "TZYX", "fewer")
     with pytest.raises(InputError, match="number of planes"):
         replace(example, stacks={**example.stacks, "views": [fewer, *views[1:]]}).plan()
+
+
+def test_computed_transfer_functions_end_at_the_diffraction_limit_and_reach_farther_across() -> None:
+    found = simulated(na=1.0, wavelength_um=0.5, pixel_um=0.06)
+    k = (np.arange(256) - 128) / (256 * 0.06)  # cycles per um; the limit is 4
+    y, x = np.meshgrid(k, k, indexing="ij")
+    assert (found["otf0"][np.hypot(y, x) > 4.0] == 0).all() and found["otf0"][128, 128] == pytest.approx(1)
+    assert (found["otf1"][np.abs(y) > 6.0] == 0).all() and (found["otf1"][np.abs(x) > 4.0] == 0).all()
+    assert found["otf1"][np.abs(k - 5.0).argmin(), 128] > 0
+    for array in found.values():
+        assert array.dtype == np.float32 and np.abs(array[1:, 1:] - array[:0:-1, :0:-1]).max() < 1e-6 and array.max() < 1.1
+
+
+def test_the_upright_view_counts_most_where_columns_are_fine() -> None:
+    size = (64, 64)
+    found = simulated(na=1.0, wavelength_um=0.5, pixel_um=0.06)
+    filters = prepare(found["otf0"], found["otf1"], found["apodisation"], size, weight=8.0, wiener=0.1)
+    upright = filters.views[0]
+    beyond = round(5.0 * 0.06 * 64)  # 5 cycles per um, which only the sharper direction holds
+    assert float(upright[0, beyond]) > 1 and float(upright[beyond, 0]) < 0.1
+
+
+def test_the_optics_take_the_place_of_files() -> None:
+    stacks = {name: stack for name, stack in wiener_stacks().items() if name in ("widefield", "views")}
+    found = napari_recon.run("fusion.wiener", inputs=stacks, params={"na": 1.0, "wavelength_um": 0.5}, threads=1)
+    assert found["sr"].max() > 0 and np.isfinite(found["sr"]).all()
+    with pytest.raises(InputError, match="na and wavelength_um instead of all three"):
+        napari_recon.plan("fusion.wiener", inputs=stacks, params={"na": 1.0})
+    with pytest.raises(InputError, match="square pixels of a known size"):
+        napari_recon.plan(
+            "fusion.wiener", inputs={n: _bare(s) for n, s in stacks.items()}, params={"na": 1, "wavelength_um": 1}
+        )
+
+
+def _bare(stacks: Any) -> Any:
+    if isinstance(stacks, list):
+        return [_bare(stack) for stack in stacks]
+    return ImageStack.of(np.asarray(stacks.data), stacks.grid.axes, stacks.name)

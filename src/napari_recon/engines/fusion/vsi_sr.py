@@ -15,7 +15,7 @@ from napari_recon.core.params import param
 from napari_recon.core.plan import ModelRef, OutputSpec, Plan, Resources
 from napari_recon.core.region import Box
 from napari_recon.core.token import CancelToken
-from napari_recon.engines.fusion.joint_params import TRANSFER, JointParams, check_transfer
+from napari_recon.engines.fusion.joint_params import TRANSFER, JointParams, check_transfer, with_transfer
 from napari_recon.engines.fusion.networks.vsi_checkpoint import ARCHITECTURE, ENGINE
 from napari_recon.engines.fusion.networks.vsi_shapes import SCALE, finer_size
 from napari_recon.engines.fusion.wiener import joined_outputs
@@ -27,7 +27,7 @@ class VsiSrParams(JointParams):
     """Parameters of `fusion.vsi_sr`."""
 
     orientations: Literal[3, 1] = param(
-        3, "3 sharpens along 0, 60 and 120 degrees and joins them; 1 sharpens along y only and needs no transfer functions."
+        3, "3 sharpens along 0, 60 and 120 degrees and joins them; 1 sharpens along x only and needs no transfer functions."
     )
     keep_orientations: bool = param(False, "Also give the three sharpened volumes, upright.")
 
@@ -68,9 +68,9 @@ class VsiSr(FrameEngine[VsiSrParams]):
                 f"the stack should have at least {least} planes{why} (the network sees {options['slices_in']} at a time), "
                 f"found {grid.size('Z')}; give more planes"
             )
-        if params.orientations == 3:
-            check_transfer(refs, ", or set orientations=1")
         fine = finer(grid.only("ZYX"), options["slices_in"] // 2)
+        if params.orientations == 3:
+            check_transfer(refs, params, refs["stack"][0], fine, ", or set orientations=1")
         found = joined_outputs(fine, params)
         if params.keep_orientations:
             turned = Grid.of("A", (params.orientations,)).joined(fine)
@@ -106,7 +106,8 @@ class VsiSr(FrameEngine[VsiSrParams]):
         """See `FrameEngine.process_frame`."""
         from napari_recon.engines.fusion.networks.vsi_run import sharpen
 
-        yield from sharpen(plan, self.params_of(plan), frame, token)
+        params = self.params_of(plan)
+        yield from sharpen(plan, params, with_transfer(plan, params, frame, index), token)
 
     def sample(self, plan: Plan) -> Plan | None:
         """See `Engine.sample`: a part of a plane costs as much as the plane, so there is no short sample."""

@@ -13,7 +13,7 @@ from napari_recon.core.grid import Grid
 from napari_recon.core.plan import ModelRef, OutputSpec, Plan, Resources
 from napari_recon.core.region import Box
 from napari_recon.core.token import CancelToken
-from napari_recon.engines.fusion.joint_params import TRANSFER, JointParams, check_transfer
+from napari_recon.engines.fusion.joint_params import TRANSFER, JointParams, check_transfer, with_transfer
 
 CANVAS_SLACK = 2
 """Pixels by which the canvas of a turned view may differ: it was made at a coarser sampling, then enlarged."""
@@ -56,9 +56,9 @@ class JointWiener(FrameEngine[JointWienerParams]):
         views = [ref.grid for ref in refs["views"]]
         if len(views) != 3 or any(v is None for v in views):
             raise InputError(f"views should be three volumes (0, 60 and 120 degrees), found {len(views)}; give three")
-        check_transfer(refs)
         first, widefield = views[0], refs["widefield"][0].grid
         assert first is not None and widefield is not None  # checked by the base class
+        check_transfer(refs, params, refs["widefield"][0], first)
         from napari_recon.engines.fusion.joint_wiener.turning import turned_size
 
         size = (first.size("Y"), first.size("X"))
@@ -98,7 +98,8 @@ class JointWiener(FrameEngine[JointWienerParams]):
         """See `FrameEngine.process_frame`."""
         from napari_recon.engines.fusion.joint_wiener.run import join_measured
 
-        yield from join_measured(plan, self.params_of(plan), frame, token)
+        params = self.params_of(plan)
+        yield from join_measured(plan, params, with_transfer(plan, params, frame, index), token)
 
     def sample(self, plan: Plan) -> Plan | None:
         """See `Engine.sample`: a part of a plane costs as much as the plane, so there is no short sample."""

@@ -147,6 +147,9 @@ def values_of(link: Link, params: PipelineParams, decided: Decisions, missing: s
     angle = way * abs(params.deskew.angle_deg)
     if link.name == "deskew" and values["camera_offset"] == "auto" and values["compat"] == "none":
         values["camera_offset"] = 0.0 if params.background.enabled else params.background.camera_offset
+    if link.name == "vsi_sr":
+        optics = {n: getattr(params.multiview_rl, n) for n in ("na", "wavelength_um") if values[n] == "auto"}
+        values |= optics
     if link.name == "split_views" and values["angle_deg"] == "auto":
         values["angle_deg"] = angle
     if link.name == "multiview_rl":
