@@ -7,7 +7,6 @@ from typing import Any
 
 from napari_recon.core.compute import Compute
 from napari_recon.core.engine import EngineInfo, InputSpec, OutputInfo
-from napari_recon.core.errors import InputError
 from napari_recon.core.events import Event
 from napari_recon.core.frames import Frame, FrameEngine, Refs
 from napari_recon.core.plan import InputRef, ModelRef, OutputSpec, Plan, Resources
@@ -49,10 +48,7 @@ class Fit(FrameEngine[FitParams]):
         """See `Engine.plan`."""
         values, by_name = self.checked(refs, params, model)
         values = resolved_fit(values)
-        movie = by_name["movie"][0].grid
-        grid = checked_movie(movie, values.axes_checked)
-        if movie is not None and movie.size("C") > 1:
-            raise InputError(f"a field stands for one channel, found {movie.size('C')} in the recording; choose one first")
+        grid = checked_movie(by_name["movie"][0].grid, values.axes_checked)
         plan = super().plan(refs, values.model_dump(), selection, model, compute)
         if values.region_only:
             fitted = {**dict(plan.box.items() if isinstance(plan.box, Box) else ()), "T": _times(plan)}

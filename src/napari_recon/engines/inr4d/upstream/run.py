@@ -130,7 +130,7 @@ class PublishedRun(FitRun):
         own = content.get("fit") or {}
         if own and own.get("data") != self._data:
             raise InputError(
-                f"resume goes on from a save folder of the same data, found one of others in {source}; choose another"
+                f"resume goes on from a save folder of the same data, found one of other data in {source}; choose another"
             )
         try:
             fitter.restore(content, latent)
