@@ -110,6 +110,17 @@ def test_the_mean_of_a_sequence(tmp_path: Path) -> None:
         torch.testing.assert_close(tensor, torch.stack([network[name] for network in networks]).mean(dim=0))
 
 
+def test_the_mean_of_voxels_is_read_by_queries_and_starts_no_fit(tmp_path: Path) -> None:
+    data = stacks(2)
+    fitted = napari_recon.run("lightfield_inr.fit", data["views"], data["psf"], params={"iterations": 2})
+    path = tmp_path / "mean.safetensors"
+    napari_recon.train("lightfield_inr.meta", model=fitted.artifacts["model"], out=path)
+    mean = napari_recon.run("lightfield_inr.query", model=path)["volume"]
+    np.testing.assert_allclose(mean, np.mean(fitted["volume"], axis=0), rtol=1e-5, atol=1e-6)
+    with pytest.raises(CheckpointError, match="a network to start from, found voxels"):
+        load_training(path)
+
+
 def test_what_does_not_fit_is_said(tmp_path: Path) -> None:
     data = stacks(2)
     with pytest.raises(InputError, match="found neither; give --input views=FILE"):

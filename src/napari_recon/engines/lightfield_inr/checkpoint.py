@@ -163,6 +163,11 @@ def load_training(path: str | Path) -> tuple[int, dict[str, Tensor], dict[str, A
     path = Path(path).expanduser()
     alone = path.suffix == ".safetensors"
     content = {} if alone else torch.load(path, map_location="cpu", weights_only=True)
+    if "voxels" in network:
+        raise CheckpointError(
+            f"{path} should hold a network to start from, found voxels (a fast fit needs no start); choose a model of "
+            "method=upstream or of lightfield_inr.meta"
+        )
     if not isinstance(content, Mapping) or "pts_linear.0.weight" not in network:
         raise CheckpointError(f"{path} should be the checkpoint of one scene, found another file; choose a cp_*.tar")
     optimiser = content.get("optimizer_state_dict") or {}
