@@ -479,6 +479,48 @@ def test_a_finished_step_knows_how_it_was_made(sheet: LightSheetWidget, viewer: 
     assert clean.metadata[KEY]["engine"] == "fusion.background" and not clean.metadata[KEY]["partial"]
 
 
+def test_all_steps_are_copied_as_one_command_of_the_pipeline(
+    sheet: LightSheetWidget, viewer: ViewerModel, qtbot: Any, quick: Quick
+) -> None:
+    from qtpy.QtWidgets import QApplication
+
+    viewer.add_layer(seen())
+    sheet.stepper.rows[0].box.click()
+    sheet.choose_method(DESKEW)
+    sheet.settings.change({"angle_deg": 32.0})
+    sheet.choose_method(MULTIVIEW)
+    QApplication.clipboard().setText("")
+    action = next(a for a in sheet.run_bar.menu_button.menu().actions() if "all steps as comman" in a.text())
+    action.trigger()
+    qtbot.waitUntil(lambda: "fusion.pipeline" in QApplication.clipboard().text(), timeout=10000)
+    text = QApplication.clipboard().text()
+    assert "background.enabled=false" in text and "deskew.angle_deg=32.0" in text and "psf_angle" not in text
+
+
+def test_without_anything_to_chain_there_is_no_pipeline(sheet: LightSheetWidget, viewer: ViewerModel) -> None:
+    sheet.start_with(MULTIVIEW)
+    sheet.copy_all("as_command")
+    assert "steps before the fusion" in sheet.run_bar.message_line.text()
+    sheet.stepper.tick(["1b"])
+    sheet.copy_all("as_command")
+    assert "open data" in sheet.run_bar.message_line.text()
+
+
+def test_the_settings_of_a_pipeline_fill_the_steps(sheet: LightSheetWidget, viewer: ViewerModel, tmp_path: Path) -> None:
+    path = tmp_path / "pipeline.yaml"
+    path.write_text(
+        "engine: fusion.pipeline\nparams: {background: {enabled: false}, deskew: {angle_deg: 32, skew_axis: y}, "
+        "split_views: {angle_deg: auto}, multiview_rl: {iterations: 20, psf_model: gaussian, psf_fwhm_um: 0.3}}\n"
+    )
+    viewer.add_layer(raw())
+    sheet.load_settings(str(path))
+    assert sheet.stepper.ticked() == [1, 2, 3, 4] and sheet.engine == DESKEW
+    assert sheet.settings.values()["angle_deg"] == 32
+    assert sheet.settings.values_of(SPLIT)["angle_deg"] == 30.8
+    fuse = sheet.settings.values_of(MULTIVIEW)
+    assert (fuse["iterations"], fuse["psf_fwhm_um"], sheet.psf.kind) == (20, 0.3, "gaussian")
+
+
 @pytest.mark.parametrize("engine", REPORTS)
 def test_every_report_becomes_one_line(engine: str) -> None:
     assert "\n" not in summary(engine, REPORTS[engine], (3, 4, 5)) and "voxels" not in summary(engine, REPORTS[engine], (3,))

@@ -8,13 +8,16 @@ from typing import Any, ClassVar
 
 from qtpy.QtWidgets import QComboBox, QPushButton, QWidget
 
+from napari_recon.core.errors import InputError
 from napari_recon.core.region import Box
 from napari_recon.engines import registry
 from napari_recon.viewer.layer_input import stack_from_layer
 from napari_recon.widgets.dock import EngineDock
+from napari_recon.widgets.files import read_settings
 from napari_recon.widgets.fold import Fold
 from napari_recon.widgets.layout import column, section
 from napari_recon.widgets.light_sheet_chain import Chain, has_model
+from napari_recon.widgets.light_sheet_pipeline import PIPELINE, pipeline_of, show_pipeline
 from napari_recon.widgets.light_sheet_sources import ALL_PSF_ROWS, PSF_ROWS, PsfSource, SourceRow, Sources
 from napari_recon.widgets.light_sheet_steps import (
     BACKGROUND,
@@ -66,7 +69,7 @@ class LightSheetWidget(EngineDock):
         measured = registry.get(WIENER).info.input("views")
         degrees = ("0", "60", "120")
         self.measured = Sources([SourceRow(self.viewer, measured, f"{d}°", (f"rot{d}", f"{d} deg")) for d in degrees])
-        self.transfer = column(*transfer.values())
+        self.transfer_rows, self.transfer = transfer, column(*transfer.values())
         return {
             "view_b": self.others.rows[0],
             "psf_a": self.psf.rows[0],
@@ -142,6 +145,21 @@ class LightSheetWidget(EngineDock):
         self.choose_method(engine)
         self.stepper.tick([step.number for step in STEPS[self.at :]])
 
+    def load_settings(self, path: str) -> None:
+        """See `EngineDock.load_settings`; those of a pipeline fill every step."""
+        found = read_settings(path)
+        if found.engine == PIPELINE:
+            show_pipeline(self, found.params)
+        else:
+            super().load_settings(path)
+
+    def copy_all(self, how: str) -> None:
+        """Put the ticked steps as one pipeline onto the clipboard, written by the function `how` of `jobs.code`."""
+        try:
+            self.sharing.copy_request(pipeline_of(self), how)
+        except InputError as error:
+            self.run_bar.say(str(error), "warning")
+
     def open_step(self, at: int) -> None:
         """Show a step, with the method it was left with."""
         self.choose_method(self.engine_of(at))
@@ -206,6 +224,10 @@ class LightSheetWidget(EngineDock):
 
     def _connect(self) -> None:
         super()._connect()
+        for text, how in (("Copy all steps as P&ython", "as_python"), ("Copy all steps as comman&d", "as_command")):
+            action = self.run_bar.menu_button.menu().addAction(text)
+            action.setToolTip("The ticked steps as one run of fusion.pipeline, on the clipboard")
+            action.triggered.connect(lambda _=False, how=how: self.copy_all(how))
         self.stepper.opened.connect(self.open_step)
         self.stepper.included.connect(self._inclusion_changed)
         self.kind_combo.activated.connect(lambda _: self.choose_method(self.kind_combo.currentData()))

@@ -82,6 +82,10 @@ class ModelPanel(FileDrop, QWidget):
             self._choose(id)
         return known
 
+    def chosen_for(self, engine: str) -> str:
+        """Return the id of the model chosen for an engine in this session; empty when none was."""
+        return self._wanted.get(engine, "")
+
     def set_unfit(self, reasons: Mapping[str, str]) -> None:
         """Grey the models that do not fit the data; their tooltip says why."""
         if reasons != self._unfit:

@@ -16,6 +16,7 @@ from napari_recon.widgets.files import FILTER, Settings, read_settings, write_se
 if TYPE_CHECKING:
     from napari_recon.hub import ModelCard
     from napari_recon.widgets.dock import EngineDock
+    from napari_recon.widgets.request import Request
 
 
 class Sharing(QObject):
@@ -33,12 +34,16 @@ class Sharing(QObject):
         if request is None:
             dock.run_bar.say(dock.run_bar.run_button.toolTip(), "warning")
             return
+        self.copy_request(request, how)
+
+    def copy_request(self, request: Request, how: str) -> None:
+        """Put a run onto the clipboard, written by the function `how` of `jobs.code`."""
         from napari_recon.jobs import code
 
         def write() -> str:
             return "\n".join(getattr(code, how)(request.plan(box)[0]) for box in request.boxes)
 
-        self._copying = call_in_background(write, done=self._copied, failed=dock._failed, parent=dock)
+        self._copying = call_in_background(write, done=self._copied, failed=self._dock._failed, parent=self._dock)
 
     def load(self, path: str) -> None:
         """Show the settings of a file, a recipe or a result.
@@ -70,7 +75,7 @@ class Sharing(QObject):
         """Ask for a file and show its settings."""
         path, _ = QFileDialog.getOpenFileName(self._dock, "Load settings", "", FILTER)
         if path:
-            self._tell(f"Settings loaded from {path}", self.load, path)
+            self._tell(f"Settings loaded from {path}", self._dock.load_settings, path)
 
     def keep_model(self, event: Any) -> None:
         """Put a model that a run made into the menu, in a worker; other artifacts are left alone."""
