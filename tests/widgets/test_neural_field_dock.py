@@ -176,6 +176,12 @@ def test_psf_from_a_file_is_not_put_into_the_viewer(
     qtbot.waitUntil(lambda: "none.npy" in dock.psf.line.text() and dock.psf._opening is None, timeout=5000)
 
 
+def test_of_files_without_labels_the_one_called_psf_is_the_psf(dock: NeuralFieldWidget, viewer: ViewerModel) -> None:
+    psf = viewer.add_layer(Image(np.ones((4, 3, 5, 5), np.float32), name="psf"))
+    views = viewer.add_layer(Image(np.ones((2, 4, 15, 15), np.float32), name="recorded"))
+    assert dock.data.layer is views and dock.psf.layer is psf
+
+
 def test_a_sensor_psf_is_cut_into_views(dock: NeuralFieldWidget, viewer: ViewerModel, qtbot: Any) -> None:
     add(viewer, psf=False)
     good = np.asarray(stacks()["psf"].data)

@@ -192,15 +192,19 @@ class DataPanel(QWidget):
             return
         labelled = set(letters_of(layer.axis_labels))
         meant = any(set(axes) <= labelled for axes in (self.spec.axes, *self.spec.also) if axes)
-        stopgap = meant and self._named_otherwise(now) and not self._named_otherwise(layer)
+        stopgap = not self._named_otherwise(layer) and (self._is_psf(now) or (meant and self._named_otherwise(now)))
         if stopgap or any(p.severity == "error" for p in self.problems):
             if not any(p.severity == "error" for p in problems_of(layer, self.spec, self._axes_of(layer))):
                 self.combo.prefer(layer)
 
     def _named_otherwise(self, layer: Any) -> bool:
-        """Return whether the layer's own axis labels say that it holds something else."""
+        """Return whether the layer's name or axis labels say that it holds something else."""
         labelled = letters_of(layer.axis_labels)
-        return bool(labelled) and not set(self.spec.axes) <= set(labelled)
+        return self._is_psf(layer) or (bool(labelled) and not set(self.spec.axes) <= set(labelled))
+
+    def _is_psf(self, layer: Any) -> bool:
+        """Return whether the layer calls itself a PSF where one is asked for beside the data."""
+        return "psf" in layer.name.lower() and any(spec.name == "psf" for spec in self._info.inputs[1:])
 
     def _axes_of(self, layer: Any) -> str:
         return self._typed.get(layer) or guess_axes(layer, self.spec)

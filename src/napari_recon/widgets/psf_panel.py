@@ -102,10 +102,9 @@ class PsfPanel(FileDrop, QWidget):
     def set_recording(self, grid: Grid | None) -> None:
         """Prefer a PSF of these views, and say so when another is chosen or about to be made."""
         if grid != self._recording:
-            count, self._recording = self._views, grid
-            if self._views != count:
-                self.combo.refresh()
-                self.combo.prefer(self._best(self._candidates()))
+            self._recording = grid
+            self.combo.refresh()
+            self.combo.prefer(self._best(self._candidates()))
             if self.microscope is not None:
                 self.microscope.expect(grid)
             self._say()
