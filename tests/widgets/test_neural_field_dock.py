@@ -17,6 +17,7 @@ from superqt.utils import WorkerBase
 
 from napari_recon.core.provenance import KEY
 from napari_recon.viewer.run import RunController
+from napari_recon.widgets.fold import Fold
 from napari_recon.widgets.neural_field import FIT, QUERY, NeuralFieldWidget
 from tests.engines.lightfield_inr.scenes import stacks
 from tests.widgets.conftest import planned
@@ -180,6 +181,14 @@ def test_of_files_without_labels_the_one_called_psf_is_the_psf(dock: NeuralField
     psf = viewer.add_layer(Image(np.ones((4, 3, 5, 5), np.float32), name="psf"))
     views = viewer.add_layer(Image(np.ones((2, 4, 15, 15), np.float32), name="recorded"))
     assert dock.data.layer is views and dock.psf.layer is psf
+
+
+def test_nothing_is_cut_off_in_a_narrow_dock(dock: NeuralFieldWidget, qtbot: Any) -> None:
+    for button in (dock.published_button, dock.fast_button):
+        button.click()
+        for fold in dock.findChildren(Fold):
+            fold.set_open(True)
+        qtbot.waitUntil(lambda: dock.form.minimumSizeHint().width() <= 270, timeout=2000)
 
 
 def test_a_sensor_psf_is_cut_into_views(dock: NeuralFieldWidget, viewer: ViewerModel, qtbot: Any) -> None:
