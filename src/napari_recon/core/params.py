@@ -218,6 +218,8 @@ def _sentence(error: Any, name: str, known: Mapping[str, ParameterInfo], engine:
     expected = error["msg"][0].lower() + error["msg"][1:] if row is None else f"should be {row.type}"
     if row is not None and row.range:
         expected += f" ({row.range}{' ' + row.unit if row.unit else ''})"
+    elif row is not None and "tuple" in row.type:  # how many numbers, and which, only the description says
+        expected += f" ({row.description.split('. ')[0].rstrip('.')})"
     if not name:
         return str(error["msg"]).removeprefix("Value error, ")
     return f"parameter {name} {expected}, found {error['input']!r}; see the list of parameters"

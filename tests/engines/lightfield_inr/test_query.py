@@ -136,7 +136,8 @@ def _choices() -> dict[str, dict[str, Any]]:
     [
         ("scene", {"roi_xyzwhd": "0,1,1,4,4,4"}, r"x 1 to 23, found x 0 to 3; shrink"),
         ("scene", {"roi_xyzwhd": "1,18,1,4,4,4"}, r"y 1 to 20, found y 18 to 21"),
-        ("scene", {"roi_xyzwhd": "1,1,1,4,4"}, r"roi_xyzwhd should be .*found"),
+        ("scene", {"roi_xyzwhd": "1,1,1,4,4"}, r"roi_xyzwhd should be .*x,y,z,w,h,d.*found"),
+        ("scene", {"render_size": "20,0,9"}, r"render_size should be .*height, width, planes.*found"),
         ("scene", {"t_range": "1,2"}, r"single scene; leave it out"),
         ("sequence", {"t_range": "2,4"}, r"inside 1 to 3 .* found 2 to 4; shorten"),
         ("sequence", {"t_range": "0,2"}, r"inside 1 to 3 .* found 0 to 2"),

@@ -58,6 +58,14 @@ def test_a_scene_that_stands_still_is_not_deconvolved_again() -> None:
     assert again.left(found).iterations == first.iterations  # of the last fresh start
 
 
+def test_a_transferred_scene_says_how_well_the_mixture_explains_the_views() -> None:
+    first, volume = fit(Counts.of(movie(1)[0], CPU))
+    again = SceneFit(Counts.of(movie(1)[1], CPU), Optics(psf(), SIZE[1:], CPU), penalty=0.02, before=first.left(volume))
+    started = [done.deviance for done in again.steps() if done.stage == "deconvolution"]
+    assert again.transferred and 0 < len(started) <= 1 + first.iterations // 6
+    assert max(started) < 10  # a flat volume's is some tens
+
+
 def test_another_scene_starts_afresh_and_exactly_as_by_itself() -> None:
     first, volume = fit(Counts.of(movie(0)[0], CPU))
     other = Counts.of(movie(0)[0][:, ::-1, ::-1].copy(), CPU)

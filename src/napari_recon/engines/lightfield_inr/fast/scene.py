@@ -282,12 +282,13 @@ class SceneFit:
         self.transferred = old.deviance <= TARGET_DEVIANCE
         if not self.transferred:
             first = next(fresh)
-            yield self._deconvolution(first)
             new = starts.scaled(first.volume)
             self.transferred = old.deviance < new.deviance
-            if self.transferred:
+            if not self.transferred:
+                yield self._deconvolution(first)
+            else:
                 mixed = starts.mixed(old, new)
-                self._last, self.deviance = mixed.volume, mixed.deviance
+                yield self._deconvolution(replace(first, volume=mixed.volume, deviance=mixed.deviance))
                 for estimate in self._estimates(mixed.volume, before.brief, None):
                     yield self._deconvolution(replace(estimate, iteration=estimate.iteration + 1))
         if self.transferred:
