@@ -19,6 +19,8 @@ from napari_recon.engines.inr4d.upstream.fit import rendered
 from napari_recon.engines.inr4d.upstream.networks import FieldNetwork
 from napari_recon.fields.spline import SplineField
 from napari_recon.hub import import_model, load_state, resolve
+from napari_recon.hub.state import read_card
+from napari_recon.jobs.artifacts import write_artifact
 
 from .recordings import LAYERS, SHAPE, model, movie, published, recording
 
@@ -89,6 +91,20 @@ def test_splines_are_the_field_itself() -> None:
     point = torch.tensor([[1.5, 2.0 / 1.5, 3.0, 7.0]])
     found = ask("spline", params={"scale": "t=2,z=1.5"})["movie"]
     assert found[3, 2, 3, 7] == pytest.approx(90 + 1000 * float(field.evaluate(point)), rel=1e-4)
+
+
+def test_splines_may_stand_for_more_samples_than_the_recording_has(tmp_path: Path) -> None:
+    """As those of a fit that made planes and frames in between; their ends lie on the recording's."""
+    card = read_card(Path(model("spline").path))
+    values = np.random.default_rng(0).random((2 * SHAPE[0] - 1, 3 * SHAPE[1] - 2, *SHAPE[2:]), np.float32)
+    card["options"]["samples_tzyx"] = list(values.shape)
+    finer = SplineField.fitted([torch.from_numpy(frame) for frame in values], values.shape, 1.0)
+    write_artifact(
+        tmp_path / "m.safetensors", "model", {"state": {"coefficients": finer.coefficients.numpy()}, "card": card}
+    )
+    asked = {"scale": "t=2,z=3"}
+    found = napari_recon.run("inr4d.query", model=str(tmp_path / "m.safetensors"), params=asked)["movie"]
+    np.testing.assert_allclose(found, 90 + 1000 * values, rtol=1e-3, atol=0.1)
 
 
 def test_more_tables_are_a_mean_and_slabs_do_not_show() -> None:

@@ -110,6 +110,18 @@ class FitRun:
     def card(
         self, architecture: str, training: dict[str, Any], intensity: tuple[float, float] | None = None, **options: Any
     ) -> dict[str, Any]:
-        """Return the card of a field; `intensity` is offset and gain where its values do not go from 0 to 1."""
+        """Return the card of a field.
+
+        Parameters
+        ----------
+        architecture : {"spatime", "spline"}
+            The published networks with their latents, or the coefficients of a `SplineField`.
+        training : dict
+        intensity : tuple of float, optional
+            Offset and gain that make intensities of the field's values, where those do not go from 0 to 1.
+        **options
+            ``samples_tzyx``: how many samples a spline's coefficients stand for along each axis, where these are more than
+            what was fitted has; the first and the last lie on the first and last data point.
+        """
         known = placed(self.whole, self.fitted, self._low, self._high, intensity)
         return {"engine": ENGINE, "architecture": architecture, "options": {**known, **options}, "training": training}

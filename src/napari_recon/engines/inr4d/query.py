@@ -58,10 +58,13 @@ class FieldRun:
                 [self._places(axis, bounds[axis]) for axis in "XYZT"], check
             )
         else:
-            splines = SplineField(load_coefficients(plan.model).to(torch.device(device)), data.shape)
+            finer = tuple(plan.model.options.get("samples_tzyx") or data.shape)
+            splines = SplineField(load_coefficients(plan.model).to(torch.device(device)), finer)
+            per_point = [(m - 1) / max(n - 1, 1) for m, n in zip(finer, data.shape, strict=True)]
 
             def of_splines(bounds: Mapping[str, Bounds], check: Callable[[], None]) -> Tensor:
-                t, z, y, x = (torch.from_numpy(self._along[axis].places(*bounds[axis])) for axis in AXES)
+                places = (self._along[axis].places(*bounds[axis]) for axis in AXES)
+                t, z, y, x = (torch.from_numpy(place * k) for place, k in zip(places, per_point, strict=True))
                 return splines.evaluate_lattice(t, z, y, x, check)[0]
 
             self._values = of_splines
