@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import napari_recon
+from napari_recon.core.compute import Compute
 from napari_recon.core.errors import CheckpointError, InputError
 from napari_recon.core.events import BlockReady
 from napari_recon.core.plan import Plan
@@ -23,18 +24,19 @@ from napari_recon.hub import check, import_model, resolve
 from .fields import SMALL, example, model, scene
 
 SIZE = (20, 23, 9)
+COMPUTE = Compute(device="cpu", memory_bytes=2**30)  # plans can be compared: free memory changes from moment to moment
 
 
 def plan(kind: str = "scene", selection: Selection = Selection(), **params: Any) -> Plan:
-    return Query().plan([], {"render_size": SIZE, **params}, selection, model(kind))
+    return Query().plan([], {"render_size": SIZE, **params}, selection, model(kind), COMPUTE)
 
 
 def test_parameters_are_complete_once_planned() -> None:
     params = plan(roi_xyzwhd="2,3,4,5,6,2").params
     assert (params["encoder"], params["octaves"], params["post_processor"]) == ("positional", 4, "relu")
     assert params["roi_xyzwhd"] is None
-    again = Query().plan([], plan(roi_xyzwhd="2,3,4,5,6,2").params, plan(roi_xyzwhd="2,3,4,5,6,2").selection, model("scene"))
-    assert again == plan(roi_xyzwhd="2,3,4,5,6,2")
+    whole = plan(roi_xyzwhd="2,3,4,5,6,2")
+    assert Query().plan([], whole.params, whole.selection, model("scene"), COMPUTE) == whole
 
 
 def test_numbers_from_one_are_a_region_from_zero() -> None:
