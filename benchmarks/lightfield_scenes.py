@@ -9,7 +9,11 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+
+from napari_recon.optics.flfm_microscope import FlfmMicroscope
+from napari_recon.optics.flfm_psf import IN_FOCUS, field_at_microlenses, free_space, microlens_array
 
 Array = NDArray[np.float32]
 
@@ -116,6 +120,38 @@ def pupil_psf(
             kept = image[reach : reach + 2 * reach + 1, reach : reach + 2 * reach + 1]
             result[view, plane] = kept / kept.sum()
     return result
+
+
+def microscope_psf(waves: NDArray[np.float64] | None = None, planes: int = 15, radius: int = 15) -> Array:
+    """Return the PSF (7, z, y, x) of a Fourier light-field microscope, by the optics of ``simulate.flfm_psf``.
+
+    `waves` (7, 3) are aberrations of its microlenses, as those of `pupil_psf`.
+    """
+    microscope = FlfmMicroscope(
+        na=0.8,
+        magnification=40.0,
+        medium_index=1.33,
+        wavelength_um=0.525,
+        fourier_um=150000.0,
+        microlens_um=120000.0,
+        pitch_um=1950.0,
+        pixels_per_lens=75,
+    )
+    lenses, centres, lens = microlens_array(microscope), microscope.lens_centres, microscope.lens_pixels // 2
+    at = torch.arange(-lens, lens + 1, dtype=torch.float64) * microscope.pitch_um / microscope.pixels_per_lens
+    y, x = at[:, None] / (microscope.pitch_um / 2), at[None, :] / (microscope.pitch_um / 2)
+    shapes = torch.stack([y * y + x * x, y * y - x * x, 2 * y * x])
+    for (row, column), each in zip(centres.tolist(), np.zeros((7, 3)) if waves is None else waves, strict=True):
+        phase = torch.einsum("k,kyx->yx", torch.from_numpy(each), shapes)
+        lenses[row - lens : row + lens + 1, column - lens : column + lens + 1] *= torch.exp(2j * math.pi * phase)
+    result = np.empty((7, planes, 2 * radius + 1, 2 * radius + 1), np.float32)
+    for plane in range(planes):
+        depth = 1.4 * (plane - (planes - 1) / 2) or IN_FOCUS
+        wave = torch.fft.ifft2(torch.fft.fft2(field_at_microlenses(microscope, depth) * lenses) * free_space(microscope))
+        image = wave.abs().square().numpy()
+        for view, (row, column) in enumerate(centres.tolist()):
+            result[view, plane] = image[row - radius : row + radius + 1, column - radius : column + radius + 1]
+    return result / result.sum(axis=(-2, -1), keepdims=True)
 
 
 def around(views: int, middle: bool = True) -> NDArray[np.float64]:

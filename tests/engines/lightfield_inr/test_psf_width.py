@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from napari_recon.engines.lightfield_inr.fast.psf_search import Fitted, WidthSearch, noise_power
+from napari_recon.engines.lightfield_inr.fast.psf_search import Copies, Fitted, WidthSearch
 from napari_recon.engines.lightfield_inr.fast.psf_width import sharpest_variance, widened_psf
+from napari_recon.engines.lightfield_inr.fast.residuals import noise_power
 
 
 def spots(variance: float, offset: float = 0.0, reach: int = 12) -> torch.Tensor:
@@ -56,28 +57,45 @@ def test_the_search_goes_on_to_the_best_width_and_keeps_the_given_one_when_it_is
     model = torch.full((2, 30, 30), 1e4)
     data = model + torch.randn(model.shape, generator=torch.Generator().manual_seed(4)) * 100
 
-    def fitted(width: float, views: torch.Tensor) -> Fitted:
+    def fitted(width: float, views: torch.Tensor, firmness: float) -> Fitted:
         place = float(np.log(width) / np.log(1.2))
-        return Fitted(torch.full((1, 1, 1), place), model + 60 * (place - best) * pattern, 6)
+        return Fitted(torch.full((1, 1, 1), place), model + 60 * (place - best) * pattern, 9, 6)
 
-    search = WidthSearch(data, model, 0.0, fitted)
-    trials = list(search.trials())
-    assert len(trials) <= 6 and search.steps == 6 * len(trials)
+    search = WidthSearch(Copies(data, model, 0.0), fitted)
+    assert len(list(search.trials())) <= 7
     assert search.found == pytest.approx(found, rel=0.06)
-    assert search.volume is not None
-    assert 1.2 ** float(search.volume) == pytest.approx(search.found)
+    assert search.best is not None
+    assert 1.2 ** float(search.best.volume) == pytest.approx(search.found)
 
 
 def test_a_width_is_not_tried_where_nothing_is_to_be_gained_nor_the_other_side_of_a_better_one() -> None:
     pattern, model = torch.randn(2, 30, 30, generator=torch.Generator().manual_seed(3)), torch.full((2, 30, 30), 1e4)
 
     def tried(best: float) -> list[float]:
-        def fitted(width: float, views: torch.Tensor) -> Fitted:
-            return Fitted(views, model + 60 * (float(np.log(width) / np.log(1.2)) - best) * pattern, 6)
+        def fitted(width: float, views: torch.Tensor, firmness: float) -> Fitted:
+            return Fitted(views, model + 60 * (float(np.log(width) / np.log(1.2)) - best) * pattern, 9, 6)
 
         return [
-            round(float(np.log(trial.width) / np.log(1.2)), 2) for trial in WidthSearch(model, model, 0, fitted).trials()
+            round(float(np.log(trial.width) / np.log(1.2)), 2)
+            for trial in WidthSearch(Copies(model, model, 0.0), fitted).trials()
         ]
 
     assert tried(0.05) == [0, -1, 1]
     assert tried(-2.0)[:4] == [0, -1, -2, -3]
+
+
+def test_a_wider_psf_that_only_smooths_is_not_taken() -> None:
+    """A stronger penalty with the given PSF predicts as well there."""
+    pattern, model = torch.randn(2, 30, 30, generator=torch.Generator().manual_seed(3)), torch.full((2, 30, 30), 1e4)
+
+    def found(smooths: bool) -> float:
+        def fitted(width: float, views: torch.Tensor, firmness: float) -> Fitted:
+            wrong = 0.0 if firmness > 1 and smooths else float(np.log(width) / np.log(1.2)) - 1.4
+            return Fitted(views, model + 60 * wrong * pattern, 9, 6)
+
+        search = WidthSearch(Copies(model, model, 0.0), fitted)
+        list(search.trials())
+        return search.found
+
+    assert found(smooths=False) == pytest.approx(1.2**1.4, rel=0.03)
+    assert found(smooths=True) == 1.0

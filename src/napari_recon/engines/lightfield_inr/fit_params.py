@@ -51,6 +51,12 @@ class FitParams(TomographyParams, PtychographyParams, NetworkParams):
         "fast: how wide the PSF's sharpest planes are, in units of the PSF that is given. auto looks, in the first time "
         "point, which width predicts unseen noise best, and takes it where that is sure; held_out takes the given one.",
     )
+    psf_aberrations: Literal["auto", "never"] = param(
+        "auto",
+        "fast: whether to look for defocus and astigmatism of single views, where the PSF looks like that of views through "
+        "round parts of a pupil. auto takes, in the first time point, those that surely predict unseen noise better; "
+        "held_out takes the PSF as given.",
+    )
     penalty: float = param(
         0.02,
         "fast: strength of the penalty on second derivatives, relative to the noise; more where the PSF is doubtful.",

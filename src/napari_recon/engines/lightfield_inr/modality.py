@@ -78,7 +78,8 @@ def resolved_projections(params: FitParams, refs: Refs, views: Grid) -> dict[str
         Angles that are missing or of another number, settings that belong to light fields, or too small a volume.
     """
     check_pixels(params, views)
-    others = {"refine_views": False, "psf_width": "auto", "objective": "counts", "field": "voxels"}
+    others = {"refine_views": False, "psf_width": "auto", "psf_aberrations": "auto", "objective": "counts"}
+    others["field"] = "voxels"
     for name, usual in others.items():
         if getattr(params, name) != usual:
             raise InputError(f"{name} belongs to light fields, found projections; leave it out")

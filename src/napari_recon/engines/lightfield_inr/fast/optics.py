@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from copy import copy
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from napari_recon.engines.deconvolution.noise import Dark, counts_scale, estimat
 from napari_recon.engines.deconvolution.setup import REFINED_VIEWS_HALO
 from napari_recon.engines.deconvolution.view_positions import Scale
 from napari_recon.engines.lightfield_inr.fast.psf_width import sharpest_variance, widened_psf
+from napari_recon.engines.lightfield_inr.fast.pupil import Pupil
 from napari_recon.optics.lightfield_projector import FREQUENCY_CUT
 from napari_recon.optics.psf_convolution import PsfProjector
 from napari_recon.optics.psf_projector import normalised_psf, projector_from_psf, psf_shift_of, psf_support
@@ -69,9 +71,13 @@ class Optics:
     ----------
     width : float
         Of the PSF, relative to the one that was given.
+    waves : Tensor or None
+        Aberrations (views, 3) besides those of the PSF that was given, see `Pupil`.
     """
 
     width = 1.0
+    waves: Tensor | None = None
+    _pupil: Pupil | None = None
 
     def __init__(
         self, psf_vzyx: NDArray[np.float32], field_yx: tuple[int, int], device: torch.device, moving: bool = False
@@ -87,9 +93,27 @@ class Optics:
         All views and planes get the same Gaussian more, or less; `offset_v2` also displaces the views.
         """
         other = copy(self)
-        other.width = width
+        other.width, other._pupil = width, None
         other._psf = widened_psf(self._psf, sharpest_variance(self._psf) * (width**2 - 1), offset_v2)
         return other
+
+    @property
+    def pupil(self) -> Pupil:
+        """The parts of a pupil that the PSF without `waves` looks like."""
+        if self._pupil is None:
+            self._pupil = Pupil(self._psf)
+        return self._pupil
+
+    def aberrated(self, waves_v3: Tensor) -> Optics:
+        """Return optics of the same volume whose views have these aberrations, instead of any others."""
+        other, pupil = copy(self), self.pupil
+        other.waves, other._pupil, other._psf = waves_v3, pupil, pupil.aberrated(waves_v3)
+        return other
+
+    def slopes(self, waves_v3: Tensor) -> Iterator[PsfProjector]:
+        """Yield projectors to what the views change by per wave of each kind of aberration."""
+        for psf in self.pupil.slopes(waves_v3):
+            yield self._projector_of(psf)
 
     @property
     def brightness_v(self) -> Tensor:
@@ -105,8 +129,11 @@ class Optics:
 
     def projector(self, views: list[int] | None = None, scale: Scale | None = None) -> PsfProjector:
         """Return the projector to all views or some; `scale` adds blur."""
+        return self._projector_of(self._psf if views is None else self._psf[views], scale)
+
+    def _projector_of(self, psf_vzyx: Tensor, scale: Scale | None = None) -> PsfProjector:
         made = projector_from_psf(
-            self._psf if views is None else self._psf[views],
+            psf_vzyx,
             self._field,
             upsampling=1.0,
             voxels_per_pixel=1.0,

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from napari_recon.engines.lightfield_inr.fast.residuals import noise_power
+
 #: Noise added to the first copy, in units of the views' own.
 ADDED = 0.5
 #: Ratio of the widths of neighbouring trials, and how many lie on either side of the given width at most.
@@ -23,16 +25,20 @@ RATIO, FARTHEST = 1.2, 4
 NEAR = 0.2
 #: Standard deviations by which a changed PSF has to predict better than the one given.
 SURE = 3.0
+#: A PSF that is too wide smooths, which predicts better, too, where the penalty is weak: a stronger one with the given PSF
+#: must not do as well. The place its trial is kept at.
+FIRMER, FIRM = 4.0, math.inf
 #: A width between trials is tried where it is expected to be better by this part of what would be sure.
 HOPE = 0.5
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """What a short fit leaves: its volume (z, y, x), model views (v, y, x), and the refinement steps it took."""
+    """What a short fit leaves: its volume (z, y, x) and model views (v, y, x); the iterations and steps it took."""
 
     volume: Tensor
     views: Tensor
+    iterations: int
     steps: int
 
 
@@ -44,33 +50,64 @@ class Trial:
     deviance: float
 
 
-class WidthSearch:
-    """Looks for the width of a PSF; see `Optics.widened`.
+class Copies:
+    """Two copies of views whose noise is independent.
 
     Parameters
     ----------
     data, model : Tensor
         Views (v, y, x) in counts, and a first model of them, which says how large their noise is.
     read_variance : float
-    fitted : Callable
-        ``fitted(width, views)``: a short fit to `views` through the widened PSF.
+
+    Attributes
+    ----------
+    first, second, variance : Tensor
+        The copies, and the variance of the views' own noise.
     """
 
-    def __init__(self, data: Tensor, model: Tensor, read_variance: float, fitted: Callable[[float, Tensor], Fitted]) -> None:
-        self._fitted = fitted
-        self._variance = (model + read_variance) * noise_power(data, model, read_variance)
+    def __init__(self, data: Tensor, model: Tensor, read_variance: float) -> None:
+        self.variance = (model + read_variance) * noise_power(data, model, read_variance)
         noise = torch.randn(data.shape, generator=torch.Generator().manual_seed(0)).to(data.device)
-        noise *= self._variance.sqrt()
-        self._first, self._second = data + ADDED * noise, data - noise / ADDED
+        noise *= self.variance.sqrt()
+        self.first, self.second = data + ADDED * noise, data - noise / ADDED
+
+    def score(self, views: Tensor) -> float:
+        """Return how far a model of the first copy is from the second: squares in units of the views' own noise."""
+        return float(((self.second - views).square() / self.variance).sum(dtype=torch.float64))
+
+    def deviance(self, score: float) -> float:
+        """Return the reduced deviance that a score means."""
+        return score / self.variance.numel() / (1 + 1 / ADDED**2)
+
+    def spread(self, views: Tensor, others: Tensor) -> float:
+        """Return the standard deviation of the difference of two models' scores."""
+        apart = (views - others).square() / self.variance
+        return 2 * math.sqrt(float(apart.sum()) * (1 + 1 / ADDED**2))
+
+    def surely(self, given: Tensor, other: Tensor) -> bool:
+        """Return whether another model predicts the second copy surely better than a given one."""
+        return self.score(given) - self.score(other) > SURE * self.spread(other, given)
+
+
+class WidthSearch:
+    """Looks for the width of a PSF; see `Optics.widened`.
+
+    Parameters
+    ----------
+    copies : Copies
+        Of the views.
+    fitted : Callable
+        ``fitted(width, views, firmness)``: a short fit through the widened PSF, with so many times the penalty.
+    """
+
+    def __init__(self, copies: Copies, fitted: Callable[[float, Tensor, float], Fitted]) -> None:
+        self._copies, self._fitted = copies, fitted
         self._scores: dict[float, float] = {}
-        self._models: dict[float, Tensor] = {}
-        self._volumes: dict[float, Tensor] = {}
+        self._fits: dict[float, Fitted] = {}
         self.found = 1.0
         """Width that predicts best, relative to the given one, once the trials are done; 1 where none is surely better."""
-        self.volume: Tensor | None = None
-        """Volume (z, y, x) of the trial with that width: further than a deconvolution."""
-        self.steps = 0
-        """Refinement steps that all trials took."""
+        self.best: Fitted | None = None
+        """The short fit through that PSF."""
 
     def trials(self) -> Iterator[Trial]:
         """Yield the trials: the given width, its neighbours, on in the better direction, and what lies between."""
@@ -86,13 +123,24 @@ class WidthSearch:
             between = self._tried(lowest)
             yield between
             if self._surely(lowest):
-                self.found = between.width
-        self.volume = self._volumes[0 if self.found == 1.0 else lowest]
-        self._models.clear()
-        self._volumes.clear()
+                if lowest > 0:
+                    yield self._tried(0, FIRMER)
+                if lowest < 0 or self._surely(lowest, FIRM):
+                    self.found = between.width
+        self.best = self._fits[0 if self.found == 1.0 else lowest]
+        self._fits.clear()
 
-    def _surely(self, place: float) -> bool:
-        return self._scores[0] - self._scores[place] > SURE * self._spread(place)
+    def first(self) -> Trial:
+        """Try the given width only."""
+        trial = self._tried(0)
+        self.best = self._fits.pop(0)
+        return trial
+
+    def _surely(self, place: float, than: float = 0) -> bool:
+        return self._copies.surely(self._fits[than].views, self._fits[place].views)
+
+    def _spread(self, place: float) -> float:
+        return self._copies.spread(self._fits[place].views, self._fits[0].views)
 
     def _best(self) -> float:
         return min(self._scores, key=lambda place: self._scores[place])
@@ -102,19 +150,14 @@ class WidthSearch:
         further = best + (best > 0) - (best < 0)
         return None if further in self._scores or abs(further) > FARTHEST else further
 
-    def _tried(self, place: float) -> Trial:
+    def _tried(self, place: float, firmness: float = 1.0) -> Trial:
         width = math.exp(math.log(RATIO) * place)
-        fitted = self._fitted(width, self._first)
-        score = float(((self._second - fitted.views).square() / self._variance).sum(dtype=torch.float64))
-        self._scores[place], self._models[place] = score, fitted.views
-        self._volumes = {at: self._volumes[at] for at in self._volumes if at == 0} | {place: fitted.volume}
-        self.steps += fitted.steps
-        return Trial(width, score / fitted.views.numel() / (1 + 1 / ADDED**2))
-
-    def _spread(self, place: float) -> float:
-        """Return the standard deviation of a score's difference from that of the given PSF."""
-        apart = (self._models[place] - self._models[0]).square() / self._variance
-        return 2 * math.sqrt(float(apart.sum()) * (1 + 1 / ADDED**2))
+        fitted = self._fitted(width, self._copies.first, firmness)
+        score = self._copies.score(fitted.views)
+        if firmness == 1.0:
+            self._scores[place] = score
+        self._fits[place if firmness == 1.0 else FIRM] = fitted
+        return Trial(width, self._copies.deviance(score))
 
     def _lowest(self, best: float) -> tuple[float, float]:
         """Return where the parabola through the best trial and its neighbours is lowest, and how much is gained."""
@@ -124,11 +167,3 @@ class WidthSearch:
             return best, gained
         aside = (below - above) / (2 * (below + above - 2 * here))
         return best + aside, gained + (below + above - 2 * here) / 2 * aside**2
-
-
-def noise_power(data: Tensor, model: Tensor, read_variance: float) -> float:
-    """Return the power of residuals above a third of the sampling frequency, where PSFs pass little, in that of photons."""
-    residual = (data - model) / (model + read_variance).sqrt()
-    power = torch.fft.fft2(residual).abs().square() / residual[0].numel()
-    y, x = (torch.fft.fftfreq(n, device=data.device) for n in data.shape[-2:])
-    return max(float(power[:, torch.hypot(y[:, None], x[None, :]) > 1 / 3].mean()), 0.1)

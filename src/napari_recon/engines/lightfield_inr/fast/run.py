@@ -28,6 +28,7 @@ from napari_recon.core.plan import Plan
 from napari_recon.core.token import CancelToken
 from napari_recon.engines.lightfield_inr.fast.compact import Compaction, Noise
 from napari_recon.engines.lightfield_inr.fast.optics import Counts, Optics
+from napari_recon.engines.lightfield_inr.fast.pupil import aberration_rows
 from napari_recon.engines.lightfield_inr.fast.scene import MOST_STEPS, Done, SceneFit
 from napari_recon.engines.lightfield_inr.fast.transfer import Before
 from napari_recon.engines.lightfield_inr.fast.volume_file import VolumeFile
@@ -58,7 +59,9 @@ class FastRun(FitRun):
         if plan.looped:
             self._volumes = VolumeFile(self._folder / "volumes.safetensors", (len(frames), *plan.whole["volume"].shape))
         self._saved = -1
-        self._finds_width = psf is not None and params.psf_width == "auto" and params.held_out is None
+        looks = psf is not None and params.held_out is None
+        self._finds_width = looks and params.psf_width == "auto"
+        self._finds_aberrations = looks and params.psf_aberrations == "auto"
 
     def events(self, token: CancelToken) -> Iterator[Event]:
         """Yield the events of the run.
@@ -106,6 +109,7 @@ class FastRun(FitRun):
             steps=None if isinstance(params.iterations, str) else params.iterations,
             refine_views=params.refine_views,
             find_width=self._finds_width and not self._frame,
+            find_aberrations=self._finds_aberrations and not self._frame,
             held_out=params.held_out,
             memory=int(details["pairs"]),
             published=params.upstream if params.objective == "published" else None,
@@ -193,6 +197,15 @@ class FastRun(FitRun):
                 f"the PSF looks {fit.optics.width:.2f} times as wide as given in its sharpest planes: that width surely "
                 "predicts better what a fit has not seen, so it was taken; set psf_width=1 to take the PSF as given"
             )
+        if self._finds_aberrations and fit.optics.waves is not None and not self._frame:
+            rows = aberration_rows(fit.optics.waves)
+            worst = max(rows, key=lambda row: abs(row["defocus"]) + row["astigmatism"])
+            yield Warned(
+                f"single views are aberrated, view {worst['view']} most of all (defocus {worst['defocus']:.2f} waves, "
+                f"astigmatism {worst['astigmatism']:.2f}): that surely predicts better what a fit has not seen, so it was "
+                "taken; set psf_aberrations=never to take it as given"
+            )
+            yield ArtifactReady("aberrations", "table", rows)
         verdict = "the model explains the data"
         alike = fit.likeness[-1] if fit.likeness else 0.0
         if fit.unlike_noise or fit.doubtful:
@@ -219,6 +232,7 @@ class FastRun(FitRun):
             "frame": self._frame,
             "start": "the frame before" if fit.transferred else "afresh",
             "deconvolution_iterations": fit.iterations,
+            "trial_iterations": fit.trial_iterations,
             "trial_steps": fit.trial_steps,
             "refinement_steps": fit.refinement_steps,
             "reduced_deviance": round(fit.deviance, 4),
@@ -234,20 +248,22 @@ class FastRun(FitRun):
     def _settings(self, frame: int) -> str:
         """Return what identifies the data of a time point, and which views are fitted where."""
         params = self._params
-        return f"{self._digest(frame)} {params.refine_views} {params.held_out} {params.objective} {params.transfer}"
+        settings = (params.refine_views, params.held_out, params.psf_aberrations, params.objective, params.transfer)
+        return " ".join(map(str, (self._digest(frame), *settings)))
 
     def _checkpoint(self, fit: SceneFit | None) -> CheckpointSaved:
         """Write what an exact resumption needs; without `fit` the time point is complete."""
         step = fit.refinement_steps if fit is not None else 0
         path, finished = self._folder / "checkpoint.tar", self._frame + (fit is None)
         path.parent.mkdir(parents=True, exist_ok=True)
-        last = min(finished, len(self._frames) - 1)
+        last, optics = min(finished, len(self._frames) - 1), self._optics if fit is None else fit.optics
         content = {
             "data": self._settings(last),
             "frame": last,
             "finished": finished,
             "before": self._before and self._before.state(),
-            "psf_width": (fit.optics if fit is not None else self._optics).width,
+            "psf_width": optics.width,
+            "waves": optics.waves,
             "scene": fit.state() if fit is not None else None,
         }
         torch.save({"fast": content}, path.with_suffix(".part"))
@@ -260,8 +276,10 @@ class FastRun(FitRun):
         path = Path(self._params.resume).expanduser()
         try:
             content = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:
-            raise CheckpointError(f"{path} should be a checkpoint of a fit, found none ({error}); check the path") from None
+        except Exception:  # torch's own words are long and speak of programs
+            raise CheckpointError(
+                f"{path} should be a checkpoint of a fit, found a damaged or other file; choose another"
+            ) from None
         kept = content.get("fast") if isinstance(content, dict) else None
         if not isinstance(kept, dict):
             raise InputError(f"{path} should be a checkpoint that a fast fit wrote, found another file; choose another")
@@ -272,10 +290,12 @@ class FastRun(FitRun):
         ):
             raise InputError(
                 "resume goes on from a checkpoint of the same data, found one of other views, another PSF or width of it, "
-                "refine_views, held_out, objective or transfer; leave it out"
+                "refine_views, psf_aberrations, held_out, objective or transfer; leave it out"
             )
         if self._params.psf_width == "auto":
             self._widen(kept["psf_width"])
+        if kept["waves"] is not None:
+            self._optics = self._optics.aberrated(kept["waves"])
         if kept["before"] is not None:
             self._before = Before(**kept["before"])
         if isinstance(self._volumes, VolumeFile) and kept["finished"] and path.parent != self._volumes.path.parent:

@@ -19,9 +19,11 @@ from napari_recon.engines.deconvolution.richardson_lucy import (
 )
 from napari_recon.engines.deconvolution.view_positions import ViewPositions, align_views
 from napari_recon.engines.lightfield_inr.fast.optics import Counts, Optics
-from napari_recon.engines.lightfield_inr.fast.psf_search import Fitted, WidthSearch
+from napari_recon.engines.lightfield_inr.fast.psf_look import PsfLook
+from napari_recon.engines.lightfield_inr.fast.psf_search import Fitted
 from napari_recon.engines.lightfield_inr.fast.published import PublishedRefinement
 from napari_recon.engines.lightfield_inr.fast.refine import Problem, Refined, Refinement
+from napari_recon.engines.lightfield_inr.fast.residuals import likeness
 from napari_recon.engines.lightfield_inr.fast.transfer import Before, Starts
 from napari_recon.engines.lightfield_inr.upstream.settings import FitSettings
 
@@ -93,8 +95,8 @@ class SceneFit:
     steps : int or None
         Of the refinement; None stops by itself.
     refine_views : bool
-    find_width : bool
-        Look whether the PSF is wider or narrower than given, before the refinement.
+    find_width, find_aberrations : bool
+        Look whether the PSF is wider or narrower than given, and single views are aberrated, before the refinement.
     held_out : int or None
         View that is kept out and judges when to stop.
     memory : int
@@ -116,6 +118,7 @@ class SceneFit:
         steps: int | None = None,
         refine_views: bool = False,
         find_width: bool = False,
+        find_aberrations: bool = False,
         held_out: int | None = None,
         memory: int = 8,
         published: FitSettings | None = None,
@@ -134,15 +137,15 @@ class SceneFit:
         self._weighed_at: Tensor | None = None
         self._weigh()
         self._aside = None if held_out is None else (optics.projector([held_out]), counts.views[held_out : held_out + 1])
-        self._refining, self._looking = refine_views, find_width
+        self._refining, self._finding = refine_views, (find_width, find_aberrations)
         self._refinement: Refinement | None = None
         self._last: Tensor | None = None
         self._ahead: Tensor | None = None  # of `_last`: a volume that is further
         self._losses: list[float] = []
         self._errors: list[float] = []
         self.iterations = 0
-        self.trial_steps = 0
-        """Refinement steps that trials of the PSF took."""
+        self.trial_steps = self.trial_iterations = 0
+        """Refinement steps, and iterations of Richardson-Lucy, that trials of the PSF took."""
         self.transferred = False
         """Whether the fit started from the frame before."""
         self.deviance = float("nan")
@@ -176,7 +179,7 @@ class SceneFit:
         """Yield the fit's steps; after `restore`, those that are left."""
         if self._refinement is None:
             yield from self._deconvolved()
-            if self._looking and not self.transferred and self.iterations >= LEAST_LIGHT:
+            if any(self._finding) and not self.transferred and self.iterations >= LEAST_LIGHT:
                 yield from self._looked()
             self._refinement = self._refining_from(self._last)
         yield from self._refined(self._refinement)
@@ -188,7 +191,7 @@ class SceneFit:
         problem = self._refinement.problem
         return {
             "iterations": self.iterations,
-            "trial_steps": self.trial_steps,
+            "trials": (self.trial_steps, self.trial_iterations),
             "most": self._most,
             "transferred": self.transferred,
             "explained": self._explained,
@@ -208,7 +211,7 @@ class SceneFit:
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from where `state` was taken."""
         self.iterations, self.deviance = int(state["iterations"]), float(state["deviance"])
-        self.trial_steps, self._most = int(state["trial_steps"]), int(state["most"])
+        (self.trial_steps, self.trial_iterations), self._most = state["trials"], int(state["most"])
         self.transferred, self._explained = bool(state["transferred"]), float(state["explained"])
         if self.transferred:
             self._bound()
@@ -250,13 +253,13 @@ class SceneFit:
         counts, volume, offsets = self._counts, self._last, self.offsets
         assert volume is not None  # the deconvolution takes one iteration at least
         model = self._projector.forward(volume, self._check).clamp_min_(0).add_(counts.background)
-        search = WidthSearch(self._data, model, counts.read_variance, self._tried)
-        for number, trial in enumerate(search.trials()):
+        widths, aberrations = self._finding
+        look = PsfLook(counts, model, self._optics, offsets, self._tried, widths, aberrations, self._check)
+        for number, trial in enumerate(look.trials()):
             yield Done("psf", number + 1, volume, trial.deviance)
-        self.trial_steps, self._ahead = search.steps, search.volume
-        if search.found != 1.0:
-            self._optics = self._optics.widened(search.found)
-            self._projector = self._optics.projector()
+        self.trial_steps, self.trial_iterations, self._ahead = look.steps, look.iterations, look.volume
+        if look.optics is not self._optics:
+            self._optics, self._projector = look.optics, look.optics.projector()
             if self._refining:
                 self._positions = self._at(offsets)
             self._weigh()
@@ -264,14 +267,14 @@ class SceneFit:
         if self._automatic:
             self._most = max(self._most - self.trial_steps, LEAST_STEPS)
 
-    def _tried(self, width: float, views: Tensor) -> Fitted:
-        """Return a short fit to other views through a widened PSF."""
-        counts, optics = replace(self._counts, views=views), self._optics.widened(width, self.offsets)
-        steps = max(TRIAL_STEPS, TRIAL_LENGTH - self.iterations)
-        fit = SceneFit(counts, optics, penalty=self._strength, steps=steps, memory=self._memory, check=self._check)
+    def _tried(self, optics: Optics, views: Tensor, firmness: float = 1.0) -> Fitted:
+        """Return a short fit to other views through another PSF, the penalty so many times as strong."""
+        counts, steps = replace(self._counts, views=views), max(TRIAL_STEPS, TRIAL_LENGTH - self.iterations)
+        strength = firmness * self._strength
+        fit = SceneFit(counts, optics, penalty=strength, steps=steps, memory=self._memory, check=self._check)
         *_, last = fit.steps()
         model = fit._projector.forward(last.volume, self._check).clamp_min_(0).add_(counts.background)
-        return Fitted(last.volume, model, fit.refinement_steps)
+        return Fitted(last.volume, model, fit.iterations, fit.refinement_steps)
 
     def _transferred(self, before: Before, fresh: Iterator[Estimate]) -> Iterator[Done]:
         """Yield the steps from the frame before, or the first of `fresh` where that explains the data better."""
@@ -437,13 +440,3 @@ class SceneFit:
         for offsets in levels:
             self._positions = self._at(offsets)
         self._weigh()
-
-
-def likeness(data: Tensor, model: Tensor, read_variance: float) -> float:
-    """Return the correlation of neighbouring pixels' residuals, each in units of its noise; views are (v, y, x).
-
-    Residuals smaller than the noise are taken for as large: what is less than noise says nothing against a model.
-    """
-    residual = (data - model) / (model + read_variance).sqrt()
-    along = [(residual[:, 1:] * residual[:, :-1]).mean(), (residual[..., 1:] * residual[..., :-1]).mean()]
-    return float((along[0] + along[1]) / 2 / residual.square().mean().clamp_min(1.0))
