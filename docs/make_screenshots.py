@@ -157,8 +157,10 @@ def take_light_sheet_pictures(folder: Path) -> None:
     dock.all_button.click()
     until(lambda: dock.stepper.rows[4].state == "done" and dock.controller.state == "idle")
     planned(dock)
-    from_the_side(viewer)
+    viewer.dims.ndisplay = 3
+    face(viewer, viewer.layers[-1], 0.85)
     shoot("light-sheet-dock")
+    viewer.dims.ndisplay = 2
     dock.open_step(3)
     planned(dock)
     for layer in viewer.layers:
@@ -279,13 +281,13 @@ def show(viewer: Any, volume: Any) -> None:
             layer.visible = layer is volume
 
 
-def face(viewer: Any, volume: Any) -> None:
+def face(viewer: Any, volume: Any, room: float = 1.6) -> None:
     """Turn the 3D view to a volume, from the side and above."""
     camera = viewer.scene.camera if hasattr(viewer, "scene") else viewer.camera
     low, high = volume.extent.world
     camera.center = tuple((low + high)[-3:] / 2)
     camera.angles = (-15, 35, 60)
-    camera.zoom = 520 / max((high - low)[-2:].max() * 1.6, 1)
+    camera.zoom = 520 / max((high - low)[-2:].max() * room, 1)
     wait(1)
 
 

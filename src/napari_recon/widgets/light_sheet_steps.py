@@ -72,8 +72,8 @@ RESULTS: Mapping[str, str] = {
 ESSENTIAL: Mapping[str, tuple[str, ...]] = {
     BACKGROUND: ("preset", "camera_offset"),
     DESKEW: ("angle_deg", "step_um", "direction", "coverslip"),
-    VSI: ("orientations", "wiener"),
-    WIENER: ("wiener", "otf_weight"),
+    VSI: ("orientations", "na", "wavelength_um"),
+    WIENER: ("wiener", "na", "wavelength_um"),
     SPLIT: ("angle_deg", "transform"),
     MULTIVIEW: ("iterations", "tv"),
     SINGLE: ("iterations", "tv"),
