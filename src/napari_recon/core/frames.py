@@ -90,9 +90,10 @@ class FrameEngine(Engine[P]):
         missing = set(spec.axes) - set(ref.grid.axes)
         if extra or missing:
             what = f"{spec.name} ({spec.description})" if spec.description else spec.name
+            several = f" (with {' or '.join(spec.loops)} in front when there are several)" if spec.loops else ""
+            advice = "stack one PSF per view" if "psf" in spec.accepts else "name the axes (--axes) or choose other data"
             raise InputError(
-                f"{what} should have axes {spec.axes} (with {' or '.join(spec.loops)} in front when there are several), "
-                f"found {ref.grid.axes} with shape {ref.grid.shape}; name the axes (--axes) or choose other data"
+                f"{what} should have axes {spec.axes}{several}, found {ref.grid.axes} with shape {ref.grid.shape}; {advice}"
             )
         return ref.grid
 

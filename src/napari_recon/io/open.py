@@ -107,7 +107,7 @@ def open_inputs(
             things.append(_existing(path))
         elif takes_tables and suffix in TABLES:
             things.append(read_table(path))
-        elif spec.accepts == ("psf",) and spec.axes == "VZYX" and suffix in (".mat", ".npz"):
+        elif spec.accepts == ("psf",) and spec.axes == "VZYX" and suffix in IMAGES:
             from napari_recon.io.psf_files import open_psf  # it opens images itself
 
             things.append(open_psf(uri, axes, voxel_size_um))

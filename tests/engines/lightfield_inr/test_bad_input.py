@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 
+import napari_recon
 from napari_recon.core.errors import InputError
 from napari_recon.core.events import BlockReady, Warned
 from napari_recon.core.region import Box, Selection, TimeRange
@@ -70,3 +73,12 @@ def test_an_even_psf_says_where_its_middle_lies(method: str) -> None:
     other: dict[str, Any] = {**one.stacks, "psf": cut}
     with pytest.raises(InputError, match="found 5 x 4: its middle lies no pixel below and half a pixel right"):
         Example(one.engine, other, one.params).plan()
+
+
+@pytest.mark.parametrize("suffix", ["npy", "npz", "tif"])
+def test_a_psf_without_views_is_told_what_is_missing(tmp_path: Path, suffix: str) -> None:
+    path, planes = tmp_path / f"psf.{suffix}", psf().numpy()[0]
+    write = {"npy": np.save, "npz": lambda file, data: np.savez(file, H=data), "tif": tifffile.imwrite}[suffix]
+    write(path, planes)
+    with pytest.raises(InputError, match=r"should have axes VZYX.*found ZYX.*; stack one PSF per view"):
+        napari_recon.plan("lightfield_inr.fit", example().stacks["views"], path)
