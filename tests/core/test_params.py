@@ -61,3 +61,20 @@ def test_the_type_of_a_limited_number_is_the_number() -> None:
 
     (row,) = describe_parameters(Limited)
     assert (row.type, row.range) == ("int | auto", ">= 1")
+
+
+@pytest.mark.parametrize(
+    ("given", "taken"), [("1,2.5", (1.0, 2.5)), (3, (3.0,)), (30.8, (30.8,)), ([4], (4.0,)), ("auto", "auto")]
+)
+def test_a_list_is_numbers_with_commas_or_a_single_one(given: object, taken: object) -> None:
+    class Lists(EngineParams):
+        angles: tuple[float, ...] | Literal["auto"] = param("auto", "Some numbers.")
+
+    assert make_params(Lists, {"angles": given}).angles == taken
+
+
+def test_a_number_stays_one_where_one_is_meant() -> None:
+    class Either(EngineParams):
+        size: float | tuple[float, float] = param(1.0, "One number or two.")
+
+    assert make_params(Either, {"size": 3.5}).size == 3.5

@@ -28,10 +28,14 @@ class EngineParams(Frozen):
     @field_validator("*", mode="before")
     @classmethod
     def _numbers_with_commas(cls, value: Any, info: ValidationInfo) -> Any:
-        """Take ``"4,3,2"``, as on a command line, for a list."""
+        """Take ``"4,3,2"``, as on a command line, for a list, and a single number for a list of one."""
         kinds = set(_type_names(cls.model_fields[str(info.field_name)].annotation))
-        if isinstance(value, str) and "," in value and "tuple" in kinds and "str" not in kinds:
+        if "tuple" not in kinds:
+            return value
+        if isinstance(value, str) and "," in value and "str" not in kinds:
             return [part.strip() for part in value.strip("[]() ").split(",")]
+        if isinstance(value, int | float) and not isinstance(value, bool) and not kinds & {"int", "float"}:
+            return [value]
         return value
 
 

@@ -77,6 +77,12 @@ def test_views_must_have_one_grid() -> None:
     coarser = ImageStack.of(np.ones((2, 10, 22, 26)), "TZYX", "b", scale={"Z": 0.3, "Y": 0.1, "X": 0.1})
     with pytest.raises(InputError, match="same voxel size"):
         replace(case, stacks={**case.stacks, "view_b": coarser}).plan()
+    untold = ImageStack.of(np.ones((2, 10, 22, 26)), "TZYX", "b")
+    told = ImageStack.of(
+        np.ones((2, 10, 22, 26)), "TZYX", "a", scale=dict.fromkeys("ZYX", 0.1), units=dict.fromkeys("ZYX", "micrometer")
+    )
+    plan = replace(case, stacks={**case.stacks, "view_a": told, "view_b": untold}).plan()
+    assert plan.output("fused").grid.scale[-3:] == (0.1, 0.1, 0.1)
     once = ImageStack.of(np.ones((3, 10, 22, 26)), "TZYX", "b")
     with pytest.raises(InputError, match="as many along T"):
         replace(case, stacks={**case.stacks, "view_b": once}).plan()

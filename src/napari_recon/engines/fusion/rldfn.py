@@ -125,7 +125,7 @@ def features_of(model: ModelRef | None) -> int:
 
 
 def same_grid(a: InputRef, b: InputRef) -> Grid:
-    """Return the grid ZYX of both views."""
+    """Return the grid ZYX of both views: that of the first; the second one's file may say nothing of its voxel size."""
     assert a.grid is not None and b.grid is not None  # checked by the base class
     first, second = a.grid.only("ZYX"), b.grid.only("ZYX")
     if first.shape != second.shape:
@@ -133,7 +133,8 @@ def same_grid(a: InputRef, b: InputRef) -> Grid:
             f"both views should have the same size, found {first.shape} and {second.shape}; split them again "
             "(fusion.split_views), or crop one"
         )
-    if any(abs(s - t) > 1e-3 * abs(s) for s, t in zip(first.scale, second.scale, strict=True)):
+    untold = all(second.unit(axis) != "micrometer" and second.step(axis) == 1 for axis in "ZYX")
+    if not untold and any(abs(s - t) > 1e-3 * abs(s) for s, t in zip(first.scale, second.scale, strict=True)):
         raise InputError(
             f"both views should have the same voxel size, found {first.scale} and {second.scale}; resample one of them"
         )
