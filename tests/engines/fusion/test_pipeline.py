@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -284,11 +283,9 @@ def test_a_result_that_is_dropped_leaves_nothing(tmp_path: Path) -> None:
     assert work.find("abc") is None
 
 
-def test_warnings_say_which_step(caplog: pytest.LogCaptureFixture) -> None:
+def test_warnings_say_which_step() -> None:
     seen: list[Event] = []
     raw = recording()["raw"]
-    started = time.perf_counter()
     run(raw, psfs=0, params={"deskew.direction": -1, "split_views.enabled": False}, on_event=seen.append)
     assert any(isinstance(e, Warned) and e.message.startswith("deskew, time point 0: ") for e in seen)
     assert sum(isinstance(e, Finished) for e in seen) == 1 and any(isinstance(e, BlockReady) for e in seen)
-    assert time.perf_counter() - started < 60
