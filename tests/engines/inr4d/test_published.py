@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import yaml
 from torch.nn import functional as F
 
 import napari_recon
+from napari_recon.core.events import Event, MetricLogged
 from napari_recon.engines.inr4d.checkpoint import layers_of, load_field
 from napari_recon.engines.inr4d.query import published_look
 from napari_recon.engines.inr4d.upstream import coordinates
@@ -20,6 +23,7 @@ from napari_recon.engines.inr4d.upstream.networks import Encoder, FieldNetwork
 from napari_recon.engines.inr4d.upstream.render import Shells, render
 from napari_recon.engines.inr4d.upstream.settings import PublishedSettings
 from napari_recon.hub import resolve
+from napari_recon.hub.state import load_torch
 from napari_recon.io import open_stack
 
 
@@ -171,6 +175,48 @@ def test_a_training_step(case: Case) -> None:
     optimiser.zero_grad()
     np.testing.assert_allclose(after, expected["param_norm_after_step"], rtol=1e-4)
     assert index.shape == (len(rows), 4)
+
+
+def test_a_step_of_both_networks(case: Case) -> None:
+    """Weights and moments after it, from the file that the published program wrote."""
+    file = case.folder / "save_after_one_step" / "current.pth"
+    if not file.is_file():
+        pytest.skip("not recorded for this case")
+    after = load_torch(file)
+    encoder = Encoder(case.settings.encoder(case.xyzt.shape[3]))
+    encoder.load_state_dict(torch.load(case.folder / "rcan_state.pth", weights_only=True))
+    network = copy.deepcopy(case.network)
+    parameters = [*network.parameters(), *encoder.parameters()]
+    optimiser = torch.optim.Adam(parameters, lr=5e-4, betas=(0.9, 0.999), eps=1e-6)
+    latents, jitter = case.latents("train_latent_index"), case.tensor("jitter_table")
+    values = rendered(network, case.tensor("train_coords"), latents, 16, jitter)
+    full, half = (torch.from_numpy(part) for part in encoder_data(case.xyzt))
+    encoding = F.mse_loss(encoder(half[None])[0][0], full)
+    assert float(encoding.detach()) == pytest.approx(float(case.expected["rcan_loss_joint_step"]), rel=1e-4)
+    (F.mse_loss(values, case.tensor("train_target")) + encoding).backward()
+    clipped(parameters, case.settings)
+    optimiser.step()
+    for name, tensor in network.state_dict().items():
+        torch.testing.assert_close(tensor, after["model1_state_dict"][name], rtol=0, atol=1e-5)
+    moments = optimiser.state_dict()["state"]
+    for number, theirs in after["optimizer_state_dict"]["state"].items():
+        torch.testing.assert_close(moments[number]["exp_avg"], theirs["exp_avg"], rtol=0, atol=1e-6)
+
+
+def test_a_published_run_is_gone_on_with(case: Case, tmp_path: Path) -> None:
+    """A genuine save folder with the moments of both networks, by a run with its settings."""
+    file = case.folder / "save_after_one_step" / "current.pth"
+    if not file.is_file():
+        pytest.skip("not recorded for this case")
+    for source in (file, case.folder / "save" / "latent_code.pt"):
+        shutil.copyfile(source, tmp_path / source.name)
+    params = {"method": "upstream", "config": str(case.folder / "config.yaml"), "resume": str(tmp_path)}
+    params |= {"upstream.steps": 3, "upstream.batch": 64, "checkpoint_folder": str(tmp_path / "ours")}
+    seen: list[Event] = []
+    napari_recon.run("inr4d.fit", str(case.folder / "volume.nii.gz"), params=params, on_event=seen.append)
+    assert [e.step for e in seen if isinstance(e, MetricLogged) and e.name == "loss"] == [2, 3]
+    assert {e.series for e in seen if isinstance(e, MetricLogged)} == {"field"}
+    assert load_torch(tmp_path / "ours" / "current.pth")["step"] == 3
 
 
 def test_the_adaptive_loss(case: Case) -> None:

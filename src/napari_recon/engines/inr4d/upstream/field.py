@@ -81,7 +81,7 @@ class PublishedField:
         self._of_hidden = [weight[:, -layers.width :].T for weight in weights]
         self._biases = [own[f"coords_MLP.{i}.bias"] for i in range(layers.depth)]
         self._out = own["out_MLP.weight"], own["out_MLP.bias"]
-        self._latent, self._tables = latent.to(self._device, torch.float32), tables.to(self._device, torch.float32)
+        self._latent, self._tables = latent.to(self._device, torch.float32), tables.cpu().float()
         on_cpu = self._device.type == "cpu"
         points = chunk or (CHUNK // layers.width * torch.get_num_threads() if on_cpu else DEVICE_POINTS)
         self._at_once = max(1, points // tables.shape[1])
@@ -103,20 +103,21 @@ class PublishedField:
                 self._add(out, xyzt, table, check)
             return out.div_(len(self._tables))
 
-    def _add(self, out: Tensor, xyzt: Sequence[Places], jitter: Tensor, check: Check) -> None:
+    def _add(self, out: Tensor, xyzt: Sequence[Places], table: Tensor, check: Check) -> None:
         """Add the values with one table of jitter."""
         planes, height, width = out.shape
         halves = torch.tensor([axis.half * 2 * torch.pi / max(axis.count - 1, 1) for axis in xyzt])
-        shells = Shells.of_jitter(self._samples, jitter.cpu(), halves)
+        shells, jitter = Shells.of_jitter(self._samples, table, halves), table.to(self._device)
         shells = Shells(*(part.to(self._device) for part in (shells.order, shells.distance, shells.area)))
         along = [self._tables_of(axis, number, jitter) for number, axis in enumerate(xyzt)]
-        at = [latent_index(axis.data.to(self._device), n) for axis, n in zip(xyzt, self._latent.shape[:3], strict=False)]
+        at = [latent_index(axis.data, n) for axis, n in zip(xyzt, self._latent.shape[:3], strict=False)]
+        at_x, at_y = (part.to(self._device) for part in at[:2])
         columns = min(width, self._at_once)
         rows = max(1, self._at_once // columns)
         buffers = torch.empty(2, rows * columns * len(jitter), self._layers.width, device=self._device)
         for plane in range(planes):
             check()
-            under = self._latent[:, :, at[2][plane]]
+            under = self._latent[:, :, int(at[2][plane])]
             latents = {i: under @ self._of_point[i].T for i in self._seeing}
             fixed = {i: along[2][i][plane] + along[3][i][0] + self._biases[i] for i in self._seeing}
             for top in range(0, height, rows):
@@ -128,7 +129,7 @@ class PublishedField:
                     start = {
                         i: along_y[i]
                         + along[0][i][None, across]
-                        + latents[i][at[0][across]][:, at[1][lines]].transpose(0, 1)[:, :, None]
+                        + latents[i][at_x[across]][:, at_y[lines]].transpose(0, 1)[:, :, None]
                         for i in self._seeing
                     }
                     raw = self._through({i: part.flatten(0, 2) for i, part in start.items()}, buffers)
