@@ -110,6 +110,7 @@ class FastRun(FitRun):
             refine_views=params.refine_views,
             find_width=self._finds_width and not self._frame,
             find_aberrations=self._finds_aberrations and not self._frame,
+            use_trials=params.transfer == "auto",
             held_out=params.held_out,
             memory=int(details["pairs"]),
             published=params.upstream if params.objective == "published" else None,

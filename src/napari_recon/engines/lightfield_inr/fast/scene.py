@@ -97,6 +97,8 @@ class SceneFit:
     refine_views : bool
     find_width, find_aberrations : bool
         Look whether the PSF is wider or narrower than given, and single views are aberrated, before the refinement.
+    use_trials : bool
+        Count the steps of such trials and go on from the best; else a fit that finds nothing is one that did not look.
     held_out : int or None
         View that is kept out and judges when to stop.
     memory : int
@@ -119,6 +121,7 @@ class SceneFit:
         refine_views: bool = False,
         find_width: bool = False,
         find_aberrations: bool = False,
+        use_trials: bool = True,
         held_out: int | None = None,
         memory: int = 8,
         published: FitSettings | None = None,
@@ -137,7 +140,7 @@ class SceneFit:
         self._weighed_at: Tensor | None = None
         self._weigh()
         self._aside = None if held_out is None else (optics.projector([held_out]), counts.views[held_out : held_out + 1])
-        self._refining, self._finding = refine_views, (find_width, find_aberrations)
+        self._refining, self._finding, self._use_trials = refine_views, (find_width, find_aberrations), use_trials
         self._refinement: Refinement | None = None
         self._last: Tensor | None = None
         self._ahead: Tensor | None = None  # of `_last`: a volume that is further
@@ -257,14 +260,15 @@ class SceneFit:
         look = PsfLook(counts, model, self._optics, offsets, self._tried, widths, aberrations, self._check)
         for number, trial in enumerate(look.trials()):
             yield Done("psf", number + 1, volume, trial.deviance)
-        self.trial_steps, self.trial_iterations, self._ahead = look.steps, look.iterations, look.volume
+        self.trial_steps, self.trial_iterations = look.steps, look.iterations
+        self._ahead = look.volume if self._use_trials else None
         if look.optics is not self._optics:
             self._optics, self._projector = look.optics, look.optics.projector()
             if self._refining:
                 self._positions = self._at(offsets)
             self._weigh()
             yield from self._deconvolved()
-        if self._automatic:
+        if self._automatic and self._use_trials:
             self._most = max(self._most - self.trial_steps, LEAST_STEPS)
 
     def _tried(self, optics: Optics, views: Tensor, firmness: float = 1.0) -> Fitted:
