@@ -181,7 +181,9 @@ def test_a_published_settings_file(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text(f"max_iter: 12\nn_samples: 81\n{sizes}")
     example = fit_example()
     plan = example.engine.plan(
-        example.plan().inputs, {"config": str(tmp_path / "config.yaml"), "upstream.steps": 9}, Selection()
+        example.plan().inputs,
+        {"method": "upstream", "config": str(tmp_path / "config.yaml"), "upstream.steps": 9},
+        Selection(),
     )
     made = plan.params["upstream"]
     assert (made["samples"], made["octaves"], made["features"], made["steps"]) == (81, 3, 4, 9)
