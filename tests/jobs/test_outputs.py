@@ -12,6 +12,7 @@ import pytest
 from napari_recon.core.errors import DiskFull, InputError, OutOfMemory
 from napari_recon.core.stack import ImageStack
 from napari_recon.core.token import CancelToken
+from napari_recon.hub import load_state
 from napari_recon.io import open_stack, read_provenance
 from napari_recon.jobs import OutputWriter, collect, make_plan, run_plan
 from napari_recon.jobs.artifacts import write_artifact, write_table
@@ -174,6 +175,15 @@ def test_training_writes_the_model_alone(image: np.ndarray, tmp_path: Path, suff
 
         state = load_file(tmp_path / "model.safetensors")
     assert state["gain"].shape == (1,)
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_a_model_keeps_the_shapes_of_its_tensors(tmp_path: Path, suffix: str) -> None:
+    state = {"weight": np.arange(12.0).reshape(3, 4).T, "num_batches_tracked": np.array(5)}
+    write_artifact(tmp_path / f"model{suffix}", "model", {"state": state, "card": {"engine": "x"}})
+    found = {name: tensor.numpy() for name, tensor in load_state(tmp_path / f"model{suffix}").items()}
+    assert {name: array.shape for name, array in found.items()} == {"weight": (4, 3), "num_batches_tracked": ()}
+    np.testing.assert_array_equal(found["weight"], state["weight"])
 
 
 def test_artifacts_of_every_kind_are_written(tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ def _write_model(target: Path, payload: Any) -> None:
 
         payload = {"state": load_state(payload)}
     state, card = payload["state"], payload.get("card", {})
-    arrays = {name: np.ascontiguousarray(_array(value)) for name, value in state.items()}
+    arrays = {name: np.array(_array(value), order="C") for name, value in state.items()}  # counters stay without axes
     with _complete(target) as temporary:
         if torch_file:
             import torch
