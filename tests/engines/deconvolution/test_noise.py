@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_recon.engines.deconvolution.noise import Dark, counts_scale, estimate_dark
+from napari_recon.engines.deconvolution.noise import Dark, counts_scale, estimate_dark, without_fill
 from napari_recon.engines.deconvolution.richardson_lucy import reduced_deviance
 
 
@@ -76,3 +76,20 @@ def test_the_reduced_deviance_of_poisson_and_read_noise_is_near_one() -> None:
     model = np.full((40, 50, 50), 30.0, np.float32)
     data = (rng.poisson(model) + rng.normal(0, np.sqrt(5), model.shape)).astype(np.float32)
     assert reduced_deviance(torch.from_numpy(data), torch.from_numpy(model)) == pytest.approx(1.0, abs=0.02)
+
+
+def test_zeros_around_turned_data_are_no_background() -> None:
+    views = _scene(np.random.default_rng(3), 100.0)
+    y, x = np.mgrid[:40, :50]
+    turned = np.where(np.abs(x - 25 + 0.6 * (y - 20)) < 18, views, 0).astype(np.float32)
+    assert estimate_dark(turned).level < 1
+    assert estimate_dark(without_fill(turned)).level == pytest.approx(100, abs=1)
+
+
+@pytest.mark.parametrize("light", [0.02, 0.1])
+def test_few_photons_are_no_fill(light: float) -> None:
+    y, x = np.mgrid[:40, :50]
+    signal = 200 * np.exp(-((y - 20) ** 2 + (x - 15) ** 2) / 20)
+    views = np.random.default_rng(4).poisson(np.broadcast_to(signal + light, (20, 40, 50))).astype(np.float32)
+    assert np.array_equal(without_fill(views), views)
+    assert estimate_dark(without_fill(views)).level < 2 * light

@@ -164,6 +164,13 @@ def test_a_displacement_is_measured_between_voxels() -> None:
     assert displacement(blob(12, 13, 14), torch.randn(24, 26, 28, generator=torch.manual_seed(0))) is None
 
 
+def test_blocks_that_see_outskirts_alone_hardly_count() -> None:
+    true = truth(shape=LARGE, angle_x=0.3, mirror=1.0)
+    array = torch.from_numpy(volume(true, count=150, depth=20).astype(np.float32)) - 20
+    found = Refiner(array, VOXEL, 48, lambda: None).refined(true)  # the sample fills less than half of these planes
+    assert error(found, true) < 0.05
+
+
 def test_blur_along_the_optical_axis_is_measured_and_made() -> None:
     true = truth(shape=LARGE)
     array = torch.from_numpy(volume(true, count=150, depth=30).astype(np.float32)) - 20

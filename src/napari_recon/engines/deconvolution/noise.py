@@ -19,6 +19,7 @@ ROUNDING = 1 / 12
 _WINDOW = 5
 _DARKEST = 0.005
 _MOST_FILL = 0.95
+_MOST_DARK = 0.15
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,8 @@ def estimate_dark(views_vyx: NDArray[np.float32]) -> Dark:
 def without_fill(views_vyx: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return views whose fill, what no camera measured, is bright, so that it is not taken for the darkest place.
 
-    Deskewed or turned volumes hold exact zeros around their data; noise leaves no window of a measured picture all zero.
+    Deskewed or turned volumes hold exact zeros around their data, and hardly any within: a camera has an offset. Where
+    zeros lie among the data too, these count photons or were clipped, and zero is what is dark in them.
     """
     side_y, side_x = (min(_WINDOW, n) for n in views_vyx.shape[-2:])
     empty = _window_sum((views_vyx != 0).astype(np.float32), side_y, side_x) == 0
@@ -101,7 +103,10 @@ def without_fill(views_vyx: NDArray[np.float32]) -> NDArray[np.float32]:
     for y in range(side_y):
         for x in range(side_x):
             filled[..., y : y + height, x : x + width] |= empty
-    return views_vyx if filled.mean() > _MOST_FILL else np.where(filled, views_vyx.max(), views_vyx)
+    among = np.count_nonzero((views_vyx == 0) & ~filled)
+    if filled.mean() > _MOST_FILL or among > _MOST_DARK * np.count_nonzero(~filled):
+        return views_vyx
+    return np.where(filled | (views_vyx == 0), views_vyx.max(), views_vyx)
 
 
 def counts_scale(views_vyx: NDArray[np.float32]) -> float:

@@ -66,10 +66,10 @@ class Refiner:
         found, blocks = start, self.informative(start)
         self.blur_um = self._matching_blur(start, blocks)
         for _ in range(ROUNDS):
-            centres, moves = self.displacements(found, blocks)
+            centres, moves, trust = self.displacements(found, blocks)
             if len(moves) < LEAST_BLOCKS:
                 return start
-            found, largest = self._stepped(found, centres, moves)
+            found, largest = self._stepped(found, centres, moves, trust)
             if largest < ENOUGH:
                 break
         return found
@@ -120,17 +120,21 @@ class Refiner:
 
     def displacements(
         self, transform: SplitTransform, blocks: list[Block]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return centres (n, 3) and how far view b lies off there (n, 3), (x, y, z) in micrometers."""
-        centres, moves = [], []
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """Return centres (n, 3), how far view b lies off there (n, 3), (x, y, z) in micrometers, and what each counts (n,).
+
+        A block counts as much as it holds structure: one that sees only the outskirts of some tells little, and wrongly.
+        """
+        centres, moves, trust = [], [], []
         for block in blocks:
             self._check()
             found = displacement(*self._matched(transform, block))
             if found is not None:
                 centres.append(block.centre)
                 moves.append([m * p for m, p in zip(found[0][::-1], self._pitch[::-1], strict=True)])
+                trust.append(found[2])
         self.blocks = len(moves)
-        return np.array(centres), np.array(moves)
+        return np.array(centres), np.array(moves), np.array(trust) / max(trust, default=1.0)
 
     def _matching_blur(self, transform: SplitTransform, blocks: list[Block]) -> float:
         """Return the blur (um) with which the blocks of both views match best: that of the optical axis."""
@@ -159,19 +163,23 @@ class Refiner:
         ]
 
     def _stepped(
-        self, transform: SplitTransform, centres: NDArray[np.float64], moves: NDArray[np.float64]
+        self,
+        transform: SplitTransform,
+        centres: NDArray[np.float64],
+        moves: NDArray[np.float64],
+        trust: NDArray[np.float64],
     ) -> tuple[SplitTransform, float]:
         """Return the transform after one robust least-squares step, and how far it moves a block at most, in voxels."""
         jacobian = np.stack([self._effect(transform, name, centres).ravel() for name in _NAMES], axis=1)
         scale = np.linalg.norm(jacobian, axis=0)
-        wanted, weight = moves.ravel(), np.ones(moves.size)
+        wanted, weight = moves.ravel(), np.repeat(trust, 3)
         for _ in range(10):
             root = np.sqrt(weight)[:, None]
             step = np.linalg.lstsq(jacobian / scale * root, wanted * root[:, 0], rcond=1e-6)[0] / scale
             left = (wanted - jacobian @ step).reshape(-1, 3)
             length = np.linalg.norm(left, axis=1)
             limit = max(1.5 * float(np.median(length)), 0.02 * self._pitch[2])
-            weight = np.repeat(np.minimum(1.0, limit / np.maximum(length, 1e-12)), 3)
+            weight = np.repeat(trust * np.minimum(1.0, limit / np.maximum(length, 1e-12)), 3)
         self.residual = float(np.median(length)) / self._pitch[2]
         moved = np.abs((jacobian @ step).reshape(-1, 3) / np.array(self._pitch[::-1])).max()
         return changed(transform, dict(zip(_NAMES, step, strict=True))), float(moved)
@@ -206,8 +214,8 @@ def changed(transform: SplitTransform, by: dict[str, float]) -> SplitTransform:
     return transform.model_copy(update={**rest, "shift_um": (float(shift[0]), float(shift[1]))})
 
 
-def displacement(a: Tensor, b: Tensor) -> tuple[tuple[float, ...], float] | None:
-    """Return by how many voxels (z, y, x) the content of b lies off that of a, and the match; None without one."""
+def displacement(a: Tensor, b: Tensor) -> tuple[tuple[float, ...], float, float] | None:
+    """Return by how many voxels (z, y, x) the content of b lies off that of a, match and energy; None without a match."""
     window: Tensor | None = None
     for axis, n in enumerate(a.shape):
         edge = torch.sin(math.pi * (torch.arange(n, dtype=a.dtype) + 0.5) / n) ** 2
@@ -238,7 +246,7 @@ def displacement(a: Tensor, b: Tensor) -> tuple[tuple[float, ...], float] | None
         before, here, after = (math.log(max(float(n), 1e-6)) for n in near)
         bend = before - 2 * here + after
         found.append(i - r + (0.5 * (before - after) / bend if bend < 0 else 0.0))
-    return tuple(found), float(match.flatten()[best])
+    return tuple(found), float(match.flatten()[best]), energy
 
 
 def correlation(
