@@ -25,6 +25,7 @@ from .recordings import SMALL, fit_example, movie, recording
         ((1, 5, 12, 14), "TZYX", r"several time points, found 1 along T"),
         ((9, 5, 12, 14), "CZYX", r"C looks like time: name the axes \(--axes TZYX\)"),
         ((48, 40, 25, 9), "TZYX", r"of which X looks like time; name the axes .*--axes, for example XYZT"),
+        ((64, 64, 20, 40), "TZYX", r"of which X looks like time; name the axes .*--axes, for example XYZT"),
         ((30, 20, 7, 40), "TZYX", r"of which Y looks like time; name the axes .*--axes, for example ZYTX"),
         ((9, 1, 12, 14), "TZYX", r"two voxels or more along z"),
         ((2, 4, 5, 12, 14), "CTZYX", r"found C=2, T=4, Z=5, Y=12, X=14; choose one place along C first"),

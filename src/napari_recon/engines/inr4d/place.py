@@ -134,7 +134,8 @@ def looks_like_time(grid: Grid) -> str | None:
     for axis, other in (("X", "Y"), ("Y", "X")):
         n = grid.size(axis)
         if n < THIN * grid.size("T") and n < THIN * max(grid.size(other), grid.size("Z")):
-            return axis
+            square = grid.axes == AXES and grid.size("T") == grid.size("Z")  # rather x, y, z, t of a square field
+            return "X" if square else axis
     return None
 
 
