@@ -65,6 +65,7 @@ class SourceRow(FileDrop, QWidget):
         self.needed = spec.required
         none = "choose…" if spec.required else "none"
         self.combo = LayerCombo(viewer, lambda layer: fits(layer, spec), none=none, prefer=self._best)
+        self.combo.setMinimumContentsLength(5)
         describe(self.combo, title, f"{spec.description}; a layer, or a file")
         self.button = small_button("…", f"Open a file: {title}", "Open a file; it stays out of the layer list")
         label = QLabel(title)

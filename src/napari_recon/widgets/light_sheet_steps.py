@@ -215,7 +215,7 @@ class Stepper(QWidget):
         self.at = -1
         self._holder = QWidget()
         inner = QVBoxLayout(self._holder)
-        inner.setContentsMargins(8, 2, 0, 8)
+        inner.setContentsMargins(4, 2, 0, 8)
         inner.addWidget(body)
         self._column = QVBoxLayout(self)
         self._column.setContentsMargins(0, 0, 0, 0)
