@@ -96,7 +96,7 @@ def test_resuming_with_other_data_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="checkpoint of the same data"):
         list(one.engine.run(one.plan(resume=saved), {n: [s] for n, s in changed.items()}))
     (tmp_path / "text.tar").write_text("no checkpoint")
-    with pytest.raises(CheckpointError, match="found none"):
+    with pytest.raises(CheckpointError, match="should be a checkpoint of a fit"):
         one.events(one.plan(resume=str(tmp_path / "text.tar")))
 
 
