@@ -42,7 +42,7 @@ def test_the_base_install_is_headless(project: dict[str, Any]) -> None:
 
 def test_the_extras(project: dict[str, Any]) -> None:
     extras = project["optional-dependencies"]
-    assert set(extras) == {"gui", "io", "train", "cluster", "docs", "test", "all"}
+    assert set(extras) == {"gui", "io", "train", "psf", "cluster", "docs", "test", "all"}
     assert "napari-recon[gui,io,train]" in extras["all"]
     assert any(requirement.startswith("napari[pyqt") for requirement in extras["all"])
     assert "napari" in package_names(extras["gui"])
