@@ -357,6 +357,7 @@ _MAKERS: dict[str, Callable[[], Example]] = {
     "lightfield_inr.query/grid": lambda: _query("grid", scale=1.5),
     "lightfield_inr.query/fpm": lambda: _query("dense"),
     "inr4d.fit": lambda: _inr4d_fit(region_only=False),
+    "inr4d.fit/fast": lambda: _inr4d_fit(region_only=False, method="fast", plane_distance=2, steps=4, judge=False),
     "inr4d.query": lambda: _inr4d_query("published", scale="z=2,y=1.5"),
     "inr4d.query/splines": lambda: _inr4d_query("spline", scale="z=1.5,x=2", grid="area"),
     "sim.wiener3d": _sim_wiener3d,

@@ -24,7 +24,10 @@ NETWORKS: dict[str, Any] = {
     **{"depth": 3, "width": 16, "skips": "1", "octaves": 3},
     **{"groups": 1, "blocks": 1, "features": 4, "reduction": 2},
 }
-SMALL: dict[str, Any] = {f"upstream.{n}": v for n, v in {**NETWORKS, "steps": 8, "encoder_steps": 3, "batch": 64}.items()}
+SMALL: dict[str, Any] = {
+    "method": "upstream",
+    **{f"upstream.{n}": v for n, v in {**NETWORKS, "steps": 8, "encoder_steps": 3, "batch": 64}.items()},
+}
 
 
 def movie(shape: tuple[int, ...] = SHAPE, seed: int = 0) -> np.ndarray:

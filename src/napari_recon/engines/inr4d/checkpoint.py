@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 ENGINE = "inr4d.query"
-PUBLISHED, SPLINE = "spatime", "spline"
-ARCHITECTURES = (PUBLISHED, SPLINE)
+PUBLISHED, SPLINE, MOTION = "spatime", "spline", "motion"
+ARCHITECTURES = (PUBLISHED, SPLINE, MOTION)
 NETWORK, LATENT = "current.", "latent_code"
 FILES = ("current.pth", "latent_code.pt")
 
@@ -103,6 +103,20 @@ def load_coefficients(model: ModelRef) -> Tensor:
             f"{model.path} should hold coefficients (t, z, y, x), found {', '.join(list(state)[:3])}; choose another model"
         )
     return found
+
+
+def load_motion(model: ModelRef) -> tuple[Tensor, Tensor | None]:
+    """Return frames (t, z, y, x) and the motion between them, None of a field without, of a field of moving frames."""
+    from napari_recon.hub import sha256
+
+    state = _load(model.path, model.sha256 or sha256(model.path))
+    frames, motion = state.get("frames"), state.get("motion")
+    if frames is None or frames.ndim != 4 or (motion is not None and motion.shape[:3] != (2, len(frames) - 1, 3)):
+        raise CheckpointError(
+            f"{model.path} should hold frames (t, z, y, x) and the motion between them, found {', '.join(list(state)[:3])}; "
+            "choose another model"
+        )
+    return frames, motion
 
 
 @lru_cache(maxsize=2)

@@ -12,7 +12,7 @@ from napari_recon.core.frames import Frame, FrameEngine, Refs
 from napari_recon.core.plan import InputRef, ModelRef, OutputSpec, Plan, Resources
 from napari_recon.core.region import Box, Selection
 from napari_recon.core.token import CancelToken
-from napari_recon.engines.inr4d.fit_params import FitParams, resolved_fit
+from napari_recon.engines.inr4d.fit_params import LARGEST, FitParams, resolved_fit
 from napari_recon.engines.inr4d.lattice import AXES
 from napari_recon.engines.inr4d.place import checked_movie, unknown_step
 
@@ -32,6 +32,7 @@ class Fit(FrameEngine[FitParams]):
         outputs=(
             OutputInfo(name="movie", axes=AXES, description="the field on the recording's own voxels"),
             OutputInfo(name="model", kind="model", description="the field, for inr4d.query"),
+            OutputInfo(name="report", kind="report", description="fast: scores on frames and lines kept aside"),
         ),
         halo="all of what is fitted: the selected box and times, or with region_only off the whole recording",
         roi_tolerance=1e-3,
@@ -74,22 +75,37 @@ class Fit(FrameEngine[FitParams]):
         whole = outputs[0].grid
         planes, rows, columns = box.shape() if params.region_only else whole.only("ZYX").shape
         voxels = planes * rows * columns
-        settings, frames = params.upstream, whole.size("T")
+        frames = whole.size("T")
+        if params.method != "upstream":
+            finer = LARGEST if params.plane_distance == "auto" else params.plane_distance
+            return Resources(
+                tile={"z": 1, "y": rows},
+                tiles=frames,
+                memory_bytes=2**29 + 16 * voxels * frames + 12 * finer * voxels * frames,
+                work=1e12 + 1e5 * voxels * frames,
+            )
+        settings = params.upstream
         layers, points = settings.layers, settings.batch * settings.samples
         kept = 4 * points * (2 * layers.width * layers.depth + 3 * layers.encoded)
         encoder = 4 * voxels // 8 * settings.features * (4 * settings.groups * settings.blocks + 4)
         return Resources(
             tile={"z": 1, "y": rows},
             tiles=settings.steps,
-            memory_bytes=2**27 + max(kept, encoder) + 16 * voxels * frames,
+            memory_bytes=2**27 + max(kept, encoder) + 40 * voxels * frames,
             work=6.0 * points * layers.width**2 * layers.depth * settings.steps,
         )
 
     def process_frame(self, plan: Plan, frame: Frame, index: int, token: CancelToken) -> Iterator[Event]:
         """See `FrameEngine.process_frame`."""
-        from napari_recon.engines.inr4d.upstream.run import PublishedRun
+        params = self.params_of(plan)
+        if params.method == "upstream":
+            from napari_recon.engines.inr4d.upstream.run import PublishedRun
 
-        yield from PublishedRun(plan, self.params_of(plan), frame["movie"]).events(token)
+            yield from PublishedRun(plan, params, frame["movie"]).events(token)
+        else:
+            from napari_recon.engines.inr4d.fast.run import FastRun
+
+            yield from FastRun(plan, params, frame["movie"]).events(token)
 
 
 def _times(plan: Plan) -> tuple[int, int]:

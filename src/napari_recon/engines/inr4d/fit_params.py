@@ -2,16 +2,41 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from napari_recon.core.params import EngineParams, make_params, param
 from napari_recon.engines.inr4d.upstream.settings import PublishedSettings
+
+LARGEST = 8
+"""Largest distance of planes, in pixels, between which a network is taught."""
 
 
 class FitParams(EngineParams):
     """Parameters of `inr4d.fit`."""
 
-    method: Literal["upstream"] = param("upstream", "upstream: the published networks, sampling, objective and schedule.")
+    method: Literal["fast", "flow", "cubic", "linear", "upstream"] = param(
+        "fast",
+        "fast: motion between frames, and a network through the planes that learnt in them; flow: frames warped by "
+        "optical flow; cubic, linear: interpolation of each voxel; upstream: the published networks, sampling, objective "
+        "and schedule.",
+    )
+    plane_distance: Annotated[int, Field(ge=1, le=8)] | Literal["auto"] = param(
+        "auto",
+        "fast: distance of planes in pixels, so many times finer the field is through them; auto takes it from the voxel "
+        "size, or from the data where that is not known.",
+    )
+    steps: int = param(
+        1200, "fast: steps in which the network learns what lies between planes.", ge=1, le=100_000, advanced=True
+    )
+    denoise: bool = param(True, "fast: remove most of the noise first.", advanced=True)
+    keep_measured: bool = param(
+        False, "fast: keep measured planes as they are, noise included, instead of without it.", advanced=True
+    )
+    judge: bool = param(
+        True, "fast: fit without every other frame, too, and score those frames against linear interpolation.", advanced=True
+    )
     compat: Literal["none", "upstream"] = param(
         "none",
         "upstream: places of samples are one fixed table (upstream.jitter) instead of fresh ones at every step, and the "
@@ -29,9 +54,7 @@ class FitParams(EngineParams):
     config: str = param(
         "", "upstream: a settings file of the published program (config.yaml).", file=(".yaml", ".yml"), advanced=True
     )
-    checkpoint_every: int = param(
-        500, "upstream: steps between checkpoints from which a run can be resumed.", ge=1, advanced=True
-    )
+    checkpoint_every: int = param(500, "Steps between checkpoints from which a run can be resumed.", ge=1, advanced=True)
     checkpoint_folder: str = param(
         "",
         "upstream: save folder (current.pth, latent_code.pt), written in the published layout; empty is a folder of this "
@@ -40,7 +63,8 @@ class FitParams(EngineParams):
     )
     resume: str = param(
         "",
-        "upstream: a save folder to go on from (a published one, too); auto is the latest of this very run.",
+        "A checkpoint to go on from, of method=upstream a save folder (a published one, too); auto is the latest of this "
+        "very run.",
         file=(".pth",),
         advanced=True,
     )

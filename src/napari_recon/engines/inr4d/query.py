@@ -15,7 +15,7 @@ from napari_recon.core.pieces import FramePieces
 from napari_recon.core.plan import Plan
 from napari_recon.core.region import Box
 from napari_recon.core.token import CancelToken
-from napari_recon.engines.inr4d.checkpoint import PUBLISHED, layers_of, load_coefficients, load_field
+from napari_recon.engines.inr4d.checkpoint import MOTION, PUBLISHED, layers_of, load_coefficients, load_field, load_motion
 from napari_recon.engines.inr4d.jitter import jitter_tables
 from napari_recon.engines.inr4d.lattice import AXES, Sampling
 from napari_recon.engines.inr4d.params import QueryParams
@@ -23,6 +23,7 @@ from napari_recon.engines.inr4d.place import check_recording, data_grid, fitted_
 from napari_recon.engines.inr4d.query_engine import along
 from napari_recon.engines.inr4d.upstream.coordinates import DOWNSAMPLE
 from napari_recon.engines.inr4d.upstream.field import Places, PublishedField
+from napari_recon.fields.motion import MotionField
 from napari_recon.fields.spline import SplineField
 from napari_recon.tiling.partition import tiles
 
@@ -57,6 +58,11 @@ class FieldRun:
             self._values: Callable[..., Tensor] = lambda bounds, check: field.values(
                 [self._places(axis, bounds[axis]) for axis in "XYZT"], check
             )
+        elif plan.model.architecture == MOTION:
+            frames, motion = (None if part is None else part.to(device) for part in load_motion(plan.model))
+            assert frames is not None
+            moving = MotionField(frames, motion, data.shape, int(plan.model.options.get("order", 3)))
+            self._values = lambda bounds, check: moving.evaluate_lattice(*self._lattice(bounds), check=check)[0]
         else:
             finer = tuple(plan.model.options.get("samples_tzyx") or data.shape)
             splines = SplineField(load_coefficients(plan.model).to(torch.device(device)), finer)
@@ -105,6 +111,11 @@ class FieldRun:
             if known is None:
                 offset, gain = low, high - low
         return np.float32(offset), np.float32(gain)
+
+    def _lattice(self, bounds: dict[str, Bounds]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return the places along each axis."""
+        t, z, y, x = (torch.from_numpy(self._along[axis].places(*bounds[axis])) for axis in AXES)
+        return t, z, y, x
 
     def _places(self, axis: str, bounds: Bounds) -> Places:
         sampling: Sampling = self._along[axis]

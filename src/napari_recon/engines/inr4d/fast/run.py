@@ -1,0 +1,265 @@
+"""The fast fit as a stream of events: noise, planes between planes, motion between frames, and the field that holds them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from napari_recon.core.errors import Cancelled, CheckpointError, InputError
+from napari_recon.core.events import (
+    ArtifactReady,
+    BlockReady,
+    CheckpointSaved,
+    Decided,
+    Event,
+    MetricLogged,
+    Progress,
+    Warned,
+)
+from napari_recon.core.pieces import FramePieces
+from napari_recon.core.plan import Plan
+from napari_recon.core.token import CancelToken
+from napari_recon.engines.inr4d.checkpoint import MOTION
+from napari_recon.engines.inr4d.fast.denoise import Noise, denoised, noise_of
+from napari_recon.engines.inr4d.fast.motion import PLAIN, QUICK, MotionSettings, estimated
+from napari_recon.engines.inr4d.fast.planes import PlaneFit
+from napari_recon.engines.inr4d.fast.spacing import plane_distance
+from napari_recon.engines.inr4d.fit_params import LARGEST, FitParams
+from napari_recon.engines.inr4d.fit_run import FitRun, Movie
+from napari_recon.fields.motion import MotionField
+from napari_recon.hub import checkpoint_folder
+
+CURVE_POINTS = 100
+JUDGED_EVERY = 100
+
+
+class FastRun(FitRun):
+    """One fast fit, or one of the interpolations it is compared with."""
+
+    def __init__(self, plan: Plan, params: FitParams, recording: FramePieces) -> None:
+        super().__init__(plan, params, recording)
+        self.folder = Path(params.checkpoint_folder or checkpoint_folder(plan)).expanduser()
+        self._data = ""
+        self._report: dict[str, Any] = {}
+
+    def events(self, token: CancelToken) -> Iterator[Event]:
+        """Yield the events of the run.
+
+        Raises
+        ------
+        Cancelled
+            After a checkpoint of the network between planes was yielded, if it has begun to learn.
+        """
+        movie, method = self.movie(token), self._params.method
+        if self._params.resume:
+            self._data = self.digest(movie)
+        values = torch.from_numpy((movie - self._low) / np.float32(self._high - self._low))
+        frames, motion, factor = values, None, 1
+        if method == "fast":
+            noise = noise_of(values)
+            if self._params.denoise:
+                yield Progress(0, 1, "step", "noise")
+                frames = denoised(values, noise, token.check)
+                yield from self.preview(lambda: self._shown(frames, 1, self.middle()), self.middle(), 0)
+            factor, said = self._distance(frames)
+            yield from said
+            clean = frames
+            if factor > 1:
+                planes = PlaneFit(frames, factor, self._params.steps, self._plan.compute.seed)
+                yield from self._learnt(planes, noise, movie, token)
+                frames = torch.stack([planes.filled(volume, token.check) for volume in frames])
+            yield from self._judged(values, clean, noise, token)
+            yield Progress(0, 1, "step", "motion")
+            motion = estimated(_scaled(frames), factor_step(self.step(), factor), MotionSettings(), token.check)
+            if self._params.keep_measured:
+                frames = frames.clone()
+                frames[:, ::factor] = values
+        elif method == "flow":
+            yield Progress(0, 1, "step", "motion")
+            motion = estimated(_scaled(values), self.step(), PLAIN, token.check)
+        yield self._model(frames, motion, 1 if method == "linear" else 3)
+        if self._report:
+            yield ArtifactReady("report", "report", self._report)
+        first, stop = self.asked["T"]
+        for number, time in enumerate(range(first, stop)):
+            token.check()
+            part = {**self.asked, "T": (time, time + 1)}
+            yield BlockReady("movie", self.place(part), self._shown(frames, factor, part))
+            yield Progress(number + 1, stop - first, "frame", "recording")
+
+    def step(self) -> float:
+        """Return the distance of planes in pixels as far as it is known, else 1."""
+        if any(self.whole.unit(axis) == "pixel" for axis in "ZYX"):
+            return 1.0
+        return self.whole.step("Z") / math.sqrt(self.whole.step("Y") * self.whole.step("X"))
+
+    def _distance(self, frames: Tensor) -> tuple[int, list[Event]]:
+        """Return how many times finer planes become, and what is to be said about it."""
+        asked, events = self._params.plane_distance, list[Event]()
+        if asked != "auto":
+            factor = asked
+        else:
+            unknown = any(self.whole.unit(axis) == "pixel" for axis in "ZYX")
+            factor = plane_distance(frames) if unknown else min(LARGEST, max(1, round(self.step())))
+            events.append(Decided({"plane_distance": factor}))
+            if unknown:
+                events.append(
+                    Warned(
+                        f"the voxel size is not known; by how fast values change, planes are {factor} "
+                        f"pixel{'s' if factor > 1 else ''} apart: give the voxel size or plane_distance when they are not"
+                    )
+                )
+        if factor > 1 and not PlaneFit.possible(tuple(frames.shape[1:]), factor):
+            events.append(
+                Warned(
+                    f"planes of {frames.shape[2]} x {frames.shape[3]} pixels are too small to learn from them what lies "
+                    f"between planes {factor} pixels apart; cubic splines go between them"
+                )
+            )
+            factor = 1
+        return factor, events
+
+    def _learnt(self, planes: PlaneFit, noise: Noise, movie: Movie, token: CancelToken) -> Iterator[Event]:
+        """Yield the events of the network's training."""
+        self._data = self._data or self.digest(movie)
+        if self._params.resume:
+            self._resume(planes)
+        every, losses = max(1, planes.steps // CURVE_POINTS), list[float]()
+        saved = planes.step
+        try:
+            while planes.step < planes.steps and not (token.finishing and planes.step):
+                token.check()
+                losses.append(planes.advance())
+                if planes.step % every == 0:
+                    yield MetricLogged("loss", planes.step, float(np.mean(losses)), "planes")
+                    losses = []
+                if planes.step % JUDGED_EVERY == 0 and (judged := planes.judged(token.check)):
+                    gain = _gain(judged.network, judged.cubic)
+                    yield MetricLogged("gain over cubic splines (dB)", planes.step, gain, "planes")
+                yield Progress(planes.step, planes.steps, "step", "planes")
+                if planes.step % self._params.checkpoint_every == 0:
+                    yield self._checkpoint(planes)
+                    saved = planes.step
+        except Cancelled:
+            if planes.step != saved:
+                yield self._checkpoint(planes)
+            raise
+        if planes.step < planes.steps:
+            yield Decided({"steps": planes.step})
+        if judged := planes.judged(token.check):
+            self._report["between_planes_psnr"] = _psnr(judged.network)
+            self._report["between_planes_cubic_psnr"] = _psnr(judged.cubic)
+            self._report["between_planes_gain_db"] = round(_gain(judged.network, judged.cubic), 2)
+            if judged.network > judged.cubic:
+                yield Warned(
+                    "on lines kept aside the network is worse than cubic splines: this recording's planes do not teach it; "
+                    "set plane_distance=1 to leave it out"
+                )
+
+    def _judged(self, values: Tensor, clean: Tensor, noise: Noise, token: CancelToken) -> Iterator[Event]:
+        """Yield what a fit without every other frame makes of those frames, as a score, beside linear interpolation."""
+        if not self._params.judge or len(clean) < 3:
+            return
+        yield Progress(0, 1, "step", "score")
+        kept = clean[::2]
+        motion = estimated(_scaled(kept), self.step(), QUICK, token.check)
+        aside = range(1, 2 * len(kept) - 2, 2)
+        truth = clean[1 : 2 * len(kept) - 2 : 2]
+        grid = [torch.arange(n) for n in clean.shape[1:]]
+        errors = []
+        for field in (MotionField(kept, motion, kept.shape), MotionField(kept, None, kept.shape, 1)):
+            z, y, x = grid
+            found = field.evaluate_lattice(torch.tensor([each / 2 for each in aside]), z, y, x, token.check)
+            errors.append(float((found - truth).square().mean()))
+        moved, linear = errors
+        gain = _gain(moved, linear)
+        yield MetricLogged("gain over linear (dB)", 0, gain, "frames")
+        self._report |= {
+            "withheld_frames": len(aside),
+            "between_frames_psnr": _psnr(moved),
+            "between_frames_linear_psnr": _psnr(linear),
+            "between_frames_gain_db": round(gain, 2),
+        }
+        better = f"{gain:.1f} dB better than by linear interpolation"
+        verdict = f"the model explains the data: frames withheld from it come out {better}"
+        if gain < 0:
+            verdict = (
+                f"motion between frames is not understood: withheld frames come out {-gain:.1f} dB worse than by linear "
+                "interpolation, at twice the interval; record faster, or choose method=linear"
+            )
+            yield Warned(verdict)
+        self._report["verdict"] = verdict
+
+    def _shown(self, frames: Tensor, factor: int, part: dict[str, tuple[int, int]]) -> Movie:
+        """Return a part of the recording as the field holds it."""
+        times, planes, rows, columns = (slice(*self.inside(part)[axis]) for axis in "TZYX")
+        found = frames[times, ::factor][:, planes, rows, columns].numpy()
+        shown: Movie = found * np.float32(self._high - self._low) + np.float32(self._low)
+        return shown
+
+    def _model(self, frames: Tensor, motion: Tensor | None, order: int) -> ArtifactReady:
+        state = {"frames": frames.half().numpy()}
+        if motion is not None:
+            finer = torch.tensor([(a - 1) / max(b - 1, 1) for a, b in zip(frames.shape[1:], self._sizes, strict=True)])
+            state["motion"] = (motion / finer.view(3, 1, 1, 1)).half().numpy()
+        method = self._params.method
+        training = {"method": method, **({"steps": self._params.steps} if method == "fast" else {})}
+        return ArtifactReady("model", "model", {"state": state, "card": self.card(MOTION, training, order=order)})
+
+    @property
+    def _sizes(self) -> tuple[int, ...]:
+        return tuple(self.fitted[axis][1] - self.fitted[axis][0] for axis in "ZYX")
+
+    def _settings(self, planes: PlaneFit) -> str:
+        return f"{self._data} {planes.factor} {planes.steps} {self._params.denoise} {self._plan.compute.seed}"
+
+    def _checkpoint(self, planes: PlaneFit) -> CheckpointSaved:
+        path = self.folder / "checkpoint.pth"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.save({"inr4d": {"data": self._settings(planes), **planes.state()}}, path.with_suffix(".part"))
+        path.with_suffix(".part").replace(path)  # always a whole one
+        return CheckpointSaved(str(path), planes.step)
+
+    def _resume(self, planes: PlaneFit) -> None:
+        asked = self._params.resume
+        path = self.folder / "checkpoint.pth" if asked == "auto" else Path(asked).expanduser()
+        try:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:
+            raise CheckpointError(f"{path} should be a checkpoint of a fit, found none ({error}); check the path") from None
+        kept = content.get("inr4d") if isinstance(content, dict) else None
+        if not isinstance(kept, dict):
+            raise InputError(f"{path} should be a checkpoint that a fast fit wrote, found another file; choose another")
+        if kept["data"] != self._settings(planes):
+            raise InputError(
+                "resume goes on from a checkpoint of the same data, found one of others, or of another plane_distance, "
+                "steps, denoise or seed; leave it out"
+            )
+        planes.restore(kept)
+
+
+def factor_step(step: float, factor: int) -> float:
+    """Return the distance of planes in pixels after `factor - 1` came between."""
+    return 1.0 if factor > 1 else step
+
+
+def _scaled(frames: Tensor) -> Tensor:
+    """Return frames whose light goes from about 0 to 1, single bright voxels aside."""
+    sample = frames.flatten()[:: max(1, frames.numel() // (1 << 20))].numpy()
+    low, high = np.quantile(sample, [0.01, 0.9995])
+    scaled: Tensor = (frames - float(low)) / max(float(high - low), 1e-9)
+    return scaled
+
+
+def _psnr(error: float) -> float:
+    return round(10 * math.log10(1 / max(error, 1e-12)), 2)
+
+
+def _gain(error: float, other: float) -> float:
+    return 10 * math.log10(max(other, 1e-12) / max(error, 1e-12))

@@ -1,0 +1,192 @@
+"""The fast fit: noise, motion between frames, planes between planes, and the field that holds them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import napari_recon
+from napari_recon.core.errors import Cancelled, InputError
+from napari_recon.core.events import ArtifactReady, CheckpointSaved, Decided, Event
+from napari_recon.core.stack import ImageStack
+from napari_recon.engines.inr4d.fast.denoise import denoised, noise_of
+from napari_recon.engines.inr4d.fast.motion import MotionSettings, estimated
+from napari_recon.engines.inr4d.fast.planes import PlaneFit, cubic_planes
+from napari_recon.engines.inr4d.fast.spacing import plane_distance
+from napari_recon.fields.motion import MotionField
+
+from .recordings import recording
+
+
+def balls(times: list[float], shape: tuple[int, int, int] = (9, 24, 24), seed: int = 0) -> torch.Tensor:
+    """Soft balls that drift along parabolas, values from 0 to about 1."""
+    random = np.random.default_rng(seed)
+    grid = np.stack(np.meshgrid(*(np.arange(n) for n in shape), indexing="ij"))
+    found = np.zeros((len(times), *shape))
+    starts = random.uniform(3, np.array(shape) - 3, (9, 3))
+    for number, time in enumerate(times):
+        place = np.array([0.2, 0.9, -0.7]) * time + np.array([0.0, 0.12, 0.1]) * time**2
+        for start in starts:
+            found[number] += 0.7 * np.exp(-(((grid - (start + place)[:, None, None, None]) ** 2).sum(0)) / 5)
+    return torch.from_numpy(found.clip(0, 1).astype(np.float32))
+
+
+def error(a: torch.Tensor, b: torch.Tensor) -> float:
+    return float((a - b).square().mean())
+
+
+@settings(max_examples=8, deadline=None)
+@given(gain=st.sampled_from([0.0, 1e-3, 4e-3]), floor=st.sampled_from([1e-4, 4e-4]), seed=st.integers(0, 9))
+def test_noise_is_read_off_the_data_and_removed(gain: float, floor: float, seed: int) -> None:
+    clean = balls([0.0, 1.0], seed=seed)
+    random = torch.Generator().manual_seed(seed)
+    noisy = clean + (gain * clean + floor).sqrt() * torch.randn(clean.shape, generator=random)
+    noise = noise_of(noisy)
+    for value in (0.05, 0.5):
+        assert noise.at(value) == pytest.approx((gain * value + floor) ** 0.5, rel=0.35)
+    assert error(denoised(noisy, noise), clean) < 0.4 * error(noisy, clean)
+
+
+def test_what_is_clean_stays() -> None:
+    clean = balls([0.0])
+    assert error(denoised(clean, noise_of(clean)), clean) < 1e-6
+
+
+def test_motion_finds_frames_between() -> None:
+    times = [-3.0, -1.0, 1.0, 3.0]
+    frames, truth = balls(times), balls([-2.0, 0.0, 2.0])
+    motion = estimated(frames, 1.0)
+    lattice = [torch.arange(n) for n in frames.shape[1:]]
+    moved, still = (
+        MotionField(frames, each, frames.shape, order).evaluate_lattice(torch.tensor([0.5, 1.5, 2.5]), *lattice)
+        for each, order in ((motion, 3), (None, 1))
+    )
+    assert error(moved, truth) < 0.2 * error(still, truth)
+    quarter = MotionField(frames, motion, frames.shape).evaluate_lattice(torch.tensor([1.25]), *lattice)
+    assert error(quarter, balls([-0.5])) < 0.25 * error(still[1:2], truth[1:2])
+
+
+@pytest.mark.parametrize(("order", "moving"), [(1, False), (3, False), (3, True)])
+def test_the_field_goes_through_its_frames_and_points_agree_with_lattices(order: int, moving: bool) -> None:
+    frames = balls([0.0, 1.0, 2.0], (9, 10, 12))
+    motion = 0.05 * torch.randn(2, 2, 3, 3, 5, 6, generator=torch.Generator().manual_seed(0)) if moving else None
+    field = MotionField(frames, motion, (3, 5, 10, 12), order)
+    places = [torch.tensor([0.0, 1.0, 2.0]), *(torch.arange(n).double() for n in (5, 10, 12))]
+    assert torch.allclose(field.evaluate_lattice(*places), frames[:, ::2], atol=1e-5)
+    places = [
+        torch.tensor([0.0, 0.4, 1.75]),
+        torch.tensor([0.3, 2.0]),
+        torch.tensor([1.5, 9.0]),
+        torch.tensor([0.0, 3.3, 11]),
+    ]
+    points = torch.stack([each.flatten() for each in torch.meshgrid(*places, indexing="ij")], dim=-1)
+    assert torch.allclose(field.evaluate(points), field.evaluate_lattice(*places).flatten(), atol=5e-4)
+
+
+def test_planes_learn_what_splines_miss() -> None:
+    whole = balls([0.0, 1.0, 2.0], (25, 32, 32))
+    fit = PlaneFit(whole[:, ::2], 2, 60, 0)
+    while fit.step < 60:
+        fit.advance()
+    judged = fit.judged(lambda: None)
+    assert judged is not None and judged.network < 0.7 * judged.cubic
+    filled = torch.stack([fit.filled(volume, lambda: None) for volume in whole[:, ::2]])
+    cubic = torch.stack([cubic_planes(volume, 2) for volume in whole[:, ::2]])
+    assert torch.allclose(filled[:, ::2], whole[:, ::2], atol=1e-5)
+    assert error(filled, whole) < 0.8 * error(cubic, whole)
+
+
+@pytest.mark.parametrize("factor", [1, 2, 3])
+def test_the_distance_of_planes_is_seen(factor: int) -> None:
+    assert plane_distance(balls([0.0, 1.0], (31, 32, 32))[:, ::factor]) == factor
+
+
+def test_motion_does_not_depend_on_the_direction_of_time() -> None:
+    frames = balls([0.0, 2.0, 4.0])
+    quick = MotionSettings(steps=(10, 10, 5))
+    forth, back = estimated(frames, 1.0, quick), estimated(frames.flip(0), 1.0, quick).flip(1)
+    assert torch.allclose(forth[0], -back[0], atol=0.02) and torch.allclose(forth[1], back[1], atol=0.02)
+
+
+def small(**changes: Any) -> dict[str, Any]:
+    return {"steps": 6, "plane_distance": 2, **changes}
+
+
+def model_of(events: list[Event]) -> dict[str, Any]:
+    return next(e.payload for e in events if isinstance(e, ArtifactReady) and e.name == "model")
+
+
+def test_a_fit_is_queried(tmp_path: Path) -> None:
+    stack = recording()
+    fitted = napari_recon.train("inr4d.fit", stack, out=tmp_path / "field.safetensors", params=small())
+    assert fitted.report["verdict"] and "between_frames_gain_db" in fitted.report
+    asked = napari_recon.run("inr4d.query", model=str(tmp_path / "field.safetensors"), params={"scale": "t=2,z=2"})
+    movie = np.asarray(asked["movie"].data)
+    assert movie.shape == (7, 9, 12, 14)
+    data = np.asarray(stack.data, np.float32)
+    assert np.abs(movie[::2, ::2] - data).mean() < 0.03 * np.ptp(data)
+
+
+@pytest.mark.parametrize("method", ["linear", "cubic", "flow"])
+def test_interpolations_are_at_hand(tmp_path: Path, method: str) -> None:
+    napari_recon.train("inr4d.fit", recording(), out=tmp_path / "field.safetensors", params={"method": method})
+    movie = napari_recon.run("inr4d.query", model=str(tmp_path / "field.safetensors"), params={"scale": "t=2"})["movie"]
+    data = np.asarray(recording().data, np.float32)
+    found = np.asarray(movie.data)
+    assert np.abs(found[::2] - data).max() < 2e-3 * np.ptp(data)
+    if method == "linear":
+        assert np.abs(found[1::2] - (data[1:] + data[:-1]) / 2).max() < 2e-3 * np.ptp(data)
+
+
+def test_a_resumed_fit_is_the_uninterrupted_one(tmp_path: Path) -> None:
+    from .recordings import fit_example
+
+    def events(**changes: Any) -> list[Event]:
+        example = fit_example(method="fast", **small(checkpoint_every=3, checkpoint_folder=str(tmp_path), **changes))
+        return example.events(example.plan())
+
+    whole = events()
+    (tmp_path / "checkpoint.pth").rename(tmp_path / "last.pth")
+    saved = [e.step for e in whole if isinstance(e, CheckpointSaved)]
+    assert saved == [3, 6]
+    example = fit_example(method="fast", **small(checkpoint_every=3, checkpoint_folder=str(tmp_path)))
+    running = iter(example.engine.run(example.plan(), example.inputs))
+    next(e for e in running if isinstance(e, CheckpointSaved))
+    running.close()
+    resumed = model_of(events(resume="auto"))
+    for name, values in model_of(whole)["state"].items():
+        assert np.array_equal(values, resumed["state"][name])
+    with pytest.raises(InputError, match="another plane_distance"):
+        events(resume=str(tmp_path / "last.pth"), denoise=False)
+
+
+def test_an_unknown_voxel_size_is_read_off_the_data() -> None:
+    stack = ImageStack.of(balls([0.0, 1.0], (31, 32, 32))[:, ::2].numpy(), "TZYX", "bare")
+    heard: list[Event] = []
+    result = napari_recon.run("inr4d.fit", stack, params={"steps": 2}, on_event=heard.append)
+    assert next(e.params for e in heard if isinstance(e, Decided)) == {"plane_distance": 2}
+    assert any("planes are 2 pixels apart" in sentence for sentence in result.warnings)
+
+
+def test_a_cancelled_fit_leaves_a_checkpoint(tmp_path: Path) -> None:
+    from napari_recon.core.token import CancelToken
+
+    token, heard = CancelToken(), list[Event]()
+
+    def stop(event: Event) -> None:
+        heard.append(event)
+        if getattr(event, "message", "") == "planes" and getattr(event, "done", 0) == 2:
+            token.cancel()
+
+    params = small(checkpoint_folder=str(tmp_path))
+    try:
+        napari_recon.run("inr4d.fit", recording(), params=params, token=token, on_event=stop)
+    except Cancelled:
+        pass
+    assert [e.step for e in heard if isinstance(e, CheckpointSaved)] == [2]
