@@ -76,6 +76,15 @@ def test_a_stack_without_a_line_is_said() -> None:
     assert "no line that is brighter" in warned.message
 
 
+@pytest.mark.parametrize("mirror", [True, False])
+def test_structures_in_a_row_are_no_line(mirror: bool) -> None:
+    made = napari_recon.simulate("llsm", seed=1, planes=60, height=40, width=90, mirror=mirror)
+    raw = ImageStack.of(made["raw"], "ZYX", scale={"Z": 0.2, "Y": 0.1, "X": 0.1}, units=UM)
+    seen: list[object] = []
+    napari_recon.run("fusion.background", raw, on_event=seen.append)
+    assert any(isinstance(e, Warned) and "no line" in e.message for e in seen) != mirror
+
+
 def test_bad_stacks_are_one_sentence() -> None:
     dark = np.random.default_rng(0).integers(80, 100, (20, 20, 20)).astype(np.uint16)
     for array, words in ((dark, "light above camera_offset.*100 counts"), (dark[:, :4], "at least 8 samples")):

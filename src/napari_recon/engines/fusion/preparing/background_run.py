@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 #: A line this much brighter than the picture's mean is one.
 LEAST_CONTRAST = 1.05
+#: A line is bright all along; structures are here and there. The dimmest tenth of it over its middle, above the mean.
+LEAST_EVENNESS = 0.4
 #: What counts as one side of the mirror and as the other.
 FAR, NEAR = 0.9, 0.1
 
@@ -42,9 +44,9 @@ def cleaned(plan: Plan, params: BackgroundParams, frame: FramePieces, index: int
     frame.checked(token.check)
     yield Progress(0, 3, "step", "finding the mirror's line")
     worker = _Cleaner(params, frame, plan.compute.device, token)
-    if worker.contrast < LEAST_CONTRAST:
+    if worker.contrast < LEAST_CONTRAST or worker.evenness < LEAST_EVENNESS:
         yield Warned(
-            f"{frame.what} shows no line that is brighter than the rest (contrast {worker.contrast:.2f}); "
+            f"{frame.what} shows no line that is brighter than the rest all along (contrast {worker.contrast:.2f}); "
             "is it a stack with a mirror, and is its skew axis right?"
         )
     yield Progress(1, 3, "step", "balancing both sides")
@@ -83,6 +85,8 @@ class _Cleaner:
         self._columns = tuple(total.shape)
         weight = middle(self.line.narrow, *self._columns)
         self.contrast = float((total * weight).mean() / (total.mean() * weight.mean()).clamp_min(1e-30))
+        columns = (total * weight).mean(0) / (total.mean(0) * weight.mean(0)).clamp_min(1e-30) - 1
+        self.evenness = float(torch.quantile(columns, 0.1) / columns.median().clamp_min(1e-30))
         self.ratio = 1.0
 
     def balance(self, token: CancelToken) -> None:
