@@ -151,6 +151,14 @@ def test_bad_volumes_are_one_sentence(tmp_path: Path) -> None:
         napari_recon.run("fusion.split_views", ImageStack.of(array, "ZYX", "volume"))
 
 
+def test_a_frame_without_its_mirrored_view_is_said() -> None:
+    true, seen = truth(mirror=1.0), []
+    frames = np.stack([volume(true, seed=0), volume(true, seed=1, views=(True, False)), volume(true, seed=2)])
+    napari_recon.run("fusion.split_views", stack(frames), on_event=seen.append)
+    (warned,) = [e.message for e in seen if isinstance(e, Warned)]
+    assert warned.startswith("frame 2 ") and "one view of it is missing" in warned
+
+
 def test_a_displacement_is_measured_between_voxels() -> None:
     place = [torch.arange(n, dtype=torch.float32) for n in (24, 26, 28)]
 

@@ -46,7 +46,7 @@ class RLParams(PsfParams):
     """Parameters of `deconvolution.rl` and `fusion.multiview_rl`."""
 
     iterations: Annotated[int, Field(ge=1, le=2000)] | Literal["auto"] = param(
-        "auto", "Number of iterations (at least 1), or auto: stop when what is left is noise (reduced deviance 1.1)."
+        "auto", "Number of iterations (at least 1), or auto: stop when what is left is noise (reduced deviance 1)."
     )
     scheme: Literal["sequential", "additive"] = param(
         "sequential", "Views update the estimate one after the other (quicker), or all at once."

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 LEAST_CORRELATION = 0.05
 #: A view this much darker than the other is missing.
 LEAST_LIGHT = 0.05
+#: Part of the correlation with which the mirror was found that both views of a frame should have.
+LEAST_MATCH = 0.25
 
 
 class Splitter:
@@ -80,6 +82,11 @@ class Splitter:
             cut = view if self._params.compat == "none" else view[box.slices("ZYX")]
             yield BlockReady(name, tuple(slice(0, n) for n in cut.shape), np.ascontiguousarray(cut))
         after = correlation(above, self._voxel, transform, self._planes, token.check)
+        if dim is None and after < LEAST_MATCH * transform.correlation:
+            yield Warned(
+                f"frame {index + 1} hardly matches in both views (correlation {after:.2f}, {transform.correlation:.2f} "
+                "where the mirror was found); one view of it is missing, or the sample moved"
+            )
         yield ArtifactReady("report", "report", self._report(index, after, dim))
 
     def _views(self, volume: Tensor, transform: SplitTransform, token: CancelToken) -> list[NDArray[np.float32]]:
