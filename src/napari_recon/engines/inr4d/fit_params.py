@@ -24,8 +24,8 @@ class FitParams(EngineParams):
     )
     plane_distance: Annotated[int, Field(ge=1, le=8)] | Literal["auto"] = param(
         "auto",
-        "fast: distance of planes in pixels, so many times finer the field is through them; auto takes it from the voxel "
-        "size, or from the data where that is not known.",
+        "fast: distance of planes in pixels as far as what is seen goes: a plane differs from the next as a picture from "
+        "itself so many pixels on. So many times finer the field is through the planes; auto reads it off the data.",
     )
     steps: int = param(
         1200, "fast: steps in which the network learns what lies between planes.", ge=1, le=100_000, advanced=True

@@ -30,7 +30,7 @@ from napari_recon.engines.inr4d.fast.denoise import Noise, denoised, noise_of
 from napari_recon.engines.inr4d.fast.motion import PLAIN, QUICK, MotionSettings, estimated
 from napari_recon.engines.inr4d.fast.planes import PlaneFit
 from napari_recon.engines.inr4d.fast.spacing import plane_distance
-from napari_recon.engines.inr4d.fit_params import LARGEST, FitParams
+from napari_recon.engines.inr4d.fit_params import FitParams
 from napari_recon.engines.inr4d.fit_run import FitRun, Movie
 from napari_recon.fields.motion import MotionField
 from napari_recon.hub import checkpoint_folder
@@ -105,16 +105,8 @@ class FastRun(FitRun):
         if asked != "auto":
             factor = asked
         else:
-            unknown = any(self.whole.unit(axis) == "pixel" for axis in "ZYX")
-            factor = plane_distance(frames) if unknown else min(LARGEST, max(1, round(self.step())))
+            factor = plane_distance(frames)
             events.append(Decided({"plane_distance": factor}))
-            if unknown:
-                events.append(
-                    Warned(
-                        f"the voxel size is not known; by how fast values change, planes are {factor} "
-                        f"pixel{'s' if factor > 1 else ''} apart: give the voxel size or plane_distance when they are not"
-                    )
-                )
         if factor > 1 and not PlaneFit.possible(tuple(frames.shape[1:]), factor):
             events.append(
                 Warned(

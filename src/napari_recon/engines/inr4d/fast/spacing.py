@@ -1,4 +1,8 @@
-"""How far planes are apart in pixels, when no file says it: read off how fast values change along each axis."""
+"""How far planes are apart in pixels as far as what is seen goes: read off how fast values change along each axis.
+
+It is this, not the voxel size, that makes what is learnt in the planes hold through them: flat cells are finer along z than
+their pixels say, and the blur of a microscope makes them coarser.
+"""
 
 from __future__ import annotations
 
