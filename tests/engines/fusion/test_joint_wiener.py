@@ -163,3 +163,12 @@ def _bare(stacks: Any) -> Any:
     if isinstance(stacks, list):
         return [_bare(stack) for stack in stacks]
     return ImageStack.of(np.asarray(stacks.data), stacks.grid.axes, stacks.name)
+
+
+def test_views_that_tell_no_size_cover_what_the_wide_field_covers() -> None:
+    example = wiener_example()
+    told = example.plan().output("sr").grid
+    plain = [ImageStack.of(np.asarray(view.data), "TZYX", view.name) for view in example.inputs["views"]]
+    grid = replace(example, stacks={**example.stacks, "views": plain}).plan().output("sr").grid
+    for axis in "ZYX":
+        assert (grid.step(axis), grid.origin(axis)) == pytest.approx((told.step(axis), told.origin(axis)))

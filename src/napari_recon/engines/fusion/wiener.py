@@ -75,7 +75,10 @@ class JointWiener(FrameEngine[JointWienerParams]):
         depths = [grid.size("Z") for grid in (widefield, *views) if grid is not None]
         if len(set(depths)) > 1:
             raise InputError(f"wide field and views should have the same number of planes, found {depths}; crop them")
-        return joined_outputs(first.only("ZYX"), params)
+        fine = first.only("ZYX")
+        if fine.unit("X") == "pixel" != widefield.unit("X"):  # views that tell no size cover what the wide field covers
+            fine = widefield.only("ZYX").resampled({"Y": size[0], "X": size[1]})
+        return joined_outputs(fine, params)
 
     def resources(
         self,
