@@ -35,10 +35,10 @@ class Row(NamedTuple):
 
     @property
     def met(self) -> bool | None:
-        """Whether the target is reached; None without one."""
-        if not self.target:
+        """Whether the target is reached; None without one, and for one in words such as "about 0"."""
+        sign, _, number = self.target.partition(" ")
+        if sign not in (">=", ">", "<=", "<"):
             return None
-        sign, number = self.target.split()
         compare = {">=": self.value >= float(number), ">": self.value > float(number), "<=": self.value <= float(number)}
         compare["<"] = self.value < float(number)
         return compare[sign]
