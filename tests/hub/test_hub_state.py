@@ -167,5 +167,5 @@ def test_several_files_are_imported_as_one(folder, state, monkeypatch):
     assert hub.check(folder).problems == ("not expected: code",)
     monkeypatch.setattr(hub.state, "FOLDERS", [("body.pth",)])
     card = hub.import_model(folder, "two-parts")
-    assert card.path.endswith(".safetensors")
+    assert card.path.endswith(".safetensors") and card.title == f"{folder.parent.name}/{folder.name}"
     torch.testing.assert_close(hub.load_state(hub.resolve("two-parts")), dict(state))

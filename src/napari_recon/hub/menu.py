@@ -170,7 +170,7 @@ def import_model(path: str | Path, id: str | None = None, title: str = "") -> Mo
     path = _checkpoint_at(path)
     if members(path):
         with TemporaryDirectory() as folder:
-            return import_model(_as_one_file(path, Path(folder)), id, title)
+            return import_model(_as_one_file(path, Path(folder)), id, title or f"{path.parent.name}/{path.name}")
     card = _recognised_card(path)
     if id is not None or title:
         try:
