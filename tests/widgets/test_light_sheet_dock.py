@@ -300,6 +300,8 @@ def test_cancel_keeps_the_layers_of_finished_steps_and_the_rest_can_be_done_late
     sheet.run_bar.offer_button.click()
     qtbot.waitUntil(lambda: states(sheet)[4] == "done", timeout=20000)
     assert [plan.engine for plan in quick.plans[3:]] == [SPLIT, MULTIVIEW]
+    assert not any(layer.visible for layer in viewer.layers if "(partial)" in layer.name)
+    assert any("(partial)" in layer.name for layer in viewer.layers)
 
 
 def test_an_error_ends_the_chain_and_stands_beside_its_step(
@@ -427,6 +429,21 @@ def test_a_third_view_can_be_added(sheet: LightSheetWidget, viewer: ViewerModel,
     assert sheet.others.rows[1].isVisible() and sheet.others.rows[1].layer.name == "view C"
     pressed(sheet, qtbot)
     assert len(quick.inputs[0]["views"]) == 3
+    viewer.layers.remove("view C")
+    assert sheet.less_button.isVisible() and "View C" in sheet._reason()
+    sheet.less_button.click()
+    assert not sheet.less_button.isVisible() and not sheet.others.rows[1].isVisible()
+    pressed(sheet, qtbot)
+    assert len(quick.inputs[1]["views"]) == 2
+
+
+def test_names_that_are_too_long_differ_still(sheet: LightSheetWidget, viewer: ViewerModel) -> None:
+    for name in "AB":
+        viewer.add_layer(raw(f"a recording with quite a long name of the 3rd of May, embryo 12 · view {name}"))
+    sheet.choose_method(MULTIVIEW)
+    for combo, name in ((sheet.data.combo, "A"), (sheet.others.rows[0].combo, "B")):
+        text = combo.shown_option().currentText
+        assert "…" in text and text.endswith(f"view {name}") and combo.currentText() != text
 
 
 def test_one_view_is_deconvolved_alone(sheet: LightSheetWidget, viewer: ViewerModel, qtbot: Any, quick: Quick) -> None:

@@ -6,10 +6,13 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QComboBox
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtGui import QPaintEvent, QPalette
+from qtpy.QtWidgets import QComboBox, QStyle, QStyleOptionComboBox, QStylePainter
 
 from napari_recon.widgets.look import guard_wheel
+
+TEXT_MARGIN = 4
 
 
 class LayerCombo(QComboBox):
@@ -50,6 +53,8 @@ class LayerCombo(QComboBox):
         """Whether a person chose, rather than `prefer`."""
         self.setMinimumContentsLength(8)
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        if (listed := self.view()) is not None:
+            listed.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         guard_wheel(self)
         self.activated.connect(self._picked)
         for event in self._events():
@@ -83,6 +88,23 @@ class LayerCombo(QComboBox):
     def refresh(self) -> None:
         """List again (what is acceptable changed)."""
         self._refresh()
+
+    def shown_option(self) -> QStyleOptionComboBox:
+        """Return how the box is drawn: a name that is too long loses its middle, as what differs is often at its end."""
+        option, part = QStyleOptionComboBox(), QStyle.SubControl.SC_ComboBoxEditField
+        self.initStyleOption(option)
+        style = self.style()
+        if style is not None:
+            room = style.subControlRect(QStyle.ComplexControl.CC_ComboBox, option, part, self).width() - TEXT_MARGIN
+            option.currentText = option.fontMetrics.elidedText(option.currentText, Qt.TextElideMode.ElideMiddle, room)
+        return option
+
+    def paintEvent(self, _: QPaintEvent | None) -> None:
+        """Draw the box as Qt does, with the name shortened."""
+        painter, option = QStylePainter(self), self.shown_option()
+        painter.setPen(self.palette().color(QPalette.ColorRole.Text))
+        painter.drawComplexControl(QStyle.ComplexControl.CC_ComboBox, option)
+        painter.drawControl(QStyle.ControlElement.CE_ComboBoxLabel, option)
 
     def let_go(self) -> None:
         """Disconnect from the viewer."""

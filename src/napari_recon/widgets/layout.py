@@ -1,8 +1,8 @@
-"""Widgets put together: titled sections and columns without margins."""
+"""Widgets put together: titled sections, columns and rows without margins."""
 
 from __future__ import annotations
 
-from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from napari_recon.widgets.look import bold
 
@@ -15,6 +15,18 @@ def column(*widgets: QWidget) -> QWidget:
     layout.setSpacing(4)
     for widget in widgets:
         layout.addWidget(widget)
+    return whole
+
+
+def beside(*widgets: QWidget) -> QWidget:
+    """Return `widgets` in a row, as far left as possible."""
+    whole = QWidget()
+    layout = QHBoxLayout(whole)
+    layout.setContentsMargins(0, 0, 0, 0)
+    layout.setSpacing(4)
+    for widget in widgets:
+        layout.addWidget(widget)
+    layout.addStretch()
     return whole
 
 

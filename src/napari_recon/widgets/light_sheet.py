@@ -15,7 +15,7 @@ from napari_recon.viewer.layer_input import stack_from_layer
 from napari_recon.widgets.dock import EngineDock
 from napari_recon.widgets.files import read_settings
 from napari_recon.widgets.fold import Fold
-from napari_recon.widgets.layout import column, section
+from napari_recon.widgets.layout import beside, column, section
 from napari_recon.widgets.light_sheet_chain import Chain, has_model
 from napari_recon.widgets.light_sheet_pipeline import PIPELINE, pipeline_of, show_pipeline
 from napari_recon.widgets.light_sheet_sources import ALL_PSF_ROWS, PSF_ROWS, PsfSource, SourceRow, Sources
@@ -37,7 +37,7 @@ from napari_recon.widgets.light_sheet_steps import (
 from napari_recon.widgets.look import Line, allow, describe, guard_wheel, small_button
 from napari_recon.widgets.request import Request
 
-MOST_VIEWS = 4
+FEWEST_VIEWS, MOST_VIEWS = 2, 4
 NETWORK_PLANES = 3
 PREVIEWED_PLANES = 1
 
@@ -94,14 +94,15 @@ class LightSheetWidget(EngineDock):
         self.kind_combo.setMinimumContentsLength(10)
         self.kind_combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.more_button = small_button("+ view", "Add a view", "Fuse one more view")
+        self.less_button = small_button("− view", "Remove a view", "Fuse one view less")
         self._data_section = section("Input", self.data)
-        self._views_section = section("Other views", self.others, self.more_button)
+        self._views_section = section("Other views", self.others, beside(self.more_button, self.less_button))
         self._measured_section = section("Orientations", self.measured)
         self._transfer_section = section("Transfer functions", self.transfer)
         self._psf_section = section("PSF", self.psf)
         self._model_section = section("Model", self.model)
         self._region_section = Fold("Region", self.region)
-        self.views = 2
+        self.views = FEWEST_VIEWS
         parts = (self._data_section, self._views_section, self._measured_section, self._transfer_section, self._psf_section)
         self._body = column(
             self.kind_combo, *parts, self._model_section, section("Settings", self.settings), self._region_section
@@ -233,7 +234,8 @@ class LightSheetWidget(EngineDock):
         self.kind_combo.activated.connect(lambda _: self.choose_method(self.kind_combo.currentData()))
         self.settings.changed.connect(self._settings_changed)
         self.others.changed.connect(self._data_changed)
-        self.more_button.clicked.connect(self._one_more)
+        self.more_button.clicked.connect(lambda: self._set_views(self.views + 1))
+        self.less_button.clicked.connect(lambda: self._set_views(self.views - 1))
         self.psf.kind_chosen.connect(self._psf_kind)
         self.data.combo.activated.connect(lambda _: self.chain.chosen_by_hand.add(self.at))
         self.controller.artifact.connect(self.chain.take_report)
@@ -338,8 +340,8 @@ class LightSheetWidget(EngineDock):
         self._settings_changed()
         self._data_changed()
 
-    def _one_more(self) -> None:
-        self.views = min(self.views + 1, MOST_VIEWS)
+    def _set_views(self, views: int) -> None:
+        self.views = min(max(views, FEWEST_VIEWS), MOST_VIEWS)
         self._data_changed()
 
     def _data_changed(self) -> None:
@@ -353,6 +355,7 @@ class LightSheetWidget(EngineDock):
         for row in self.others.rows:
             row.needed = several
         self.more_button.setEnabled(self.views < MOST_VIEWS)
+        self.less_button.setVisible(self.engine == MULTIVIEW and self.views > FEWEST_VIEWS)
         for row in self.psf.rows:
             row.needed = self.engine == RLDFN
         if self.engine in (MULTIVIEW, SINGLE):

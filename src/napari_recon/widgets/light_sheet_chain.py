@@ -137,6 +137,7 @@ class Chain(QObject):
         elif result.error is not None:
             self._stop("failed", str(result.error))
         elif result.partial or not result.layers:
+            self._previews = (*self._previews, *result.layers)
             self._stop("stopped", "cancelled; what was finished is kept" if result.layers else "cancelled")
         else:
             self._keep(result)
