@@ -16,6 +16,7 @@ from napari_recon.core.events import Warned
 from napari_recon.core.stack import ImageStack
 from napari_recon.engines.fusion.registration.refine import Refiner, blurred, displacement
 from napari_recon.engines.fusion.registration.split_transform import SplitTransform
+from napari_recon.engines.fusion.registration.turning import centred, sampled
 
 from .mirrored import UM, VOXEL, error, stack, truth, volume
 
@@ -201,3 +202,14 @@ def test_a_simulated_acquisition_is_split_where_its_mirror_is() -> None:
     true = truth(shape=found.shape_zyx, voxel=found.voxel_um)
     inner = true.model_copy(update={"shape_zyx": (120, 64, 160)})  # where there is a sample
     assert error(found, inner) < 0.1
+
+
+def test_a_shift_by_a_part_of_a_voxel_leaves_no_empty_row() -> None:
+    """Fusing would take an empty row for darkness; beyond half a voxel there are no data."""
+    volume = torch.ones(4, 5, 6)
+    matrix, places = np.eye(3), (centred(4, 1.0), centred(5, 1.0), centred(6, 1.0))
+    moved = np.array([0.0, 0.3, 0.0])
+    assert (sampled(volume, (1.0, 1.0, 1.0), matrix, moved, places)[:, -1] == 0).all()
+    whole = sampled(volume, (1.0, 1.0, 1.0), matrix, moved, places, edge=0.5)
+    torch.testing.assert_close(whole, volume)
+    assert (sampled(volume, (1.0, 1.0, 1.0), matrix, 2 * moved, places, edge=0.5)[:, -1] == 0).all()

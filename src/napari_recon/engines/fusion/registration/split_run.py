@@ -107,7 +107,7 @@ class Splitter:
         x = (x.flip(0) if params.orientation == "published" else x)[slice(*bounds[params.skew_axis.upper()])]
         views = []
         for mirrored in (False, True):
-            views.append(sampled(volume, self._voxel, *transform.source(mirrored), (z, y, x), token.check))
+            views.append(sampled(volume, self._voxel, *transform.source(mirrored), (z, y, x), token.check, edge=0.5))
         return [self._oriented(view) for view in views]
 
     def _published(self, volume: Tensor, token: CancelToken) -> None:

@@ -21,6 +21,7 @@ def sampled(
     offset: NDArray[np.float64],
     places: tuple[Tensor, Tensor, Tensor],
     check: Callable[[], None] = lambda: None,
+    edge: float = 0.0,
 ) -> Tensor:
     """Return a volume at turned places: trilinear, 0 outside.
 
@@ -36,6 +37,9 @@ def sampled(
         Turned z, y and x in micrometers, each (n,) float64.
     check : Callable
         Called before each slab; may raise.
+    edge : float
+        How far beyond the middle of its outermost voxels a volume reaches, in voxels: 0.5 is all of them. A shift by a
+        small part of a voxel then leaves no empty row.
 
     Returns
     -------
@@ -56,11 +60,13 @@ def sampled(
                 + (matrix[row, 0] * x)[None, None]
                 + offset[row]
             ) / step + (size - 1) / 2
-            within = (place > -1e-6) & (place < size - 1 + 1e-6)
+            within = (place > -edge - 1e-6) & (place < size - 1 + edge + 1e-6)
             inside = within if inside is None else inside & within
             grid.append(((2 * place / max(size - 1, 1)) - 1).to(volume))
         assert inside is not None
-        found = torch.nn.functional.grid_sample(volume[None, None], torch.stack(grid, -1)[None], align_corners=True)[0, 0]
+        found = torch.nn.functional.grid_sample(
+            volume[None, None], torch.stack(grid, -1)[None], align_corners=True, padding_mode="border"
+        )[0, 0]
         out[start : start + each] = found * inside.to(volume)
     return out
 
