@@ -72,7 +72,8 @@ def sheets(volume: Array, scale: float, check: Callable[[], None] = lambda: None
         low, high = max(0, start - 2), min(planes, stop + 2)
         bends = np.linalg.eigvalsh(_hessian(smooth[low:high]))[start - low : stop - low]
         found[start:stop] = np.clip(-bends[..., 0] - np.abs(bends[..., 1]), 0, None)
-    return found * scale**2
+    scaled: Array = found * np.float32(scale**2)
+    return scaled
 
 
 def _hessian(volume: Array) -> Array:
