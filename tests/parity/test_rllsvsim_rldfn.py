@@ -13,7 +13,7 @@ import torch
 from napari_recon.core.compute import Compute
 from napari_recon.core.plan import InputRef
 from napari_recon.core.stack import ImageStack
-from napari_recon.engines.fusion.networks.rl_step import corrections, transfer
+from napari_recon.engines.deconvolution.volumes.upstream import corrections, transfer_of
 from napari_recon.engines.fusion.networks.rldfn_checkpoint import load_rldfn
 from napari_recon.engines.fusion.rldfn import RlDfnFusion
 from napari_recon.hub import resolve
@@ -30,7 +30,7 @@ def test_corrections(folder: Path, case: str) -> None:
     data = np.load(folder / case / "data.npz")
     views = torch.stack([torch.from_numpy((data[k] / data[k].max()).astype(np.float32)) for k in ("viewA", "viewB")])
     psfs = [torch.from_numpy(tifffile.imread(folder / case / f"psf_{k}.tif")) for k in "AB"]
-    blur = torch.stack([transfer(psf, tuple(views.shape[1:]), published=True) for psf in psfs])
+    blur = torch.stack([transfer_of(psf, tuple(views.shape[1:]), published=True) for psf in psfs])
     for found, name in zip(corrections(views, blur).numpy(), ("curA", "curB"), strict=True):
         np.testing.assert_allclose(found, data[name], rtol=0, atol=1e-5 * data[name].max())
 
@@ -70,7 +70,7 @@ def test_training_step(folder: Path) -> None:
     data = np.load(folder / "rldfn_a" / "data.npz")
     views = torch.stack([torch.from_numpy((data[k] / data[k].max()).astype(np.float32)) for k in ("viewA", "viewB")])
     psfs = [torch.from_numpy(tifffile.imread(folder / "rldfn_a" / f"psf_{k}.tif")) for k in "AB"]
-    blur = torch.stack([transfer(psf, tuple(views.shape[1:]), published=True) for psf in psfs])
+    blur = torch.stack([transfer_of(psf, tuple(views.shape[1:]), published=True) for psf in psfs])
     networks = Training()
     networks.fusion.load_state_dict(load_state(folder / "rldfn_a" / "checkpoint"))
     for judge, file in ((networks.judge_a, "netD_A.pth"), (networks.judge_b, "netD_B.pth")):

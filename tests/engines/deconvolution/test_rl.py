@@ -63,7 +63,7 @@ def test_corrections_of_one_step_are_the_published_ones(parity_dir: Any, case: s
     estimate = torch.from_numpy(data["fusion0"])
     for view in "AB":
         measured = torch.from_numpy(data[f"view{view}"] / np.float32(data[f"view{view}"].max()))
-        transfer = transfer_of(tifffile.imread(folder / f"psf_{view}.tif"), measured.shape)
+        transfer = transfer_of(torch.from_numpy(tifffile.imread(folder / f"psf_{view}.tif")), measured.shape)
         expected = data[f"cur{view}"]
         assert np.abs(correction(measured, estimate, transfer).numpy() - expected).max() <= 1e-4 * expected.max()
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from napari_recon.core.errors import CheckpointError, InputError
 from napari_recon.core.stack import ImageStack
+from napari_recon.engines.deconvolution.volumes.upstream import corrections, placed, transfer_of
 from napari_recon.engines.fusion.networks import rldfn
-from napari_recon.engines.fusion.networks.rl_step import centred, corrections, transfer
 from napari_recon.engines.fusion.networks.rldfn_checkpoint import HALO, load_rldfn
 from napari_recon.hub import check, import_model, load_state, resolve
 
@@ -25,19 +25,19 @@ def test_a_psf_is_centred_at_every_size(size: int, half: int) -> None:
     """The published placing is off by a voxel at some sizes; ours never is."""
     line = torch.zeros(2 * half + 1)
     line[half] = 1
-    assert centred(line, (size,), published=False).argmax() == size // 2
+    assert placed(line, (size,), published=False).argmax() == size // 2
 
 
 def test_the_published_centre_depends_on_the_size() -> None:
     line = torch.zeros(15)
     line[7] = 1
-    found = [int(centred(line, (n,), published=True).argmax()) - n // 2 for n in (32, 33, 34, 36)]
+    found = [int(placed(line, (n,), published=True).argmax()) - n // 2 for n in (32, 33, 34, 36)]
     assert found == [-1, 0, 0, -1]
 
 
 def test_views_that_the_estimate_explains_are_left_as_they_are() -> None:
     size = (12, 16, 20)
-    blur = torch.stack([transfer(torch.from_numpy(psf(axis)), size, published=False) for axis in (0, 1)])
+    blur = torch.stack([transfer_of(torch.from_numpy(psf(axis)), size, published=False) for axis in (0, 1)])
     flat = torch.full((2, *size), 0.5)
     torch.testing.assert_close(corrections(flat, blur), torch.ones(2, *size), rtol=0, atol=1e-4)
 

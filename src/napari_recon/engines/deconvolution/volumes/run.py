@@ -291,7 +291,7 @@ class VolumeRun:
         """Repeat the published product iteration on the whole volume; `rl3` of its demonstration is three of them."""
         device, iterations = self._plan.compute.device, self._iterations or 3
         data = [torch.from_numpy(view / view.max()).to(device) for view in views]
-        transfers = [upstream.transfer_of(psf, self._field, device) for psf in self._given]
+        transfers = [upstream.transfer_of(torch.from_numpy(psf).to(device), self._field) for psf in self._given]
         for number, estimate in enumerate(upstream.product_loop(data, transfers, iterations, token.check), 1):
             block = estimate[tuple(slice(*bounds) for bounds in self._box)].cpu().numpy()
             if number == iterations:

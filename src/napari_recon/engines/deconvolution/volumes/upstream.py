@@ -1,4 +1,4 @@
-"""The published demonstration of multi-view fusion by Richardson-Lucy, with its own centring, products and scale.
+"""The published multi-view fusion by Richardson-Lucy, with its own centring, products and scale.
 
 Each PSF is placed in, or cut from, an array of the volume's size at round((m - size) / 2), m being the larger of the two,
 and divided by what is left of it. A convolution is then displaced by one voxel for some sizes; the same transfer function,
@@ -9,32 +9,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 FLOOR = 1e-5
 
 
-def placed(psf_zyx: NDArray[np.float32], shape: Sequence[int]) -> NDArray[np.float32]:
-    """Return a PSF in an array of `shape`, its sum 1, where the published code puts it."""
+def placed(psf_zyx: Tensor, shape: Sequence[int], published: bool = True) -> Tensor:
+    """Return a PSF in an array of `shape`, its sum 1: where the published code puts it, or its middle at n // 2."""
     for axis, (size, wanted) in enumerate(zip(psf_zyx.shape, shape, strict=True)):
         larger = max(size, wanted)
-        whole = np.zeros([larger if k == axis else n for k, n in enumerate(psf_zyx.shape)], np.float32)
         first, cut = round((larger - size) / 2), round((larger - wanted) / 2)
-        at = [slice(None)] * 3
-        at[axis] = slice(first, first + size)
-        whole[tuple(at)] = psf_zyx
-        at[axis] = slice(cut, cut + wanted)
-        psf_zyx = whole[tuple(at)]
-    normalised: NDArray[np.float32] = psf_zyx / psf_zyx.sum()
+        if not published:
+            first, cut = larger // 2 - size // 2, larger // 2 - wanted // 2
+        whole = psf_zyx.new_zeros([larger if k == axis else n for k, n in enumerate(psf_zyx.shape)])
+        whole.narrow(axis, first, size).copy_(psf_zyx)
+        psf_zyx = whole.narrow(axis, cut, wanted)
+    normalised: Tensor = psf_zyx / psf_zyx.sum()
     return normalised
 
 
-def transfer_of(psf_zyx: NDArray[np.float32], shape: Sequence[int], device: torch.device | str = "cpu") -> Tensor:
+def transfer_of(psf_zyx: Tensor, shape: Sequence[int], published: bool = True) -> Tensor:
     """Return the transfer function of a PSF for volumes of `shape` (the non-negative half of x frequencies)."""
-    transfer: Tensor = torch.fft.rfftn(torch.from_numpy(placed(psf_zyx, shape)).to(device))
+    transfer: Tensor = torch.fft.rfftn(placed(psf_zyx, shape, published))
     return transfer
 
 
@@ -49,6 +46,12 @@ def correction(view_zyx: Tensor, estimate_zyx: Tensor, transfer: Tensor) -> Tens
     """Return by what one view multiplies an estimate."""
     ratio = (view_zyx / (convolved(estimate_zyx, transfer) + FLOOR)).clamp_min(FLOOR)
     return convolved(ratio, transfer)
+
+
+def corrections(views_vzyx: Tensor, transfers: Tensor) -> Tensor:
+    """Return by what each view (v, z, y, x) multiplies the mean of all: what networks of the same program see."""
+    estimate = views_vzyx.mean(dim=0)
+    return torch.stack([correction(v, estimate, t) for v, t in zip(views_vzyx, transfers, strict=True)])
 
 
 def product_loop(

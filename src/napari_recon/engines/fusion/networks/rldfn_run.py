@@ -16,7 +16,7 @@ from napari_recon.core.frames import Frame
 from napari_recon.core.plan import Plan
 from napari_recon.core.region import Box
 from napari_recon.core.token import CancelToken
-from napari_recon.engines.fusion.networks.rl_step import corrections, transfer
+from napari_recon.engines.deconvolution.volumes.upstream import corrections, transfer_of
 from napari_recon.engines.fusion.networks.rldfn import RlDfn
 from napari_recon.engines.fusion.networks.rldfn_checkpoint import HALO, MULTIPLE, load_rldfn
 from napari_recon.engines.fusion.rldfn import MARGIN, RlDfnParams
@@ -44,7 +44,7 @@ def fuse(plan: Plan, params: RlDfnParams, frame: Frame, index: int, token: Cance
     canvas[(slice(None), *(slice(MARGIN, MARGIN + n) for n in size))] = torch.from_numpy(views)
     token.check()
     canvas = canvas.to(plan.compute.device)
-    transfers = torch.stack([transfer(psf.to(canvas.device), padded, published=False) for psf in psfs])
+    transfers = torch.stack([transfer_of(psf.to(canvas.device), padded, published=False) for psf in psfs])
     changes = corrections(canvas, transfers)
     box = plan.box
     assert isinstance(box, Box)
@@ -75,7 +75,7 @@ def fuse_patches(plan: Plan, params: RlDfnParams, frame: Frame, index: int, toke
     whole = plan.whole["fused"]
     read = (params.patch_z, params.patch_y + 2 * MARGIN, params.patch_x + 2 * MARGIN)
     device = torch.device(plan.compute.device)
-    transfers = torch.stack([transfer(psf.to(device), read, published=True) for psf in psfs])
+    transfers = torch.stack([transfer_of(psf.to(device), read, published=True) for psf in psfs])
     volume = np.empty(whole.shape, np.float32)
     places = list(product(range(0, whole.size("Y"), params.patch_y), range(0, whole.size("X"), params.patch_x)))
     for done, (y, x) in enumerate(places, 1):

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from napari_recon.engines.fusion.networks.rl_step import centred
+from napari_recon.engines.deconvolution.volumes.upstream import placed
 
 KERNEL = 19
 """Voxels of the PSF that views are reproduced with, along every axis."""
@@ -25,7 +25,7 @@ def seen(volume: Tensor, psf: Tensor) -> Tensor:
 
 def kernel(psf: Tensor) -> Tensor:
     """Return a PSF cut or padded to KERNEL voxels along every axis."""
-    return centred(psf, (KERNEL,) * 3, published=True)
+    return placed(psf, (KERNEL,) * 3, published=True)
 
 
 def convinced(verdict: Tensor, wanted: float) -> Tensor:

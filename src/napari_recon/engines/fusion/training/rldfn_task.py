@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from napari_recon.engines.fusion.networks.rl_step import corrections, transfer
+from napari_recon.engines.deconvolution.volumes.upstream import corrections, transfer_of
 from napari_recon.engines.fusion.networks.rldfn import RlDfn
 from napari_recon.engines.fusion.networks.rldfn_checkpoint import ARCHITECTURE, ENGINE
 from napari_recon.engines.fusion.networks.rldfn_discriminator import SectionJudge
@@ -165,7 +165,7 @@ class RlDfnTask(Task):
 
     def _transfers(self, views: Tensor) -> Tensor:
         size = tuple(views.shape[1:])
-        return torch.stack([transfer(psf.to(views.device), size, published=False) for psf in self._psfs])
+        return torch.stack([transfer_of(psf.to(views.device), size, published=False) for psf in self._psfs])
 
     def _kernels(self, device: torch.device) -> list[Tensor]:
         return [kernel(psf.to(device)) for psf in self._psfs]
