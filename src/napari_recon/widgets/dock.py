@@ -9,8 +9,8 @@ from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from qtpy.QtCore import QEvent, QSize, Qt
-from qtpy.QtGui import QCloseEvent, QKeySequence, QShortcut
+from qtpy.QtCore import QSize, Qt
+from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import (
     QComboBox,
     QFrame,
@@ -33,6 +33,7 @@ from napari_recon.widgets.data_panel import DataPanel
 from napari_recon.widgets.estimate_line import EstimateLine, result_text
 from napari_recon.widgets.fixes import fix_label, fixes_in
 from napari_recon.widgets.layout import section
+from napari_recon.widgets.leaving import LeavingWidget
 from napari_recon.widgets.look import bold, describe, focus_order, guard_wheel
 from napari_recon.widgets.model_panel import ModelPanel
 from napari_recon.widgets.planner import Planner
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
 RUN_TEXTS = {"train": "T&rain", "fit": "&Fit", "query": "&Query", "simulate": "Simulate"}
 
 
-class EngineDock(QWidget):
+class EngineDock(LeavingWidget):
     """Data, model, region, settings and estimate in a scroll area; the run bar below it, always in sight.
 
     Parameters
@@ -214,17 +215,6 @@ class EngineDock(QWidget):
     def sizeHint(self) -> QSize:
         """Ask for room for every row."""
         return QSize(370, 760)
-
-    def changeEvent(self, event: QEvent | None) -> None:
-        """Let go when the dock around this widget is closed: napari takes it out then, and does not close it."""
-        super().changeEvent(event)
-        if event is not None and event.type() == QEvent.Type.ParentChange and self.parent() is None:
-            self.let_go()
-
-    def closeEvent(self, event: QCloseEvent | None) -> None:
-        """Cancel what runs, remove what was drawn and let go of the viewer."""
-        self.let_go()
-        super().closeEvent(event)
 
     def let_go(self) -> None:
         """Stop everything and disconnect; the dock can't be used afterwards."""

@@ -20,7 +20,6 @@ from qtpy.QtWidgets import (
     QPushButton,
     QScrollArea,
     QVBoxLayout,
-    QWidget,
 )
 
 from napari_recon.core.errors import InputError
@@ -36,6 +35,7 @@ from napari_recon.widgets import preferences
 from napari_recon.widgets.estimate_line import EstimateLine, result_text
 from napari_recon.widgets.files import read_settings
 from napari_recon.widgets.fixes import fix_label, fixes_in
+from napari_recon.widgets.leaving import LeavingWidget
 from napari_recon.widgets.look import Line, allow, bold, describe, guard_wheel
 from napari_recon.widgets.planner import Planner
 from napari_recon.widgets.request import Estimate, Request
@@ -51,7 +51,7 @@ KINDS = {"simulate.flfm_psf": "Fourier light field", "simulate.lfm_psf": "Light 
 Facts = list[tuple[str, str, str]]
 
 
-class MicroscopePanel(QWidget):
+class MicroscopePanel(LeavingWidget):
     """Parameters with presets, what follows from them, and a button that computes the PSF into a layer.
 
     Parameters
@@ -143,17 +143,6 @@ class MicroscopePanel(QWidget):
         self._covers = bool(beside)
         title = f"PSF · {KINDS[self.engine]}"
         self.controller.start([Job(partial(request.plan, request.boxes[0]), title=title, parent_layers=beside)])
-
-    def changeEvent(self, event: QEvent | None) -> None:
-        """Let go when napari takes the panel out of its dock."""
-        super().changeEvent(event)
-        if event is not None and event.type() == QEvent.Type.ParentChange and self.parent() is None:
-            self.let_go()
-
-    def closeEvent(self, event: QCloseEvent | None) -> None:
-        """Cancel what runs and let go of the viewer."""
-        self.let_go()
-        super().closeEvent(event)
 
     def let_go(self) -> None:
         """Stop everything; the panel can't be used afterwards."""
