@@ -114,7 +114,7 @@ def test_the_81_view_network(family: Path) -> None:
     import torch
 
     from napari_recon.engines.serenet.checkpoint import recognise
-    from napari_recon.engines.serenet.network import build
+    from napari_recon.engines.serenet.networks.build import build
     from napari_recon.engines.serenet.streaming import streamed
 
     fixture = np.load(family / "serenetup5_seeded" / "fixture.npz")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from napari_recon.core.errors import Cancelled
 from napari_recon.engines.serenet.checkpoint import recognise
 from napari_recon.engines.serenet.layout import depth_pads
-from napari_recon.engines.serenet.network import FSeReNet, SeReNet, build
+from napari_recon.engines.serenet.networks.serenet import FSeReNet, SeReNet
 from napari_recon.engines.serenet.streaming import streamed
 
 from .examples import CHANNELS, drawn_state

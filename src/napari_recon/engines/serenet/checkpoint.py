@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from napari_recon.core.errors import CheckpointError
 from napari_recon.core.plan import ModelRef
@@ -13,7 +13,7 @@ from napari_recon.hub.recognise import Recognised, State, differences
 from napari_recon.optics.lightfield_geometry import VIEW_ORDERS
 
 if TYPE_CHECKING:
-    from napari_recon.engines.serenet.network import FSeReNet, SeReNet
+    from napari_recon.engines.serenet.networks.serenet import FSeReNet, SeReNet
 
 ENGINE = "serenet.reconstruct"
 DEFAULTS: dict[str, dict[str, Any]] = {
@@ -93,7 +93,7 @@ def load_network(model: ModelRef) -> SeReNet | FSeReNet:
 
 @lru_cache(maxsize=2)
 def _load(reference: str) -> SeReNet | FSeReNet:
-    from napari_recon.engines.serenet.network import build
+    from napari_recon.engines.serenet.networks.build import build
     from napari_recon.hub import load_state
 
     model = ModelRef.model_validate_json(reference)
@@ -109,7 +109,7 @@ def _load(reference: str) -> SeReNet | FSeReNet:
             f"{model.path} looks like {found.architecture} but does not fit: {'; '.join(found.problems)}; "
             "choose the complete checkpoint"
         )
-    network = build(found.architecture, found.options)
+    network = cast("SeReNet | FSeReNet", build(found.architecture, found.options))
     network.load_state_dict({name: tensor.float() for name, tensor in state.items()})
     return network.requires_grad_(False)
 

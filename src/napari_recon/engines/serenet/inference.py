@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from napari_recon.engines.serenet.layout import NetworkField
-from napari_recon.engines.serenet.network import FSeReNet, SeReNet
+from napari_recon.engines.serenet.networks.serenet import FSeReNet, SeReNet
 from napari_recon.engines.serenet.streaming import chunk_starts, streamed
 from napari_recon.optics.refocus import Refocuser, resized
 from napari_recon.optics.resize import Bounds

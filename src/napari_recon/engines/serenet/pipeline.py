@@ -20,7 +20,7 @@ from napari_recon.engines.serenet.compat import DEFAULT_TILE, blend_weight, tile
 from napari_recon.engines.serenet.inference import Reconstructor, Slab
 from napari_recon.engines.serenet.intensity import Prepared, prepare
 from napari_recon.engines.serenet.layout import NetworkField, bounds_of, first_look, tiles_of, working_device
-from napari_recon.engines.serenet.network import FSeReNet, SeReNet
+from napari_recon.engines.serenet.networks.serenet import FSeReNet, SeReNet
 from napari_recon.engines.serenet.params import RefocusParams, SerenetParams
 from napari_recon.optics.lightfield_geometry import LightFieldGeometry, select_views
 from napari_recon.optics.refocus import Refocuser, combined

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import torch
 import torch.nn.functional as F
 
-from napari_recon.engines.serenet.network import NEGATIVE_SLOPE, Conv, FSeReNet, LateralUp, SeReNet, UNet3d
+from napari_recon.engines.serenet.networks.serenet import NEGATIVE_SLOPE, Conv, FSeReNet, LateralUp, SeReNet, UNet3d
 from napari_recon.engines.serenet.polyphase import phase_bias, phase_weights, shuffled, up_convolved, up_weights
 
 Chunks = Iterator[torch.Tensor]

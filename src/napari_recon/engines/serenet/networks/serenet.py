@@ -1,14 +1,13 @@
 """SeReNet and F-SeReNet as published, with the parameter names of the authors' checkpoints (torch).
 
 Lu, Jin, Chen et al., Nature Methods 2025, doi 10.1038/s41592-025-02698-z. Features in, volume out; both are written as
-plain graphs. `streaming` computes the same function plane by plane.
+plain graphs. `engines.serenet.streaming` computes the same function plane by plane.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -97,11 +96,15 @@ class SeReNet(nn.Module):
         torch.Tensor
             Shape (n, 1, z, *size_yx).
         """
+        return resize_yx(self.buffer(features, check), size_yx)
+
+    def buffer(self, features: torch.Tensor, check: Check = _nothing) -> torch.Tensor:
+        """Return the volume before it is resized (training keeps this from being negative)."""
         x = features
         for layer in self.fusion:
             check()
             x = layer(x)
-        return resize_yx(x, size_yx)
+        return x
 
 
 class _Block(nn.Module):
@@ -176,19 +179,15 @@ class FSeReNet(nn.Module):
 
     def forward(self, features: torch.Tensor, size_yx: tuple[int, int], check: Check = _nothing) -> torch.Tensor:
         """See `SeReNet.forward`."""
+        return resize_yx(self.buffer(features, check), size_yx)
+
+    def buffer(self, features: torch.Tensor, check: Check = _nothing) -> torch.Tensor:
+        """See `SeReNet.buffer`."""
         x = features
         for layer in self.fusion:
             check()
             x = layer(x)
         x = self.decoder(x, check)
         check()
-        return resize_yx(self.final_conv(x), size_yx)
-
-
-ARCHITECTURES: Mapping[str, type[SeReNet] | type[FSeReNet]] = {"serenet": SeReNet, "fserenet": FSeReNet}
-
-
-def build(architecture: str, options: Mapping[str, Any]) -> SeReNet | FSeReNet:
-    """Return an untrained network of a recognised checkpoint, in eval mode."""
-    network = ARCHITECTURES[architecture](**options)
-    return network.eval()
+        volume: torch.Tensor = self.final_conv(x)
+        return volume
