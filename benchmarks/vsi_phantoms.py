@@ -10,7 +10,7 @@ from scipy import ndimage
 from scipy.signal import fftconvolve
 
 from napari_recon.engines.simulate.camera import record
-from napari_recon.engines.simulate.phantom import Canvas, random_scene
+from napari_recon.engines.simulate.scene import Canvas, random_scene
 from napari_recon.optics.light_sheet import light_sheet_psf
 
 Volume = NDArray[np.float32]

@@ -56,7 +56,7 @@ def flfm(folder: Path) -> list[Path]:
     """Simulate the PSF of a Fourier light-field microscope and what it sees of a moving phantom; return the three files."""
     import torch
 
-    from napari_recon.engines.simulate.phantom import Canvas, random_scene
+    from napari_recon.engines.simulate.scene import Canvas, random_scene
     from napari_recon.optics.psf_convolution import PsfProjector
 
     result = napari_recon.simulate("flfm-psf", **FLFM_SETTINGS)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_recon.engines.simulate.light_sheet_params import LlsmParams, SceneParams
-from napari_recon.engines.simulate.phantom import Canvas, Scene, random_scene
+from napari_recon.engines.simulate.scene import Canvas, Scene, random_scene
 
 Volume = NDArray[np.float32]
 Check = Callable[[], None]

@@ -1,214 +1,269 @@
-"""A moving scene of filaments, beads and bubbles, drawn with soft edges so that sub-voxel motion is smooth.
+"""Phantoms of beads, bubbles and tubes, after the synthetic volumes that light-field networks are trained on. No torch.
 
-Positions are (z, y, x) in fine pixels, isotropic, measured from the middle of the drawn volume; the depth planes
-may be farther apart than the lateral pixels.
+The statistics are those of the "bubtub" volumes of Lu, Jin, Chen et al. (Nature Methods 2025,
+doi 10.1038/s41592-025-02698-z), stated there for 101 planes of 1989 x 1989. Here they hold for any size: as much of
+everything per volume, structures of the same sizes, margins in proportion. Edges are soft, so that structures may lie and
+move between voxels.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Volume = NDArray[np.float32]
-Vector = NDArray[np.float64]
-Check = Callable[[], None]
+from napari_recon.core.errors import InputError
+from napari_recon.engines.simulate.scene import Ball, Canvas, Path, Scene, Structure, Tube, Vector, Volume
+
+PLANE_STEP = 0.2 * 63 * 13 / 100
+"""Distance of the published planes in fine pixels: 0.2 um, at 63x with 13 pixels on a 100 um microlens."""
+PUBLISHED = (101, 1989, 1989)
+"""Voxels of the published volumes, which the schedule's numbers are for."""
+_BEND = math.tan(math.pi / 6) / 2
+_GROUPS = 9
 
 
 @dataclass(frozen=True)
-class Canvas:
-    """The voxels a scene is drawn on.
+class Contents:
+    """What a phantom holds.
 
     Attributes
+    ----------
+    lines, bubbles, triples, beads, big_beads : int
+        Numbers of curved tubes; of balls of about `bubble_diameter`, every third hollow; of threes of hollow balls that
+        stand close together; of small balls; of wide flat balls.
+    line_radius, bubble_diameter, blur : float
+        In fine pixels; `blur` is the lateral sigma of the Gaussian (half as many planes along z).
+    """
+
+    lines: int = 0
+    bubbles: int = 0
+    triples: int = 0
+    beads: int = 0
+    big_beads: int = 0
+    line_radius: float = 2.0
+    bubble_diameter: float = 35.0
+    blur: float = 1.0
+
+    def scaled(self, shape_zyx: tuple[int, int, int], plane_step: float) -> Contents:
+        """Return as much per volume for a volume of another size than `PUBLISHED`; what there was stays at least one."""
+        depth = shape_zyx[0] * plane_step / (PUBLISHED[0] * PLANE_STEP)
+        area = shape_zyx[1] * shape_zyx[2] / (PUBLISHED[1] * PUBLISHED[2])
+        # tubes are as long as the field is wide: fewer of them fill a wider field
+        shares = {
+            "lines": depth * math.sqrt(area),
+            **dict.fromkeys(("bubbles", "triples", "beads", "big_beads"), depth * area),
+        }
+        counts = {name: getattr(self, name) for name in shares}
+        return replace(self, **{name: max(1, round(n * shares[name])) if n else 0 for name, n in counts.items()})
+
+
+def _schedule() -> tuple[Contents, ...]:
+    blurs = [*np.linspace(0.5, 3, 6), *np.linspace(0.5, 1.5, 3), *np.linspace(0.5, 3, 6)]
+    numbers = zip(range(100, 79, -4), (1, 1, 2, 2, 3, 3), strict=True)
+    lines = [Contents(lines=number, line_radius=radius) for number, radius in numbers]
+    bubbles = [Contents(bubbles=n, triples=20, bubble_diameter=d) for n, d in ((200, 20), (150, 35), (100, 50))]
+    beads = [Contents(beads=n) for n in (5000, 4000, 3000, 2000, 1000)]
+    entries = [*lines, *bubbles, *beads, Contents(big_beads=50)]
+    return tuple(replace(entry, blur=float(blur)) for entry, blur in zip(entries, blurs, strict=True))
+
+
+SCHEDULE = _schedule()
+"""The fifteen published kinds of volume, in their order: six of tubes, three of bubbles, five of beads, one of big beads."""
+
+
+def contents(
+    shape_zyx: tuple[int, int, int],
+    entry: int = 0,
+    *,
+    plane_step: float = PLANE_STEP,
+    lines: int | None = None,
+    bubbles: int | None = None,
+    triples: int | None = None,
+    beads: int | None = None,
+    big_beads: int | None = None,
+    line_radius: float | None = None,
+    bubble_diameter: float | None = None,
+    blur: float | None = None,
+) -> Contents:
+    """Return an entry of the schedule (1 to 15) for a volume of this size, or nothing (0), changed by what is given.
+
+    Raises
+    ------
+    InputError
+        Another entry; nothing to see.
+    """
+    if not 0 <= entry <= len(SCHEDULE):
+        raise InputError(f"entry should be 1 to {len(SCHEDULE)}, or 0 for numbers of one's own, found {entry}; choose one")
+    base = SCHEDULE[entry - 1].scaled(shape_zyx, plane_step) if entry else Contents()
+    own: dict[str, Any] = {
+        "lines": lines,
+        "bubbles": bubbles,
+        "triples": triples,
+        "beads": beads,
+        "big_beads": big_beads,
+        "line_radius": line_radius,
+        "bubble_diameter": bubble_diameter,
+        "blur": blur,
+    }
+    made = replace(base, **{name: value for name, value in own.items() if value is not None})
+    if not made.lines + made.bubbles + made.triples + made.beads + made.big_beads:
+        raise InputError("a phantom needs something to see, found no structures; set entry, lines, bubbles or beads")
+    return made
+
+
+def bubtub(
+    shape_zyx: tuple[int, int, int],
+    rng: np.random.Generator,
+    *,
+    entry: int | None = None,
+    plane_step: float = PLANE_STEP,
+    check: Callable[[], None] = lambda: None,
+    **own: float | None,
+) -> Volume:
+    """Return a phantom, float32 (Z, Y, X), in camera counts per voxel as published (up to some hundreds).
+
+    Parameters
     ----------
     shape_zyx : tuple of int
+        Any size.
+    rng : numpy.random.Generator
+        The phantom follows from its state.
+    entry : int, optional
+        Of the published schedule, 1 to 15; 0 for what `own` says alone; by default a random one, unless `own` holds numbers.
     plane_step : float
-        Distance between planes in fine pixels.
+        Distance of planes in fine pixels.
+    check : callable
+        Called between structures; may raise to stop.
+    **own
+        `lines`, `bubbles`, `triples`, `beads`, `big_beads`, `line_radius`, `bubble_diameter`, `blur`: instead of the
+        entry's; see `Contents`.
+
+    Examples
+    --------
+    >>> volume = bubtub((9, 64, 64), np.random.default_rng(0), lines=3, line_radius=1)
+    >>> volume.shape
+    (9, 64, 64)
     """
-
-    shape_zyx: tuple[int, int, int]
-    plane_step: float
-
-    @property
-    def spacing(self) -> Vector:
-        """Distance between neighbouring voxels per axis, in fine pixels."""
-        return np.array([self.plane_step, 1.0, 1.0])
-
-    def to_index(self, positions: Vector) -> Vector:
-        """Return fractional voxel indices of positions (..., 3)."""
-        return positions / self.spacing + (np.array(self.shape_zyx) - 1) / 2
-
-    def window(self, lower: Vector, upper: Vector) -> tuple[slice, slice, slice] | None:
-        """Return the voxels between two corners, None when there are none."""
-        start = np.maximum(np.floor(self.to_index(lower)).astype(int), 0)
-        stop = np.minimum(np.ceil(self.to_index(upper)).astype(int) + 1, self.shape_zyx)
-        if (stop <= start).any():
-            return None
-        z, y, x = (slice(int(lo), int(hi)) for lo, hi in zip(start, stop, strict=True))
-        return z, y, x
-
-    def positions(self, window: tuple[slice, slice, slice]) -> list[Vector]:
-        """Return the voxel positions of `window` along z, y and x."""
-        middle = (np.array(self.shape_zyx) - 1) / 2
-        return [(np.arange(w.start, w.stop) - m) * s for w, m, s in zip(window, middle, self.spacing, strict=True)]
+    if entry is None:
+        counted = {"lines", "bubbles", "triples", "beads", "big_beads"} & own.keys()
+        entry = 0 if counted else int(rng.integers(1, len(SCHEDULE) + 1))
+    made = contents(shape_zyx, entry, plane_step=plane_step, **own)  # type: ignore[arg-type]
+    canvas = Canvas(shape_zyx, plane_step)
+    return blurred(scene(made, room_of(shape_zyx, plane_step), rng).draw(canvas, 0.0, check), made.blur, plane_step)
 
 
-class Structure(Protocol):
-    """Something that can be drawn at any time."""
-
-    def draw(self, volume: Volume, canvas: Canvas, time: float) -> None:
-        """Add the structure at `time` (in frames) to `volume`."""
-        ...
+def room_of(shape_zyx: tuple[int, int, int], plane_step: float) -> Vector:
+    """Return half extents (z, y, x) of a volume in fine pixels."""
+    room: Vector = np.array(shape_zyx) / 2 * np.array([plane_step, 1.0, 1.0])
+    return room
 
 
-@dataclass(frozen=True)
-class Path:
-    """Straight motion that is reflected at the walls of a room.
-
-    Attributes
-    ----------
-    start, velocity : numpy.ndarray
-        (3,), fine pixels and fine pixels per frame.
-    room : numpy.ndarray
-        (3,), half extents; positions stay within +-room.
-    """
-
-    start: Vector
-    velocity: Vector
-    room: Vector
-
-    def at(self, time: float) -> Vector:
-        """Return the position at `time`."""
-        room = np.maximum(self.room, 1e-9)
-        phase = np.mod(self.start + self.velocity * time + room, 4 * room)
-        position: Vector = np.where(phase <= 2 * room, phase, 4 * room - phase) - room
-        return position
-
-
-@dataclass(frozen=True)
-class Ball:
-    """A solid ball, or a shell of `wall` fine pixels when that is above zero."""
-
-    path: Path
-    radius: float
-    brightness: float
-    wall: float = 0.0
-
-    def draw(self, volume: Volume, canvas: Canvas, time: float) -> None:
-        """See `Structure.draw`."""
-        centre, reach = self.path.at(time), self.radius + 1.0
-        window = canvas.window(centre - reach, centre + reach)
-        if window is None:
-            return
-        z, y, x = (p - c for p, c in zip(canvas.positions(window), centre, strict=True))
-        distance = np.sqrt(z[:, None, None] ** 2 + y[:, None] ** 2 + x**2)
-        profile = _soft(self.radius, distance)
-        if self.wall:
-            profile -= _soft(self.radius - self.wall, distance)
-        volume[window] += self.brightness * profile
-
-
-@dataclass(frozen=True)
-class Tube:
-    """A quadratic Bezier curve with a round cross-section; its three control points move on their own."""
-
-    controls: tuple[Path, Path, Path]
-    radius: float
-    brightness: float
-
-    def draw(self, volume: Volume, canvas: Canvas, time: float) -> None:
-        """See `Structure.draw`."""
-        first, middle, last = (path.at(time) for path in self.controls)
-        length = np.linalg.norm(middle - first) + np.linalg.norm(last - middle)
-        t = np.linspace(0.0, 1.0, max(2, math.ceil(2 * length)))[:, None]
-        curve = (1 - t) ** 2 * first + 2 * t * (1 - t) * middle + t**2 * last
-        reach = self.radius + 1.0
-        window = canvas.window(curve.min(axis=0) - reach, curve.max(axis=0) + reach)
-        if window is None:
-            return
-        shape = np.array([w.stop - w.start for w in window])
-        origin = np.array([p[0] for p in canvas.positions(window)])
-        spacing = canvas.spacing
-        nearest = np.round((curve - origin) / spacing).astype(int)
-        half = np.ceil(reach / spacing).astype(int)
-        profile = np.zeros(int(shape.prod()), dtype=np.float32)
-        for offset in np.ndindex(*(2 * half + 1)):
-            voxel = nearest + offset - half
-            inside = ((voxel >= 0) & (voxel < shape)).all(axis=1)
-            distance = np.linalg.norm(origin + voxel[inside] * spacing - curve[inside], axis=1)
-            flat = np.ravel_multi_index(tuple(voxel[inside].T), tuple(shape))
-            np.maximum.at(profile, flat, _soft(self.radius, distance))
-        volume[window] += self.brightness * profile.reshape(shape)
-
-
-@dataclass(frozen=True)
-class Scene:
-    """Everything that moves."""
-
-    structures: tuple[Structure, ...]
-
-    def draw(self, canvas: Canvas, time: float, check: Check = lambda: None) -> Volume:
-        """Return the scene at `time`: float32 (Z, Y, X).
-
-        Parameters
-        ----------
-        canvas : Canvas
-        time : float
-            In frames.
-        check : callable
-            Called between structures; may raise to stop.
-        """
-        volume = np.zeros(canvas.shape_zyx, dtype=np.float32)
-        for structure in self.structures:
-            check()
-            structure.draw(volume, canvas, time)
-        return volume
-
-
-def random_scene(
-    room: Vector,
-    seed: int,
-    *,
-    tubes: int,
-    beads: int,
-    bubbles: int,
-    speed: float,
-    tube_radius: float = 1.5,
-    bead_radius: float = 2.5,
-    bubble_radius: float = 12.0,
-) -> Scene:
-    """Return a scene whose structures move at up to `speed` fine pixels per frame inside +-`room`.
-
-    The kinds and proportions follow the synthetic volumes light-field networks are trained on
-    (doi 10.1038/s41592-025-02698-z): filaments bright and thin, bubbles large and dim.
-    """
-    rng = np.random.default_rng([seed, 0])
-
-    def path(radius: float) -> Path:
-        within = np.maximum(room - radius, 0.0)
-        direction = rng.normal(size=3)
-        velocity = direction / np.linalg.norm(direction) * speed * rng.uniform(0.5, 1.0)
-        return Path(rng.uniform(-1, 1, 3) * within, velocity, within)
-
+def scene(made: Contents, room: Vector, rng: np.random.Generator, speed: float = 0.0) -> Scene:
+    """Return the structures within +-`room`; each moves on its own at up to `speed` fine pixels per frame."""
+    place = _Places(room, rng, speed)
     structures: list[Structure] = []
-    for _ in range(tubes):
-        controls = path(tube_radius), path(tube_radius), path(tube_radius)
-        structures.append(Tube(controls, tube_radius, rng.uniform(0.4, 1.0)))
-    for _ in range(beads):
-        radius = rng.uniform(0.4, 1.0) * bead_radius
-        structures.append(Ball(path(radius), radius, rng.uniform(0.4, 1.0)))
-    for number in range(bubbles):
-        radius = rng.uniform(0.5, 1.0) * bubble_radius
-        wall = 2.0 if number % 2 == 0 and radius > 4 else 0.0
-        structures.append(Ball(path(radius), radius, rng.uniform(0.1, 0.3) if wall else rng.uniform(0.05, 0.15), wall))
+    lines = tuple(_lines(made, place))
+    if lines:
+        structures.append(Bundle(lines))
+    structures += [*_triples(made, place), *_bubbles(made, place), *_beads(made, place), *_big_beads(made, place)]
     return Scene(tuple(structures))
 
 
-def _soft(radius: float, distance: NDArray[np.floating]) -> Volume:
-    """Return how much of a voxel at `distance` from the middle a ball of `radius` covers, along the line between."""
-    covered: Volume = np.clip(radius + 0.5 - distance, 0.0, 1.0).astype(np.float32)
-    return covered
+def blurred(volume_zyx: Volume, sigma: float, plane_step: float = PLANE_STEP) -> Volume:
+    """Return a volume blurred by `sigma` fine pixels across and half as many (published) planes along z, dark around it."""
+    from scipy.ndimage import gaussian_filter1d
+
+    if sigma <= 0:
+        return volume_zyx
+    along = sigma / 2 * PLANE_STEP / plane_step
+    reach = max(1, math.ceil(3 * sigma)), max(1, round(3 * PLANE_STEP / plane_step))
+    for axis, width, radius in ((0, along, reach[1]), (1, sigma, reach[0]), (2, sigma, reach[0])):
+        volume_zyx = gaussian_filter1d(volume_zyx, width, axis=axis, mode="constant", radius=radius)
+    return volume_zyx
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """Tubes that do not add up where they cross: the brightest is seen."""
+
+    tubes: tuple[Tube, ...]
+
+    def draw(self, volume: Volume, canvas: Canvas, time: float) -> None:
+        """See `Structure.draw`."""
+        own = np.zeros(canvas.shape_zyx, np.float32)
+        origin = -(np.array(canvas.shape_zyx) - 1) / 2 * canvas.spacing
+        for tube in self.tubes:
+            tube.cover(own, tube.curve(time), origin, canvas.spacing, tube.brightness)
+        volume += own
+
+
+class _Places:
+    """Draws places and motions at random."""
+
+    def __init__(self, room: Vector, rng: np.random.Generator, speed: float) -> None:
+        self.room, self.rng, self._speed = room, rng, speed
+
+    def path(self, start: Vector) -> Path:
+        """Return the way of what starts there."""
+        direction = self.rng.normal(size=3)
+        velocity = direction / np.linalg.norm(direction) * self._speed * self.rng.uniform(0.5, 1.0)
+        return Path(start, velocity, self.room) if self._speed else Path(start, np.zeros(3))
+
+    def within(self, margins: tuple[float, float]) -> Vector:
+        """Return a place that keeps to parts of the extent from the borders: along z and across."""
+        z, yx = margins
+        place: Vector = self.rng.uniform(-1, 1, 3) * self.room * (1 - 2 * np.array([z, yx, yx]))
+        return place
+
+    def value(self, least: float, span: float) -> float:
+        """Return a brightness."""
+        return least + span * float(self.rng.random())
+
+
+def _lines(made: Contents, place: _Places) -> Iterator[Tube]:
+    for _ in range(made.lines):
+        ends = [place.within((0.0, 100 / 1989)) for _ in range(2)]
+        bias = float(np.linalg.norm(ends[1] - ends[0])) * _BEND * place.rng.uniform(-1, 1)
+        middle = np.clip((ends[0] + ends[1]) / 2 + bias, -place.room, place.room)
+        first, second, third = (place.path(point) for point in (ends[0], middle, ends[1]))
+        yield Tube((first, second, third), made.line_radius, place.value(20, 500))
+
+
+def _triples(made: Contents, place: _Places) -> Iterator[Ball]:
+    for number in range(made.triples):
+        radius = max((made.bubble_diameter + (number % 20 + 1) / 2 - 5) / 2, 1.0)
+        middle = place.within((0.0, 100 / 1989)) * [0.04, 1, 1]
+        up, aside = np.array([1.5 * radius, 0, 0]), np.array([0, 0, 1.5 * math.sqrt(3) * radius])
+        for centre in (middle - up, middle + up, middle + aside):
+            yield _shell(place.path(centre), radius, place.value(20, 200))
+
+
+def _bubbles(made: Contents, place: _Places) -> Iterator[Ball]:
+    depths = np.linspace(-1, 1, max(made.bubbles, 1)) * place.room[0] * (1 - 2 * 20 / 101)
+    for number, depth in enumerate(place.rng.permutation(depths)[: made.bubbles]):
+        radius = max((made.bubble_diameter + number % _GROUPS - 4) / 2, 1.0)
+        centre = place.within((0.0, 100 / 1989))
+        centre[0] = depth + place.rng.uniform(-4, 4) * place.room[0] * 2 / 101
+        path, value = place.path(centre), place.value(20, 200)
+        yield _shell(path, radius, value) if number % 3 == 2 else Ball(path, radius, value)
+
+
+def _beads(made: Contents, place: _Places) -> Iterator[Ball]:
+    for number in range(made.beads):
+        yield Ball(place.path(place.within((10 / 101, 0.0))), 1.0 + number % 5, place.value(40, 200))
+
+
+def _big_beads(made: Contents, place: _Places) -> Iterator[Ball]:
+    for number in range(made.big_beads):
+        radius = 8.0 * (1 + number % _GROUPS)
+        yield Ball(place.path(place.within((30 / 101, 150 / 1989))), radius, place.value(10, 100), height=PLANE_STEP / 8)
+
+
+def _shell(path: Path, radius: float, value: float) -> Ball:
+    """Return the hollow ball between the published parts, 0.9 and 1.13, of its squared radius."""
+    outer, inner = radius * math.sqrt(1.13), radius * math.sqrt(0.9)
+    return Ball(path, outer, value, wall=outer - inner)

@@ -20,7 +20,7 @@ from napari_recon.engines.simulate.camera import record
 from napari_recon.engines.simulate.geometry import Rig
 from napari_recon.engines.simulate.lightfield import Imaging, pieces_of
 from napari_recon.engines.simulate.params import LightFieldParams
-from napari_recon.engines.simulate.phantom import Canvas, Scene, random_scene
+from napari_recon.engines.simulate.scene import Canvas, Scene, random_scene
 
 
 def recording(params: LightFieldParams, rig: Rig, seed: int, token: CancelToken) -> Iterator[Event]:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_recon.engines.simulate.phantom import Ball, Canvas, Path, Tube, random_scene
+from napari_recon.engines.simulate.scene import Ball, Canvas, Path, Tube, random_scene
 
 CANVAS = Canvas((31, 61, 61), plane_step=1.64)
 
