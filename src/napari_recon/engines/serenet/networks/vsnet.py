@@ -145,6 +145,6 @@ class VsNet(nn.Module):
         lf = self.fusion.final_fusion(torch.cat(joined, dim=1))
         fine = views_of(self.upsampling.PreConv(lf), self.nnum).flatten(0, 1)
         fine = self.upsampling.FinalConv(F.pixel_shuffle(fine, self.factor))
-        return fine.view(n, count, *fine.shape[-2:]) + F.interpolate(
-            views, scale_factor=self.factor, mode="bicubic", align_corners=False
-        )
+        coarse = F.interpolate(views, scale_factor=self.factor, mode="bicubic", align_corners=False)
+        finer: torch.Tensor = fine.view_as(coarse) + coarse
+        return finer
