@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from napari_recon.core.events import BlockReady, Event, Progress
 from napari_recon.core.pieces import FramePieces
 from napari_recon.core.plan import Plan
 from napari_recon.core.region import Box
 from napari_recon.core.token import CancelToken
-from napari_recon.engines.inr4d.checkpoint import MOTION, PUBLISHED, layers_of, load_coefficients, load_field, load_motion
-from napari_recon.engines.inr4d.jitter import jitter_tables
+from napari_recon.engines.inr4d.checkpoint import PUBLISHED
 from napari_recon.engines.inr4d.lattice import AXES, Sampling
 from napari_recon.engines.inr4d.params import QueryParams
 from napari_recon.engines.inr4d.place import check_recording, data_grid, fitted_region
 from napari_recon.engines.inr4d.query_engine import along
 from napari_recon.engines.inr4d.upstream.coordinates import DOWNSAMPLE
-from napari_recon.engines.inr4d.upstream.field import Places, PublishedField
-from napari_recon.fields.motion import MotionField
-from napari_recon.fields.spline import SplineField
+from napari_recon.engines.inr4d.upstream.field import Places
+from napari_recon.engines.inr4d.values import OpenField
 from napari_recon.tiling.partition import tiles
 
 Volume = NDArray[np.float32]
@@ -50,30 +47,7 @@ class FieldRun:
         self._along = along(params, data)
         self._first = int(plan.resources.details.get("first_sample", plan.starts.get("T", 0)))
         self._offset, self._gain = self._intensity(recording, token)
-        device = plan.compute.device
-        if plan.model.architecture == PUBLISHED:
-            state, latent = load_field(plan.model)
-            tables = jitter_tables(params.jitter, plan.model.options, params.samples, params.tables)
-            field = PublishedField(state, layers_of(plan.model.options), latent, tables, params.samples, device)
-            self._values: Callable[..., Tensor] = lambda bounds, check: field.values(
-                [self._places(axis, bounds[axis]) for axis in "XYZT"], check
-            )
-        elif plan.model.architecture == MOTION:
-            frames, motion = (None if part is None else part.to(device) for part in load_motion(plan.model))
-            assert frames is not None
-            moving = MotionField(frames, motion, data.shape, int(plan.model.options.get("order", 3)))
-            self._values = lambda bounds, check: moving.evaluate_lattice(*self._lattice(bounds), check=check)[0]
-        else:
-            finer = tuple(plan.model.options.get("samples_tzyx") or data.shape)
-            splines = SplineField(load_coefficients(plan.model).to(torch.device(device)), finer)
-            per_point = [(m - 1) / max(n - 1, 1) for m, n in zip(finer, data.shape, strict=True)]
-
-            def of_splines(bounds: Mapping[str, Bounds], check: Callable[[], None]) -> Tensor:
-                places = (self._along[axis].places(*bounds[axis]) for axis in AXES)
-                t, z, y, x = (torch.from_numpy(place * k) for place, k in zip(places, per_point, strict=True))
-                return splines.evaluate_lattice(t, z, y, x, check)[0]
-
-            self._values = of_splines
+        self._field = OpenField(plan.model, data, params, plan.compute.device)
 
     def frame(self, index: int, token: CancelToken) -> Iterator[Event]:
         """Yield the blocks of the frame `index` of the run."""
@@ -84,7 +58,8 @@ class FieldRun:
         for number, piece in enumerate(pieces):
             token.check()
             bounds = {"T": (time, time + 1), **dict(piece.core.items())}
-            values = self._values(bounds, token.check).cpu().numpy() * self._gain + self._offset
+            along = {axis: self._places(axis, bounds[axis]) for axis in AXES}
+            values = self._field.values(along, token.check)[0].cpu().numpy() * self._gain + self._offset
             yield BlockReady("movie", piece.core.within(box), values)
             yield Progress(number + 1, len(pieces), "slab")
 
@@ -112,15 +87,11 @@ class FieldRun:
                 offset, gain = low, high - low
         return np.float32(offset), np.float32(gain)
 
-    def _lattice(self, bounds: dict[str, Bounds]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return the places along each axis."""
-        t, z, y, x = (torch.from_numpy(self._along[axis].places(*bounds[axis])) for axis in AXES)
-        return t, z, y, x
-
     def _places(self, axis: str, bounds: Bounds) -> Places:
         sampling: Sampling = self._along[axis]
         index = torch.arange(*bounds)
-        if sampling.kind == "upstream":  # latents are looked up as if samples lay apart by 1 / scale
+        if sampling.kind == "upstream" and self._model.architecture == PUBLISHED:
+            # latents are looked up as if samples lay apart by 1 / scale
             looked_up = index.double() / (sampling.scale * DOWNSAMPLE) * DOWNSAMPLE
             return Places(index, sampling.size, self._params.radius, looked_up)
         places = torch.from_numpy(sampling.places(*bounds))

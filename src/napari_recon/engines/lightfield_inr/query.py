@@ -5,23 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from napari_recon.core.errors import CheckpointError
 from napari_recon.core.events import BlockReady, Event, Progress
 from napari_recon.core.plan import Plan
 from napari_recon.core.region import Box
 from napari_recon.core.token import CancelToken
-from napari_recon.engines.lightfield_inr.checkpoint import load_states
-from napari_recon.engines.lightfield_inr.dense import DenseField
-from napari_recon.engines.lightfield_inr.encoding import axis_coordinates
-from napari_recon.engines.lightfield_inr.engine import lattice_zyx, slabs
-from napari_recon.engines.lightfield_inr.field import options_of
-from napari_recon.engines.lightfield_inr.lattice import Field, LatticeField
+from napari_recon.engines.lightfield_inr.engine import slabs
 from napari_recon.engines.lightfield_inr.params import QueryParams
-from napari_recon.engines.lightfield_inr.voxels import GridField, VoxelField
+from napari_recon.engines.lightfield_inr.values import OpenField
 
 U16 = 65535
 
@@ -38,26 +30,22 @@ class FieldRun:
 
     def __init__(self, plan: Plan, params: QueryParams) -> None:
         assert plan.model is not None
-        self._plan, self._params, self._model = plan, params, plan.model
-        self._states = load_states(plan.model)
-        self._intensity = np.float32(plan.model.options.get("intensity", 1.0))
+        self._plan, self._params = plan, params
+        self._field = OpenField(plan.model, params, plan.compute.device)
         self._first = int(plan.resources.details.get("first_sample", plan.starts.get("T", 0)))
-        found = 1 if plan.model.architecture == "grid" else max(1, int(plan.model.options.get("frames", 0)))
-        if len(self._states) != found:
-            raise CheckpointError(f"model {plan.model.id} holds another number of time points than planned; plan anew")
 
     def frame(self, index: int, token: CancelToken) -> Iterator[Event]:
         """Yield the blocks of the frame `index` of the run."""
         box, tile = self._plan.box, self._plan.resources.tile
         assert isinstance(box, Box)
-        field = self._field(self._first + index)
+        time = (self._first + index) / self._params.time_scale
         pieces = slabs(box, self._plan.whole["volume"], tile["z"], tile["y"])
         stretched = self._params.scaling == "upstream"
         whole = np.empty(box.shape(), np.float32) if stretched else None
         for number, piece in enumerate(pieces):
             token.check()
             x, y, z = self._axes(piece.core)
-            values = field.values(x, y, z, token.check).cpu().numpy() * self._intensity
+            values = self._field.values(time, x, y, z, token.check)
             place = piece.core.within(box)
             if whole is None:
                 yield BlockReady("volume", place, values)
@@ -67,30 +55,10 @@ class FieldRun:
         if whole is not None:
             yield BlockReady("volume", tuple(slice(0, n) for n in whole.shape), sixteen_bits(whole))
 
-    def _field(self, time: int) -> Field:
-        device = self._plan.compute.device
-        if self._model.architecture == "grid":
-            shape = max(1, int(self._model.options["frames"])), *lattice_zyx(self._params, self._model)
-            return GridField(self._states[0]["coefficients"], shape, time / self._params.time_scale, device)
-        state = self._states[time]
-        if self._model.architecture == "nerf_ex":
-            return DenseField(state, device)
-        if self._model.architecture == "voxels":
-            return VoxelField(state["voxels"], device)
-        return LatticeField(state, options_of(self._model.options), self._params.encoding, self._params.post, device)
-
-    def _axes(self, box: Box) -> list[Tensor]:
-        """Return the coordinates of a box along x, y and z (for fields that are tables: positions)."""
-        shape = lattice_zyx(self._params, self._model)
-        found = []
-        for axis, scale in zip("xyz", self._params.scale_zyx[::-1], strict=True):
-            low, high = getattr(box, axis)
-            positions = np.arange(low, high) / scale
-            table = self._model.architecture in ("nerf_ex", "voxels", "grid")
-            found.append(
-                torch.from_numpy(positions.astype(np.float32)) if table else axis_coordinates(axis, positions, shape)
-            )
-        return found
+    def _axes(self, box: Box) -> list[NDArray[np.float64]]:
+        """Return the places of a box along x, y and z, in voxels of the lattice."""
+        scales = dict(zip("zyx", self._params.scale_zyx, strict=True))
+        return [np.arange(*getattr(box, axis)) / scales[axis] for axis in "xyz"]
 
 
 def sixteen_bits(values: NDArray[np.float32]) -> NDArray[np.uint16]:
