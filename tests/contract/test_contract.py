@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from napari_recon.core.errors import InputError
-from napari_recon.core.events import BlockReady, Finished, OutputOpened, PreviewReady
+from napari_recon.core.events import BlockReady, Finished, FrameDone, OutputOpened, PreviewReady
 from napari_recon.core.plan import Plan
 from napari_recon.core.provenance import Recipe
 from napari_recon.core.region import Box, Selection, TimeRange
@@ -113,6 +113,24 @@ def test_a_frame_alone_equals_the_frame_in_a_series(example: Example) -> None:
     whole = example.result(plan)
     alone = example.result(example.plan(Selection(time=TimeRange(start=1, stop=2))))
     _close(alone[0], whole[1], 1e-6)
+
+
+def test_parts_make_the_whole_in_any_order(example: Example) -> None:
+    plan = example.plan()
+    if not example.engine.frames_apart(plan):
+        pytest.skip("the frames are not made apart")
+    whole, held = example.result(plan), example.engine.prepared(plan)
+    first = plan.outputs[0]
+    parts = np.full(first.grid.shape, np.nan, first.dtype) if first.kind == "image" else np.zeros_like(whole)
+    for number in reversed(plan.numbers):
+        done = []
+        for event in held.run(plan.model_copy(update={"part": (number, number + 1)}), example.inputs):
+            if isinstance(event, BlockReady) and event.output == first.name:
+                parts[event.slices] = event.array
+            elif isinstance(event, FrameDone):
+                done.append(event.number)
+        assert done == [number]
+    _close(parts, whole, 1e-6)
 
 
 def test_the_same_plan_gives_the_same_result(example: Example) -> None:

@@ -182,6 +182,14 @@ class Engine(ABC, Generic[P]):
             raise describe(error) from error
         yield Finished(record.finish(partial=False), partial=False)
 
+    def prepared(self, plan: Plan) -> Engine[P]:
+        """Return what runs several parts of one plan: this engine, or a copy that holds what is loaded once."""
+        return self
+
+    def frames_apart(self, plan: Plan) -> bool:
+        """Return whether the frames of a plan can be made in any order and by different workers (`Plan.part`)."""
+        return False
+
     def open(self, plan: Plan, inputs: Inputs) -> Session:
         """Return a live session (InputError for engines without one)."""
         raise InputError(f"{self.info.name} does not run live; use run instead")

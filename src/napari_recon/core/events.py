@@ -65,6 +65,13 @@ class Progress:
 
 
 @dataclass(frozen=True)
+class FrameDone:
+    """Every block of a looped frame has been said; `number` counts within the plan."""
+
+    number: int
+
+
+@dataclass(frozen=True)
 class Warned:
     """Something the user should know and that changes the result (for example automatic scaling)."""
 
@@ -110,6 +117,7 @@ Event = (
     | PreviewReady
     | ArtifactReady
     | Progress
+    | FrameDone
     | Warned
     | Decided
     | MetricLogged

@@ -16,7 +16,7 @@ from napari_recon.core.arrange import Arrangement
 from napari_recon.core.compute import Compute
 from napari_recon.core.engine import Engine, Inputs, InputSpec, Session
 from napari_recon.core.errors import InputError
-from napari_recon.core.events import BlockReady, Event, MetricLogged, PreviewReady, Progress
+from napari_recon.core.events import BlockReady, Event, FrameDone, MetricLogged, PreviewReady, Progress
 from napari_recon.core.grid import Grid
 from napari_recon.core.params import EngineParams
 from napari_recon.core.pieces import pieces_of
@@ -70,6 +70,10 @@ class FrameEngine(Engine[P]):
         Called again when live parameters change, so what is costly and does not depend on them is worth a cache.
         """
         return self
+
+    def frames_apart(self, plan: Plan) -> bool:
+        """See `Engine.frames_apart`; a fit may start from the frame before."""
+        return plan.frames > 1 and self.info.kind != "fit"
 
     def main_grid(self, refs: Refs, params: P, model: ModelRef | None) -> Grid:
         """Return the grid whose T and C are looped over, and in whose voxels a region of input space is given."""
@@ -148,9 +152,10 @@ class FrameEngine(Engine[P]):
         worker = self.prepared(plan)
         inputs = self._arranged_inputs(plan, inputs)
         static = {spec.name: self._read(spec, inputs.get(spec.name, ()), {}) for spec in self._static(plan, inputs)}
-        extents = [plan.outputs[0].grid.size(axis) for axis in plan.looped]
-        for number, place in enumerate(np.ndindex(*extents)):
+        extents = tuple(plan.outputs[0].grid.size(axis) for axis in plan.looped)
+        for number in plan.numbers:
             token.check()
+            place = np.unravel_index(number, extents) if extents else ()
             index = plan.place(number)
             frame = static | {
                 spec.name: self._read(spec, inputs.get(spec.name, ()), index)
@@ -158,7 +163,8 @@ class FrameEngine(Engine[P]):
                 if spec.name not in static
             }
             for event in worker.process_frame(plan, frame, number, token):
-                yield _placed(event, tuple(slice(i, i + 1) for i in place), number, plan.frames)
+                yield _placed(event, tuple(slice(int(i), int(i) + 1) for i in place), number, plan.frames)
+            yield FrameDone(number)
 
     def open(self, plan: Plan, inputs: Inputs) -> Session:
         """Return a live session (InputError when the engine is not declared live, or looks at neighbouring frames)."""

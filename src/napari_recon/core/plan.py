@@ -106,6 +106,8 @@ class Plan(Frozen):
         Output name -> whole-field grid of one frame, before cropping.
     looped : str
         The axes that the base class loops over, in order.
+    part : tuple of int, optional
+        Numbers of the frames that this run makes, half-open; their blocks lie in the outputs of the whole plan.
     """
 
     engine: str
@@ -117,6 +119,7 @@ class Plan(Frozen):
     outputs: tuple[OutputSpec, ...] = ()
     whole: dict[str, Grid] = Field(default_factory=dict)
     looped: str = ""
+    part: tuple[int, int] | None = None
     compute: Compute = Compute()
     resources: Resources = Resources()
 
@@ -132,6 +135,16 @@ class Plan(Frozen):
     def frames(self) -> int:
         """Number of looped frames (time points, channels, planes)."""
         return math.prod(self.outputs[0].grid.size(axis) for axis in self.looped) if self.outputs else 1
+
+    @property
+    def numbers(self) -> range:
+        """Numbers of the frames that this run makes."""
+        return range(self.frames) if self.part is None else range(*self.part)
+
+    @property
+    def starts_later(self) -> bool:
+        """Whether the run leaves out the recording's first frame, on which some engines decide what holds for all."""
+        return self.place(self.numbers.start).get("T", 0) > 0
 
     @property
     def box(self) -> Box | None:

@@ -168,8 +168,7 @@ class LightFieldRL(FrameEngine[LightFieldRLParams]):
     def process(self, plan: Plan, inputs: Inputs, token: CancelToken) -> Iterator[Event]:
         """Fix automatic iterations on the recording's first frame, also when it is not among the selected ones."""
         worker = self.prepared(plan)
-        started = plan.selection.time.start if plan.selection.time else 0
-        if started and worker._run is not None and worker._run.undecided:
+        if plan.starts_later and worker._run is not None and worker._run.undecided:
             frame = {spec.name: self._read(spec, inputs.get(spec.name, ()), {"T": 0, "C": 0}) for spec in self.info.inputs}
             yield from worker._run.decide(frame, token)
         yield from FrameEngine.process(worker, plan, inputs, token)

@@ -150,8 +150,7 @@ class DeconvolutionRL(FrameEngine[RLParams]):
     def process(self, plan: Plan, inputs: Inputs, token: CancelToken) -> Iterator[Event]:
         """Fix automatic iterations on the recording's first frame, also when it is not among the selected ones."""
         worker = self.prepared(plan)
-        started = plan.selection.time.start if plan.selection.time else 0
-        if started and isinstance(self.params_of(plan).iterations, str):
+        if plan.starts_later and isinstance(self.params_of(plan).iterations, str):
             frame = {spec.name: self._read(spec, inputs.get(spec.name, ()), {"T": 0, "C": 0}) for spec in self.info.inputs}
             run = worker._run_of(plan, frame)
             if run.undecided:

@@ -118,6 +118,10 @@ class Pipeline(FrameEngine[PipelineParams]):
         """See `FrameEngine.process_frame`; `process` runs the steps one by one instead."""
         raise NotImplementedError
 
+    def frames_apart(self, plan: Plan) -> bool:
+        """See `Engine.frames_apart`: every step treats the whole series before the next one starts."""
+        return False
+
     def sample(self, plan: Plan) -> Plan | None:
         """See `Engine.sample`: the steps before the last treat whole volumes, so there is no short sample."""
         return None

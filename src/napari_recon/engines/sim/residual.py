@@ -128,6 +128,8 @@ class SimResidual(FrameEngine[SimResidualParams]):
 
     def prepared(self, plan: Plan) -> SimResidual:
         """Return a copy that keeps the calibration from frame to frame."""
+        if self._run is not None:
+            return self
         from napari_recon.engines.sim.classical.residual_run import ResidualRun
 
         worker = copy.copy(self)

@@ -146,7 +146,7 @@ class Sirt(FrameEngine[SirtParams]):
         """Decide what is automatic on the recording's first frame, also when it is not among the selected ones."""
         worker = self.prepared(plan)
         assert worker._run is not None
-        if plan.selection.time and plan.selection.time.start and worker._run.undecided:
+        if plan.starts_later and worker._run.undecided:
             angles = self._read(ANGLES, inputs.get("angles", ()), {})
             first = {"views": self._read(PROJECTIONS, inputs["views"], {"T": 0, "C": 0}), "angles": angles}
             yield from worker._run.decide(first, token)
