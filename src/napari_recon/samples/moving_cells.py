@@ -60,7 +60,8 @@ def drawn(random: np.random.Generator, shape_tzyx: tuple[int, ...] = SHAPE_TZYX)
             axis = np.array([0.2, *np.cos([0.05 * s, 0.05 * s - np.pi / 2])])
             for side in (-1, 1) if apart else (0,):
                 _draw(movie[frame], place + side * apart * axis, radius * (0.85 if side else 1), light[number])
-    return movie / movie.max()
+    movie /= movie.max()
+    return movie
 
 
 def _draw(volume: NDArray[np.float64], place: NDArray[np.float64], radius: float, light: float) -> None:

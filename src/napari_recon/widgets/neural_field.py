@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
-from datetime import datetime
 from typing import Any, ClassVar
 
-from qtpy.QtWidgets import QHBoxLayout, QRadioButton, QTabBar, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QRadioButton, QWidget
 
 from napari_recon.core.grid import Grid
-from napari_recon.core.params import nested
+from napari_recon.core.plan import Plan
 from napari_recon.core.stack import ImageStack
 from napari_recon.engines import registry
-from napari_recon.viewer.layer_input import letters_of, stack_from_layer
-from napari_recon.viewer.run import Offer
-from napari_recon.widgets.dock import EngineDock
+from napari_recon.viewer.layer_input import stack_from_layer
+from napari_recon.widgets.field_dock import FieldDock
 from napari_recon.widgets.fit_rows import APART, KIND, VIEWS, kind_of, query_rows, unused
 from napari_recon.widgets.layout import section
 from napari_recon.widgets.look import describe
 from napari_recon.widgets.psf_panel import PsfPanel
-from napari_recon.widgets.request import Estimate, Request
+from napari_recon.widgets.request import Request
 from napari_recon.widgets.verdict import VerdictPanel
 from napari_recon.widgets.views_panel import ViewsPanel
 
@@ -29,28 +26,19 @@ DEVIANCE = " deviance"
 """The fit's stages log the same quantity under names that end so."""
 
 
-class NeuralFieldWidget(EngineDock):
+class NeuralFieldWidget(FieldDock):
     """A scene or sequence as a neural field: fitted to a light field and its PSF, then queried at will."""
 
     methods: ClassVar[Mapping[str, str]] = {FIT: "Fit", QUERY: "Query"}
     what: ClassVar[str] = "light-field recording"
     sample: ClassVar[tuple[str, str] | None] = ("napari-recon", "flfm")
-    of_this_run: ClassVar[tuple[str, ...]] = ("resume",)
+    fit: ClassVar[str] = FIT
+    query: ClassVar[str] = QUERY
 
     def input_rows(self) -> dict[str, Any]:
         """See `EngineDock.input_rows`."""
         self.psf = PsfPanel(self.viewer, registry.get(FIT).info.input("psf"), self._recording_layer)
         return {"psf": self.psf}
-
-    def chooser(self) -> QWidget:
-        """See `EngineDock.chooser`: few methods, so tabs."""
-        self.tabs = QTabBar()
-        describe(self.tabs, "What to do", "Fit a field to a recording, or query one that was fitted")
-        for number, (name, text) in enumerate(self.methods.items()):
-            self.tabs.addTab(text)
-            self.tabs.setTabToolTip(number, registry.get(name).info.summary)
-        self.tabs.currentChanged.connect(lambda at: self.choose_method(self.method_combo.itemData(at)))
-        return self.tabs
 
     def sections(self) -> list[QWidget]:
         """See `EngineDock.sections`."""
@@ -66,14 +54,9 @@ class NeuralFieldWidget(EngineDock):
             row.addWidget(button)
         row.addStretch(1)
         settings.layout().insertWidget(1, how)
-        self._lattice: Grid | None = None
-        self._lattice_of = ""
-        self._fitted = ""
         self._settings_before: Mapping[str, Any] = {}
-        self._saved: Any = None
         self._positions: dict[int, list[Mapping[str, Any]]] = {}
         self._taken: dict[str, int] = {}
-        self._asked: Mapping[str, Any] = {}
         psf, views = section("PSF", self.psf), section("Views", self.views)
         self._how, self._psf_section, self._views_section, self._data_rows = how, psf, views, data.layout()
         self._kind_rows: QWidget | None = None
@@ -90,43 +73,15 @@ class NeuralFieldWidget(EngineDock):
             self.viewer.dims.events.current_step.disconnect(self._show_views)
         super().let_go()
 
-    @property
-    def asks_where(self) -> bool:
-        """See `EngineDock.asks_where`."""
-        return self.engine == QUERY or super().asks_where
+    def unused_settings(self, values: Mapping[str, Any]) -> frozenset[str]:
+        """See `FieldDock.unused_settings`."""
+        return unused(self.settings.form.model, values["method"], kind_of(values))
 
-    def request(self) -> Request | None:
-        """See `EngineDock.request`; what belongs to another method keeps its default."""
-        found = super().request()
-        if found is None:
-            return None
-        if self.engine == QUERY:
-            return replace(found, arranged=self._lattice)
-        form, values = self.settings.form, self.settings.values()
-        other = unused(form.model, values["method"], kind_of(values))
-        params = nested({name: form.default(name) if name in other else f.value() for name, f in form.fields.items()})
-        return replace(found, params=params)
-
-    def subject(self) -> str:
-        """See `EngineDock.subject`."""
-        card = self.model.card if self.engine == QUERY else None
-        return card.name if card is not None else super().subject()
-
-    def parents(self) -> tuple[Any, ...]:
-        """See `EngineDock.parents`; a query lies on what its field was fitted to."""
-        reference = self._reference() if self.engine == QUERY else None
-        return super().parents() if reference is None else (reference,)
-
-    def title_of_model(self) -> str:
-        """See `EngineDock.title_of_model`; a cancelled fit goes on from its checkpoint."""
-        name = self.controller.job.title if self.controller.job is not None else ""
-        return f"{name} · {datetime.now():%d %b %H:%M}" if self.controller.state != "stopping" else ""
-
-    def model_kept(self, card: Any) -> None:
-        """See `EngineDock.model_kept`."""
-        self._fitted = card.id
-        if self.engine == QUERY and self.controller.state == "idle":
-            self.model.choose(card.id)
+    def lattice_of(self, plan: Plan) -> Grid:
+        """See `FieldDock.lattice_of`."""
+        engine = registry.get(QUERY)
+        found: Grid = engine.main_grid({}, engine.params_of(plan), plan.model)  # type: ignore[attr-defined]
+        return found
 
     def fit_again(self, values: Mapping[str, Any]) -> None:
         """Change settings and fit."""
@@ -135,76 +90,21 @@ class NeuralFieldWidget(EngineDock):
 
     def _connect(self) -> None:
         super()._connect()
-        self.settings.changed.connect(self._settings_changed)
         self.views.held_out.connect(self._hold_out)
         self.fast_button.clicked.connect(lambda: self.settings.change({"method": "fast"}))
         self.published_button.clicked.connect(lambda: self.settings.change({"method": "upstream"}))
         self.verdict.remedy.connect(self.fit_again)
         self.controller.artifact.connect(self._take_artifact)
-        self.controller.state_changed.connect(lambda state: self.estimate.setVisible(state == "idle"))
         self.viewer.dims.events.current_step.connect(self._show_views)
 
-    def _set_method(self, _: int = 0) -> None:
-        super()._set_method()
-        self.tabs.blockSignals(True)
-        self.tabs.setCurrentIndex(self.method_combo.currentIndex())
-        self.tabs.blockSignals(False)
-        fit = self.engine == FIT
+    def _show_parts(self, fit: bool) -> None:
+        """See `FieldDock._show_parts`."""
         for part in (self._how, self._psf_section):
             part.setVisible(fit)
         if fit and self._kind_rows is None:
             self._kind_rows = self.settings.form.take(KIND)
             self._data_rows.addWidget(self._kind_rows)
         self.verdict.setVisible(fit and bool(self.verdict.reports))
-        self.run_bar.preview_button.setVisible(not fit)
-        if not fit and self._fitted:
-            self.model.choose(self._fitted)
-        self._settings_changed()
-        self._order_focus()
-        self.scroll.verticalScrollBar().setValue(0)
-
-    def _no_preview(self) -> str:
-        return "A fit shows its estimate from the first second: press Fit" if self.engine == FIT else ""
-
-    def _ask(self) -> None:
-        card = self.model.card if self.engine == QUERY else None
-        if card is not None and card.id != self._lattice_of:
-            self._lattice_of, self._lattice = card.id, None
-            self._set_region()
-            self._settings_changed()
-        super()._ask()
-
-    def _planned(self, estimate: Estimate) -> None:
-        plan = estimate.plans[0]
-        if plan.engine == QUERY:
-            engine = registry.get(QUERY)
-            lattice = engine.main_grid({}, engine.params_of(plan), plan.model)  # type: ignore[attr-defined]
-            if lattice != self._lattice:
-                self._lattice = lattice
-                self._set_region()
-        super()._planned(estimate)
-        if plan.engine == FIT:
-            self.run_bar.hint("Fit shows the volume from the first second; stop it whenever it is good enough.")
-
-    def _set_region(self) -> None:
-        if self.engine != QUERY:
-            super()._set_region()
-            return
-        layer = self._reference()
-        self.region.set_source(layer, letters_of(layer.axis_labels) if layer is not None else "", self._lattice)
-
-    def _reference(self) -> Any:
-        """Return the newest layer whose voxels are those of the field to be queried."""
-        lattice = self._lattice
-        if lattice is None:
-            return None
-        for layer in reversed(self.viewer.layers):
-            axes = letters_of(layer.axis_labels)
-            if layer._type_string == "image" and {"Z", "Y", "X"} <= set(axes):
-                grid = stack_from_layer(layer, axes).grid
-                if _alike(grid.only("ZYX"), lattice.only("ZYX")):
-                    return layer
-        return None
 
     def _data_changed(self) -> None:
         stack = self._recording()
@@ -263,9 +163,7 @@ class NeuralFieldWidget(EngineDock):
         self.settings.change({"held_out": view})
 
     def _start(self, request: Any, preview: bool) -> None:
-        self._saved, self._asked = None, request.params
         self._taken.clear()
-        self.controller.results.follow = request.engine == FIT
         if request.engine == FIT:
             self._positions.clear()
             self.verdict.clear(self._time_points(request))
@@ -282,10 +180,6 @@ class NeuralFieldWidget(EngineDock):
             self._positions[frame] = event.payload
             self._show_views()
 
-    def _take_checkpoint(self, event: Any) -> None:
-        """See `EngineDock._take_checkpoint`; a cancelled fit offers to go on, so the file need not be spoken of."""
-        self._saved = event
-
     def _add_metric(self, name: str, step: int, value: float, series: str) -> None:
         """See `EngineDock._add_metric`; the stages of a fit are one curve."""
         if name.endswith(DEVIANCE):
@@ -295,38 +189,11 @@ class NeuralFieldWidget(EngineDock):
 
     def _finished(self, result: Any) -> None:
         super()._finished(result)
-        if result.plan is None or result.plan.engine != FIT:
-            return
-        self.verdict.note(result.warned)
-        if result.error is not None:
-            return
-        if result.partial and self._saved is not None:
-            self._offer_to_continue(result.layers)
-        elif not result.partial and self.engine == FIT and self.settings.values()["resume"]:
-            self.settings.change({"resume": ""})
+        if result.plan is not None and result.plan.engine == FIT:
+            self.verdict.note(result.warned)
 
     def _time_points(self, request: Request) -> int:
         if request.time is not None:
             return len(request.time)
         stack = self._recording()
         return stack.grid.size("T") if stack is not None else 1
-
-    def _offer_to_continue(self, partial: tuple[Any, ...]) -> None:
-        saved = self._saved
-
-        def go_on() -> None:
-            for layer in partial:
-                layer.visible = False
-            self.choose_method(FIT)
-            self.settings.change({"resume": saved.path})
-            self.start_run()
-            if self.controller.state != "idle":  # the next fit is a new one
-                self.settings.change({"resume": ""})
-
-        self.run_bar.offer(Offer(f"Go on exactly from step {saved.step}", "Contin&ue the fit", go_on))
-
-
-def _alike(grid: Grid, other: Grid) -> bool:
-    """Return whether two grids have the same voxels."""
-    pairs = zip((*grid.scale, *grid.translate), (*other.scale, *other.translate), strict=True)
-    return grid.shape == other.shape and all(abs(a - b) <= 1e-6 * max(abs(a), abs(b), 1e-3) for a, b in pairs)
