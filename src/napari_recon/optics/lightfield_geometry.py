@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -65,6 +65,10 @@ class LightFieldGeometry:
     na, magnification : float
     psf_shift : numpy.ndarray
         float32, shape (views, planes, 2), (y, x) shift in fine pixels; plane ``planes // 2`` is in focus.
+    pages : tuple of int
+        Pages ``u * nnum + v`` of the rows of `psf_shift`; empty for the published order of that many views.
+    measured : bool
+        Whether `fine_pixel_um` was read from a PSF, so that data of another magnification can be told.
     """
 
     name: str
@@ -75,6 +79,8 @@ class LightFieldGeometry:
     na: float
     magnification: float
     psf_shift: NDArray[np.float32]
+    pages: tuple[int, ...] = ()
+    measured: bool = False
 
     @property
     def upsampling(self) -> float:
@@ -94,7 +100,22 @@ class LightFieldGeometry:
     @property
     def view_order(self) -> tuple[int, ...]:
         """Pages of a full stack in the order of `psf_shift`'s rows."""
-        return view_order(self.views, self.nnum)
+        return self.pages or view_order(self.views, self.nnum)
+
+    def page_indices(self, pages: int) -> tuple[int, ...]:
+        """Return which pages of a stack of `pages` are the views in use; see the function of this name."""
+        return _in_stack(pages, self.view_order, self.nnum)
+
+    def select(self, vyx: NDArray[Any]) -> NDArray[Any]:
+        """Return the views in use of a stack, in the order of `psf_shift`'s rows."""
+        pages = self.page_indices(vyx.shape[0])
+        return vyx if pages == tuple(range(vyx.shape[0])) else vyx[list(pages)]
+
+    def contract(self) -> dict[str, Any]:
+        """Return everything as JSON, for the card of a model; `geometry_of` reads it back."""
+        fields: dict[str, Any] = {name: getattr(self, name) for name in _SCALARS}
+        shift = np.round(self.psf_shift.astype(np.float64), 3)
+        return {**fields, "pages": list(self.view_order), "psf_shift": shift.tolist()}
 
     def with_planes(self, planes: int) -> LightFieldGeometry:
         """Return this geometry cut to its central planes; 0 keeps all (see `centre_planes`)."""
@@ -108,6 +129,8 @@ class LightFieldGeometry:
         """Return the lateral size in fine pixels of the volume of ``h x w`` light-field pixels."""
         return round(h * self.upsampling), round(w * self.upsampling)
 
+
+_SCALARS = ("name", "nnum", "scanning", "fine_pixel_um", "z_step_um", "na", "magnification")
 
 _MICROSCOPES: dict[int, dict[str, float]] = {
     13: {"z_step_um": 0.2, "magnification": 63.0, "na": 1.4, "pitch_um": 100.0},
@@ -152,8 +175,13 @@ def page_indices(pages: int, views: int, nnum: int | None = None) -> tuple[int, 
     """
     if pages == views:
         return tuple(range(views))
-    order = view_order(views, nnum)
-    nnum = nnum or _NNUM_OF_VIEWS[views]
+    return _in_stack(pages, view_order(views, nnum), nnum or _NNUM_OF_VIEWS[views])
+
+
+def _in_stack(pages: int, order: tuple[int, ...], nnum: int) -> tuple[int, ...]:
+    views = len(order)
+    if pages == views:
+        return tuple(range(views))
     if pages != nnum * nnum:
         raise InputError(
             f"the light field should have {nnum * nnum} views (all of Nnum {nnum}) or the {views} views in use, found "
@@ -301,16 +329,40 @@ def load_psf_shift(path_or_id: str | Path) -> LightFieldGeometry:
     """
     name = str(path_or_id)
     if name in GEOMETRY_IDS:
-        return _named(int(name.rpartition("-")[2]))
+        return named_geometry(int(name.rpartition("-")[2]))
     path = Path(name).expanduser()
     if not path.is_file():
         raise InputError(
             f"psf_shift should be {', '.join(GEOMETRY_IDS)} or an existing file, found {name!r}; check the path"
         )
-    return _geometry_of(_read_array(path), path.name)
+    return geometry_of_table(read_array(path), path.name)
 
 
-def _named(nnum: int) -> LightFieldGeometry:
+def geometry_of(contract: Mapping[str, Any]) -> LightFieldGeometry:
+    """Return the geometry that `LightFieldGeometry.contract` wrote.
+
+    Raises
+    ------
+    InputError
+        Something is missing or does not fit together.
+    """
+    try:
+        shift = np.asarray(contract["psf_shift"], dtype=np.float32)
+        pages = tuple(int(page) for page in contract["pages"])
+        geometry = LightFieldGeometry(**{n: contract[n] for n in _SCALARS}, psf_shift=shift, pages=pages)
+        fits = shift.ndim == 3 and shift.shape[::2] == (len(pages), 2) and np.isfinite(shift).all()
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"a model's microscope should be complete, found a part of it ({error}); train it again") from None
+    if not fits:
+        raise InputError(
+            f"a model's microscope should have a finite psf_shift of (views, planes, 2) and a page per view, found "
+            f"{shift.shape} and {len(pages)} pages; train it again"
+        )
+    return geometry
+
+
+def named_geometry(nnum: int) -> LightFieldGeometry:
+    """Return the geometry ``geometric-NNUM``."""
     optics = _MICROSCOPES[nnum]
     shift = geometric_psf_shift(nnum, 101, views=VIEW_ORDERS[nnum], medium_index=MEDIUM_INDEX, **optics)
     return LightFieldGeometry(
@@ -325,7 +377,14 @@ def _named(nnum: int) -> LightFieldGeometry:
     )
 
 
-def _read_array(path: Path) -> NDArray[Any]:
+def read_array(path: Path) -> NDArray[Any]:
+    """Return the one array of a ``.pt``, ``.npy`` or ``.npz`` file.
+
+    Raises
+    ------
+    InputError
+        An unreadable file, or one that holds something else.
+    """
     try:
         if path.suffix in (".pt", ".pth"):
             return read_tensor(path)
@@ -342,10 +401,20 @@ def _read_array(path: Path) -> NDArray[Any]:
         ) from None
 
 
-def _geometry_of(array: NDArray[Any], file_name: str) -> LightFieldGeometry:
-    sizes = {n: k for k, order in VIEW_ORDERS.items() for n in (len(order), k * k)}
-    if array.ndim != 3 or array.shape[-1] != 2 or array.shape[0] not in sizes or array.dtype.kind not in "fiu":
-        expected = ", ".join(str(n) for n in sizes)
+NNUMS = {n: k for k, order in VIEW_ORDERS.items() for n in (len(order), k * k)}
+"""Number of views -> Nnum, for the published orders and for all pages."""
+
+
+def geometry_of_table(array: NDArray[Any], file_name: str) -> LightFieldGeometry:
+    """Return the geometry of a psf_shift table; see `load_psf_shift`.
+
+    Raises
+    ------
+    InputError
+        Another shape; values that are not finite.
+    """
+    if array.ndim != 3 or array.shape[-1] != 2 or array.shape[0] not in NNUMS or array.dtype.kind not in "fiu":
+        expected = ", ".join(str(n) for n in NNUMS)
         raise InputError(
             f"psf_shift file {file_name} should have shape (views, planes, 2) with {expected} views, found "
             f"{array.shape}; choose the file that belongs to the model"
@@ -353,17 +422,17 @@ def _geometry_of(array: NDArray[Any], file_name: str) -> LightFieldGeometry:
     shift = np.ascontiguousarray(array, dtype=np.float32)
     if not np.isfinite(shift).all():
         raise InputError(f"psf_shift file {file_name} should hold finite numbers, found NaN or infinite; export it again")
-    nnum = sizes[shift.shape[0]]
+    nnum = NNUMS[shift.shape[0]]
     if shift.shape[0] == nnum * nnum:
         shift = shift[list(VIEW_ORDERS[nnum])]
-    like = _named(nnum)
+    like = named_geometry(nnum)
     told = {key: re.search(pattern, file_name) for key, pattern in _IN_NAMES.items()}
     optics = {key: float(match[1]) if match else getattr(like, key) for key, match in told.items()}
     return LightFieldGeometry(
         name=file_name,
         nnum=nnum,
         scanning=like.scanning,
-        fine_pixel_um=like.fine_pixel_um,
+        fine_pixel_um=like.fine_pixel_um * like.magnification / optics["magnification"],
         z_step_um=optics["z_step_um"],
         na=optics["na"],
         magnification=optics["magnification"],

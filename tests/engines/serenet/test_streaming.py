@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from napari_recon.core.errors import Cancelled
 from napari_recon.engines.serenet.checkpoint import recognise
 from napari_recon.engines.serenet.layout import depth_pads
+from napari_recon.engines.serenet.networks.build import build
 from napari_recon.engines.serenet.networks.serenet import FSeReNet, SeReNet
 from napari_recon.engines.serenet.streaming import streamed
 
