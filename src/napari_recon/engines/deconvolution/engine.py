@@ -18,6 +18,7 @@ from napari_recon.core.plan import ModelRef, OutputSpec, Plan, Resources
 from napari_recon.core.region import Box
 from napari_recon.core.token import CancelToken
 from napari_recon.engines.deconvolution.setup import Setup, setup_of
+from napari_recon.engines.light_field_optics import OPTICS_FILES
 
 if TYPE_CHECKING:
     from napari_recon.engines.deconvolution.pipeline import LightFieldRun
@@ -28,8 +29,9 @@ class LightFieldRLParams(EngineParams):
 
     psf_shift: str = param(
         "geometric-13",
-        "Where each view sees each depth: the id of a microscope (geometric-13, geometric-15) or a psf_shift file.",
-        file=(".pt", ".pth", ".npy", ".npz"),
+        "Where each view sees each depth: the id of a microscope (geometric-13, geometric-15), a psf_shift file, or a PSF "
+        "file, whose centres of mass are taken (the input psf takes all of it).",
+        file=OPTICS_FILES,
     )
     psf_sigma: float = param(
         2.0,

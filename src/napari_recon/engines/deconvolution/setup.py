@@ -14,15 +14,16 @@ from napari_recon.core.grid import Grid
 from napari_recon.core.plan import Resources
 from napari_recon.core.region import Box
 from napari_recon.engines.deconvolution.windows import CORES, LARGE_CORES, Window, fine_bounds, overlap, windows_of
+from napari_recon.engines.light_field_optics import load_optics
 from napari_recon.optics.lightfield_geometry import (
     MICROMETERS,
     VIEW_ORDERS,
     LightFieldGeometry,
-    load_psf_shift,
     page_indices,
     volume_grid,
 )
 from napari_recon.optics.psf_checks import odd_size
+from napari_recon.optics.psf_shift import check_field, pixels_per_view_pixel
 from napari_recon.optics.support import next_smooth_size, operator_support
 
 #: Iterations an estimate of time assumes when they are automatic.
@@ -169,12 +170,13 @@ def setup_of(
     InputError
         When views, PSF, psf_shift and planes do not belong together.
     """
-    geometry = load_psf_shift(psf_shift)
+    geometry = load_optics(psf_shift)
     wander = REFINED_VIEWS_HALO if refine_views else 0
     if psf is not None:
         return _with_psf(field, psf, geometry, planes, wander)
     geometry = geometry.with_planes(planes)
     pages = page_indices(field.size("V"), geometry.views, geometry.nnum)
+    check_field(geometry, field)
     return Setup(
         pages=pages,
         field_yx=(field.size("Y"), field.size("X")),
@@ -234,7 +236,7 @@ def _measured_upsampling(field: Grid, psf: Grid) -> float | None:
     Raises
     ------
     InputError
-        Pixels of the PSF that are larger, or that differ along y and x.
+        Pixels of the PSF that are larger, that differ along y and x, or that are of another magnification.
     """
     if not all(grid.unit("Y") in MICROMETERS for grid in (field, psf)):
         return None
@@ -245,4 +247,4 @@ def _measured_upsampling(field: Grid, psf: Grid) -> float | None:
             f"{abs(field.step('X')):.4g} um), or smaller by one factor, found {abs(psf.step('Y')):.4g} x "
             f"{abs(psf.step('X')):.4g} um; resample the PSF or correct a pixel size"
         )
-    return 1.0 if along_y < 1.01 else along_y
+    return pixels_per_view_pixel(field, abs(psf.step("Y")), psf.size("V"), "the PSF")

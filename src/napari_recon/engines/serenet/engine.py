@@ -13,6 +13,7 @@ from napari_recon.core.grid import Grid
 from napari_recon.core.plan import ModelRef, OutputSpec, Plan, Resources
 from napari_recon.core.region import Box
 from napari_recon.core.token import CancelToken
+from napari_recon.engines.light_field_optics import load_optics
 from napari_recon.engines.serenet.checkpoint import DEFAULTS
 from napari_recon.engines.serenet.compat import DEFAULT_TILE, check_tiles
 from napari_recon.engines.serenet.layout import HALO_YX, HALO_Z, NetworkField, bounds_of, tiles_of, working_device
@@ -20,9 +21,9 @@ from napari_recon.engines.serenet.params import RefocusParams, SerenetParams
 from napari_recon.optics.lightfield_geometry import (
     MICROMETERS,
     LightFieldGeometry,
-    load_psf_shift,
     page_indices,
 )
+from napari_recon.optics.psf_shift import check_field
 
 _VIEWS = InputSpec(name="views", axes="VYX", description="the light field, realigned to one page per view")
 _PAPER = "10.1038/s41592-025-02698-z"
@@ -112,7 +113,7 @@ class Refocus(FrameEngine[RefocusParams]):
 
     def outputs_of(self, refs: Refs, params: RefocusParams, model: ModelRef | None) -> tuple[OutputSpec, ...]:
         """See `FrameEngine.outputs_of`."""
-        return (_volume_of(refs, load_psf_shift(params.psf_shift).with_planes(params.planes)),)
+        return (_volume_of(refs, load_optics(params.psf_shift).with_planes(params.planes)),)
 
     def resources(
         self,
@@ -125,7 +126,7 @@ class Refocus(FrameEngine[RefocusParams]):
     ) -> Resources:
         """See `FrameEngine.resources`."""
         grid = _main(refs)
-        geometry = load_psf_shift(params.psf_shift).with_planes(params.planes)
+        geometry = load_optics(params.psf_shift).with_planes(params.planes)
         z, y, x = bounds_of(box)
         pixels = (y[1] - y[0]) * (x[1] - x[0]) / geometry.upsampling**2
         frame_bytes = 4 * (grid.size("V") + geometry.views) * grid.size("Y") * grid.size("X")
@@ -145,7 +146,7 @@ class Refocus(FrameEngine[RefocusParams]):
         from napari_recon.engines.serenet.pipeline import refocus
 
         params = self.params_of(plan)
-        geometry = load_psf_shift(params.psf_shift).with_planes(params.planes)
+        geometry = load_optics(params.psf_shift).with_planes(params.planes)
         yield from refocus(plan, params, geometry, frame["views"], token)
 
 
@@ -163,7 +164,7 @@ def _geometry_for(params: SerenetParams, model: ModelRef) -> LightFieldGeometry:
     name = params.psf_shift
     if name == "auto":
         name = "geometric-15" if views == 81 else "geometric-13"
-    geometry = load_psf_shift(name)
+    geometry = load_optics(name)
     if geometry.views != views:
         raise InputError(
             f"model {model.id} takes {views} views, psf_shift {geometry.name} describes {geometry.views}; choose the "
@@ -194,6 +195,7 @@ def _main(refs: Refs) -> Grid:
 def _volume_of(refs: Refs, geometry: LightFieldGeometry) -> OutputSpec:
     grid = _main(refs)
     page_indices(grid.size("V"), geometry.views, geometry.nnum)
+    check_field(geometry, grid)
     return OutputSpec(name="volume", grid=geometry.volume_of(grid))
 
 

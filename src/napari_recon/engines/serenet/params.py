@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from napari_recon.core.params import EngineParams, param
-
-_PSF_SHIFT_FILES = (".pt", ".pth", ".npy", ".npz")
+from napari_recon.engines.light_field_optics import OPTICS_FILES
 
 
 class RefocusParams(EngineParams):
@@ -14,8 +13,9 @@ class RefocusParams(EngineParams):
 
     psf_shift: str = param(
         "geometric-13",
-        "Where each view sees each depth: the id of a microscope (geometric-13, geometric-15) or a psf_shift file.",
-        file=_PSF_SHIFT_FILES,
+        "Where each view sees each depth: the id of a microscope (geometric-13, geometric-15), a psf_shift file, or a PSF "
+        "file, whose centres of mass are taken.",
+        file=OPTICS_FILES,
     )
     planes: int = param(0, "Centre planes kept, an odd number; 0 keeps all.", unit="plane", ge=0)
     method: Literal["mean", "geometric"] = param(
@@ -29,9 +29,9 @@ class SerenetParams(EngineParams):
 
     psf_shift: str = param(
         "auto",
-        "Where each view sees each depth: a psf_shift file, the id of a microscope (geometric-13, geometric-15), or auto: "
-        "the microscope with as many views as the model.",
-        file=_PSF_SHIFT_FILES,
+        "Where each view sees each depth: a psf_shift file, a PSF file (its centres of mass are taken), the id of a "
+        "microscope (geometric-13, geometric-15), or auto: the microscope with as many views as the model.",
+        file=OPTICS_FILES,
     )
     planes: int = param(0, "Centre planes reconstructed, an odd number; 0 keeps all of the psf_shift.", unit="plane", ge=0)
     intensity: Literal["auto", "counts"] = param(

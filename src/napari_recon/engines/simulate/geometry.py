@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_recon.core.errors import InputError
+from napari_recon.engines.light_field_optics import load_optics
 from napari_recon.engines.simulate.params import LightFieldParams
 from napari_recon.optics.lightfield_geometry import (
     GEOMETRY_IDS,
     MEDIUM_INDEX,
     LightFieldGeometry,
     geometric_psf_shift,
-    load_psf_shift,
 )
 
 PUPIL = 5.0
@@ -64,7 +64,7 @@ def rig_of(params: LightFieldParams) -> Rig:
     InputError
         A size that is no whole number of microlenses, unfit planes, an unknown or unreadable psf_shift.
     """
-    geometry = replace(load_psf_shift(params.psf_shift).with_planes(params.planes), scanning=params.scanning)
+    geometry = replace(load_optics(params.psf_shift).with_planes(params.planes), scanning=params.scanning)
     for name, size in (("height", params.height), ("width", params.width)):
         if size % params.scanning:
             raise InputError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from napari_recon.core.params import EngineParams, param
+from napari_recon.engines.light_field_optics import OPTICS_FILES
 
 
 class LightFieldParams(EngineParams):
@@ -39,8 +40,9 @@ class LightFieldParams(EngineParams):
     )
     psf_shift: str = param(
         "geometric-13",
-        "Where each view sees each depth: geometric-13 or geometric-15 (the number is Nnum), or a file.",
-        file=(".pt", ".npy", ".npz"),
+        "Where each view sees each depth: geometric-13 or geometric-15 (the number is Nnum), or a file: a psf_shift, or a "
+        "PSF whose centres of mass are taken.",
+        file=OPTICS_FILES,
     )
     psf_sigma: float = param(2.0, "Blur of the imaging.", unit="fine pixel", ge=0, le=20)
     interval: float = param(0.1, "Time between frames.", unit="second", gt=0, advanced=True)
