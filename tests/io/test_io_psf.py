@@ -131,6 +131,14 @@ def test_other_content_is_one_sentence(tmp_path: Path, content: dict[str, np.nda
         open_psf(tmp_path / "psf.mat")
 
 
+def test_views_by_angular_row_and_column_become_pages(tmp_path: Path) -> None:
+    psf = np.random.default_rng(0).random((9, 7, 3, 3, 5))
+    savemat(tmp_path / "psf.mat", {"psf": psf})
+    stack = open_psf(tmp_path / "psf.mat")
+    assert stack.grid.axes == "VZYX" and stack.grid.shape == (9, 5, 9, 7)
+    np.testing.assert_array_equal(np.asarray(stack.data)[5, 2], psf[:, :, 1, 2, 2].astype(np.float32))
+
+
 def test_a_cut_stays_on_the_sensor(sensor: np.ndarray) -> None:
     with pytest.raises(InputError, match="a radius up to 4"):
         cut_views(sensor.transpose(2, 0, 1), [(4, 8)], 5)

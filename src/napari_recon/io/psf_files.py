@@ -149,7 +149,8 @@ def _of_matlab(path: Path, key: str) -> tuple[NDArray[np.float32], str]:
     with reading(path, "MATLAB"):
         array = _of_hdf5(path, key) if b"\x89HDF" in (head[:4], head[512:516]) else _of_old(path, key)
     # array has MATLAB's own order of axes
-    if array.ndim == 5:  # rows x cols x angular rows x angular cols x depths
+    if array.ndim == 5 and array.shape[2] == array.shape[3] and array.shape[2] % 2:
+        # rows x cols x angular rows x angular cols x depths
         array = array.transpose(2, 3, 4, 0, 1)
         return np.ascontiguousarray(array, dtype=np.float32).reshape(-1, *array.shape[2:]), "VZYX"
     if array.ndim == 3:
