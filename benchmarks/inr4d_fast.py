@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 import numpy as np
-from inr4d_phantoms import Movie, noisy, shells, tissue
+from inr4d_phantoms import RECIPES, Movie, noisy
 from recording import Row, save
 from skimage.metrics import structural_similarity
 
@@ -28,7 +28,7 @@ GAINS = {"T": ("linear", 5.0), "Z": ("cubic", 4.2), "TZ": ("linear", 4.8)}
 SCALES = {"T": "t=2", "Z": "z=2", "TZ": "t=2,z=2"}
 NOTE = """PSNR (data range 1) on withheld voxels alone and the mean SSIM, of noisy recordings against the clean truth: every
 other frame (T), every other plane (Z) or both (TZ) are withheld. Settings were chosen on the public phantom, its truth in
-view; tissue and shells are phantoms of other recipes, motion and noise."""
+view; the others are phantoms of other recipes, motion and noise (benchmarks/inr4d_phantoms.py)."""
 
 
 def phantoms(own: bool) -> dict[str, tuple[Movie, Movie]]:
@@ -40,7 +40,8 @@ def phantoms(own: bool) -> dict[str, tuple[Movie, Movie]]:
         truth, measured = (np.ascontiguousarray(arrays[name].T / np.float32(4095)) for name in ("gt", "obs_even_t"))
         found["public"] = truth.astype(np.float32), measured.astype(np.float32)
     if own:
-        for name, truth, photons, read in (("tissue", tissue(1), 250.0, 0.015), ("shells", shells(1), 400.0, 0.01)):
+        for name, (recipe, photons, read) in RECIPES.items():
+            truth = recipe(1)
             found[name] = truth, noisy(truth[::2], 1, photons, read)
     return found
 

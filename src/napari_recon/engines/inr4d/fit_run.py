@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,14 +15,13 @@ from napari_recon.core.pieces import FramePieces
 from napari_recon.core.plan import Plan
 from napari_recon.core.region import Box
 from napari_recon.core.token import CancelToken
+from napari_recon.engines.field_runs import SteadyPreviews, digest
 from napari_recon.engines.inr4d.checkpoint import ENGINE
 from napari_recon.engines.inr4d.fit_params import FitParams
 from napari_recon.engines.inr4d.lattice import AXES
 from napari_recon.engines.inr4d.place import placed
 from napari_recon.hub import checkpoint_folder
 
-PREVIEW_SECONDS, PREVIEW_SHARE = 0.5, 0.1
-"""Seconds between previews, and the part of the time that may be spent on them."""
 Movie = NDArray[np.float32]
 Bounds = dict[str, tuple[int, int]]
 
@@ -56,7 +53,7 @@ class FitRun:
         self.folder = Path("")
         if params.checkpoint_folder or params.method == "upstream":
             self.folder = Path(params.checkpoint_folder or checkpoint_folder(plan)).expanduser()
-        self._previewed, self._preview_cost = 0.0, 0.0
+        self._previews = SteadyPreviews()
         self._low, self._high = 0.0, 1.0
 
     def movie(self, token: CancelToken) -> Movie:
@@ -84,7 +81,7 @@ class FitRun:
 
     def digest(self, movie: Movie) -> str:
         """Return what identifies the data of a fit."""
-        return hashlib.sha256(np.ascontiguousarray(movie).tobytes()).hexdigest()[:16]
+        return digest(movie)
 
     def place(self, part: Bounds) -> tuple[slice, ...]:
         """Return where a part, in voxels of the recording, goes in the output."""
@@ -101,11 +98,7 @@ class FitRun:
 
     def preview(self, made: Callable[[], Movie], part: Bounds, step: int) -> Iterator[PreviewReady]:
         """Yield a part (t, z, y, x) of the estimate when one is due."""
-        if time.monotonic() - self._previewed > max(PREVIEW_SECONDS, self._preview_cost / PREVIEW_SHARE):
-            started = time.monotonic()
-            yield PreviewReady("movie", self.place(part), made(), step)
-            self._previewed = time.monotonic()
-            self._preview_cost = self._previewed - started
+        yield from self._previews.due(lambda: PreviewReady("movie", self.place(part), made(), step))
 
     def card(
         self, architecture: str, training: dict[str, Any], intensity: tuple[float, float] | None = None, **options: Any

@@ -14,6 +14,7 @@ from napari_recon.core.pieces import FramePieces
 from napari_recon.core.plan import Plan
 from napari_recon.core.region import Box
 from napari_recon.core.token import CancelToken
+from napari_recon.engines.field_runs import first_sample
 from napari_recon.engines.inr4d.checkpoint import PUBLISHED
 from napari_recon.engines.inr4d.lattice import AXES, Sampling
 from napari_recon.engines.inr4d.params import QueryParams
@@ -45,7 +46,7 @@ class FieldRun:
         self._plan, self._params, self._model = plan, params, plan.model
         data = data_grid(params, plan.model, None if recording is None else recording.stack.grid.only(AXES))
         self._along = along(params, data)
-        self._first = int(plan.resources.details.get("first_sample", plan.starts.get("T", 0)))
+        self._first = first_sample(plan)
         self._offset, self._gain = self._intensity(recording, token)
         self._field = OpenField(plan.model, data, params, plan.compute.device)
 

@@ -17,6 +17,7 @@ from napari_recon.core.pieces import pieces_of
 from napari_recon.core.plan import InputRef, ModelRef, OutputSpec, Plan, Resources
 from napari_recon.core.region import Box, Selection, TimeRange
 from napari_recon.core.token import CancelToken
+from napari_recon.engines.field_runs import of_times
 from napari_recon.engines.inr4d.checkpoint import ARCHITECTURES, PUBLISHED, layers_of
 from napari_recon.engines.inr4d.lattice import AXES, Sampling, sampled_grid, samplings
 from napari_recon.engines.inr4d.params import QueryParams
@@ -80,17 +81,9 @@ class Query(FrameEngine[QueryParams]):
         own = {**values.model_dump(), "shape_tzyx": data.shape}
         located = model.model_copy(update={"options": {**model.options, "grid": data.model_dump(mode="json")}})
         plan = super().plan((), own, sampled, located, compute)
-        details = {**plan.resources.details, "first_sample": plan.starts["T"]}
-        time = selection.time or TimeRange(start=0, stop=data.size("T"))
         said = unknown_step(data)
-        return plan.model_copy(  # a recipe says which time points were asked for
-            update={
-                "inputs": given,
-                "model": model,
-                "selection": plan.selection.model_copy(update={"time": time}),
-                "resources": plan.resources.model_copy(update={"details": details, "warnings": (said,) if said else ()}),
-            }
-        )
+        plan = of_times(plan, selection.time or TimeRange(start=0, stop=data.size("T")), (said,) if said else ())
+        return plan.model_copy(update={"inputs": given, "model": model})
 
     def main_grid(self, refs: Refs, params: QueryParams, model: ModelRef | None) -> Grid:
         """See `FrameEngine.main_grid`: the query's times, and the recording's voxels."""

@@ -16,6 +16,7 @@ from napari_recon.core.grid import Grid
 from napari_recon.core.plan import InputRef, ModelRef, OutputSpec, Plan, Resources
 from napari_recon.core.region import Box, Selection, TimeRange
 from napari_recon.core.token import CancelToken
+from napari_recon.engines.field_runs import of_times
 from napari_recon.engines.lightfield_inr import dense_shape
 from napari_recon.engines.lightfield_inr.checkpoint import ARCHITECTURES
 from napari_recon.engines.lightfield_inr.field import options_of
@@ -68,14 +69,7 @@ class Query(FrameEngine[QueryParams]):
         if values.time_scale == 1:
             return super().plan(refs, plain.model_dump(), selection, model, compute)
         sampled = _sampled(selection, values.time_scale, int(model.options["frames"]))
-        plan = super().plan(refs, plain.model_dump(), sampled, model, compute)
-        details = {**plan.resources.details, "first_sample": plan.starts["T"]}
-        return plan.model_copy(  # a recipe says which time points were asked for
-            update={
-                "selection": plan.selection.model_copy(update={"time": selection.time}),
-                "resources": plan.resources.model_copy(update={"details": details}),
-            }
-        )
+        return of_times(super().plan(refs, plain.model_dump(), sampled, model, compute), selection.time)
 
     def main_grid(self, refs: Refs, params: QueryParams, model: ModelRef | None) -> Grid:
         """See `FrameEngine.main_grid`: the lattice of the field, and the time points of a sequence."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,14 +12,13 @@ from numpy.typing import NDArray
 from napari_recon.core.events import PreviewReady
 from napari_recon.core.plan import Plan
 from napari_recon.core.region import Box
+from napari_recon.engines.field_runs import SteadyPreviews, digest
 from napari_recon.engines.lightfield_inr.checkpoint import ENGINE
 from napari_recon.engines.lightfield_inr.fit_params import FitParams
 from napari_recon.engines.lightfield_inr.place import placed
 from napari_recon.hub import checkpoint_folder
 from napari_recon.optics.psf_checks import mended_psf
 
-#: Seconds between previews, and the part of the time that may be spent on them.
-PREVIEW_SECONDS, PREVIEW_SHARE = 0.5, 0.1
 Volume = NDArray[np.float32]
 
 
@@ -45,7 +42,7 @@ class FitRun:
         self._psf_vzyx, self._said = nothing if psf is None else mended_psf(psf)
         self._folder = Path(params.checkpoint_folder or checkpoint_folder(plan)).expanduser()
         self._frame = 0
-        self._previewed, self._preview_cost = 0.0, 0.0
+        self._previews = SteadyPreviews()
 
     @property
     def _note(self) -> str:
@@ -72,18 +69,11 @@ class FitRun:
 
     def _preview(self, selected: Callable[[], Volume], step: int) -> Iterator[PreviewReady]:
         """Yield the selected box when an estimate is due."""
-        if time.monotonic() - self._previewed > max(PREVIEW_SECONDS, self._preview_cost / PREVIEW_SHARE):
-            started = time.monotonic()
-            yield PreviewReady("volume", *self._placed(selected()), step)
-            self._previewed = time.monotonic()
-            self._preview_cost = self._previewed - started
+        yield from self._previews.due(lambda: PreviewReady("volume", *self._placed(selected()), step))
 
     def _digest(self, *frames: int) -> str:
         """Return what identifies the PSF and the data of time points."""
-        digest = hashlib.sha256(self._psf_vzyx.tobytes())
-        for frame in frames:
-            digest.update(np.ascontiguousarray(self._frames[frame]).tobytes())
-        return digest.hexdigest()[:16]
+        return digest([self._psf_vzyx, *(self._frames[frame] for frame in frames)])
 
     def _card(self, architecture: str, frames: int, training: dict[str, Any], **options: Any) -> dict[str, Any]:
         """Return the card of a field of so many time points (any number for a single scene)."""

@@ -11,6 +11,7 @@ from napari_recon.core.events import BlockReady, Event, Progress
 from napari_recon.core.plan import Plan
 from napari_recon.core.region import Box
 from napari_recon.core.token import CancelToken
+from napari_recon.engines.field_runs import first_sample
 from napari_recon.engines.lightfield_inr.engine import slabs
 from napari_recon.engines.lightfield_inr.params import QueryParams
 from napari_recon.engines.lightfield_inr.values import OpenField
@@ -32,7 +33,7 @@ class FieldRun:
         assert plan.model is not None
         self._plan, self._params = plan, params
         self._field = OpenField(plan.model, params, plan.compute.device)
-        self._first = int(plan.resources.details.get("first_sample", plan.starts.get("T", 0)))
+        self._first = first_sample(plan)
 
     def frame(self, index: int, token: CancelToken) -> Iterator[Event]:
         """Yield the blocks of the frame `index` of the run."""
