@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -21,9 +20,11 @@ from napari_recon.training.devices import Place, on_devices
 from napari_recon.training.interrupt import interruptible
 from napari_recon.training.params import TrainingParams
 from napari_recon.training.prefetch import Prefetch
-from napari_recon.training.run import Run
+from napari_recon.training.run import Diverged, Run
 from napari_recon.training.task import Task, Validation
 
+HOPELESS = 1000.0
+"""A loss that rose by so many times its first or lowest value has diverged."""
 CURVE_POINTS = 400
 """Points of the loss curve, about; each is the mean over the steps since the one before."""
 
@@ -52,6 +53,11 @@ def train(task: Task, params: TrainingParams, compute: Compute, folder: Path, to
     yield from on_devices(work, compute.device, params.devices, params.precision == "mixed", token)
 
 
+def _exploded(curve: list[float]) -> bool:
+    """Return whether a loss curve has gone where no step brings it back from."""
+    return curve[-1] - min(curve) > HOPELESS * max(abs(curve[0]), abs(min(curve)))
+
+
 class Training:
     """What one process of a training run does; picklable (and no dataclass: lightning would take it apart)."""
 
@@ -78,7 +84,7 @@ class Training:
             saved = checkpoints.load(path)
         run = Run(self.task, params, self.seed, place)
         if params.init:
-            checkpoints.load_weights(self.task.model_of(run.module), params.init)
+            self.task.initialise(self.task.model_of(run.module), params.init)
         if saved is not None:
             checkpoints.check_fit(run.module, saved["network"], params.resume)
         run.start()
@@ -90,6 +96,7 @@ class Training:
         params, total = self.params, self.params.steps
         every = max(1, total // CURVE_POINTS)
         losses: list[Tensor] = []
+        curve: list[float] = []
         with ExitStack() as stack:
             if place.interruptible:
                 stack.enter_context(interruptible(run.module, token))
@@ -99,14 +106,20 @@ class Training:
             while run.step < total:
                 place.agree(token)
                 batch = batches.get(token if place.interruptible else CancelToken())
-                losses.append(run.advance(batch))
+                try:
+                    losses.append(run.advance(batch))
+                except Diverged as diverged:
+                    yield Warned(f"{diverged} at step {run.step + 1}; training ends, the best model before is kept")
+                    return
                 step = run.step
                 if step % every == 0 or step == total:
                     loss = float(torch.stack(losses).mean())
-                    if not math.isfinite(loss):
-                        yield Warned(f"the loss is not finite at step {step}; training ends, the best model before is kept")
-                        return
                     yield MetricLogged("loss", step, loss)
+                    curve.append(loss)
+                    if _exploded(curve):
+                        yield Warned(f"the loss is {loss:.3g} at step {step}, it was {min(curve):.3g}; training ends, the best "
+                                     "model before is kept")  # fmt: skip
+                        return
                     losses.clear()
                 yield Progress(step, total, "step")
                 if step % params.validate_every == 0 or step == total:

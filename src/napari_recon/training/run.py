@@ -19,6 +19,10 @@ LOWEST_RATE = 0.01
 State = dict[str, Tensor]
 
 
+class Diverged(Exception):
+    """A loss or gradient that is not finite."""
+
+
 class Run:
     """One network being trained on one place.
 
@@ -49,6 +53,11 @@ class Run:
         """Do one step and return its loss, the mean over all devices.
 
         Random numbers of the network start anew at every step, so a resumed run draws what the uninterrupted one would.
+
+        Raises
+        ------
+        Diverged
+            Before the weights change.
         """
         torch.manual_seed(hash((self._seed, self.step, self._place.rank)) & 0x7FFFFFFF)
         for group, rate in zip(self._optimiser.param_groups, self._rates, strict=True):
@@ -57,13 +66,18 @@ class Run:
         self._optimiser.zero_grad(set_to_none=True)
         with self._place.arithmetic():
             loss = self._loss(self._place.here(batch))
+        mean = self._place.mean(loss.detach())
+        if not torch.isfinite(mean):
+            raise Diverged("the loss is not finite")
         self._place.backward(loss)
         if self._params.clip:
-            nn.utils.clip_grad_norm_(self.module.parameters(), self._params.clip)
+            norm = nn.utils.clip_grad_norm_(self.module.parameters(), self._params.clip)
+            if not torch.isfinite(norm):
+                raise Diverged("the gradient is not finite")
         self._optimiser.step()
         self.step += 1
         self._average()
-        return self._place.mean(loss.detach())
+        return mean
 
     def validate(self) -> Validation:
         """Return how good the averaged weights are, and keep them when they are the best so far."""

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from napari_recon.training import checkpoints
 from napari_recon.training.params import TrainingParams
 
 Batch = Mapping[str, Tensor]
@@ -50,6 +51,10 @@ class Task(ABC):
     def model_of(self, network: nn.Module) -> nn.Module:
         """Return the part that is the model, which files hold and `init` fills; the rest only helps to train it."""
         return network
+
+    def initialise(self, model: nn.Module, source: str) -> None:
+        """Fill what `model_of` returned with the weights of a checkpoint file or a model of the menu (`init`)."""
+        checkpoints.load_weights(model, source)
 
     def optimiser(self, network: nn.Module, params: TrainingParams) -> torch.optim.Optimizer:
         """Return what changes the weights; its groups' rates are the highest ones, which the schedule lowers."""
