@@ -51,6 +51,13 @@ def _simulate_projections() -> Example:
     return Example(Projections(), {}, {"size": 16, "slices": 6, "thickness": 12, "angles": "-60:60:20"})
 
 
+def _phantom(**params: object) -> Example:
+    from napari_recon.engines.simulate.phantom_engine import SimulatePhantom
+
+    small = {"frames": 2, "planes": 7, "height": 20, "width": 24, "speed": 1.0}
+    return Example(SimulatePhantom(), {}, {**small, **params})
+
+
 def _flfm_psf() -> Example:
     from napari_recon.engines.simulate.flfm_psf import FlfmPsf
     from tests.engines.simulate.microscopes import SMALL
@@ -318,6 +325,8 @@ def _seeded(**params: object) -> Example:
 _MAKERS: dict[str, Callable[[], Example]] = {
     "toy.smooth": _toy,
     "simulate.lightfield": _simulate,
+    "simulate.phantom": _phantom,
+    "simulate.phantom/tissue": lambda: _phantom(kind="tissue", velocity_um_s=(0.0, 2.0, 0.0)),
     "simulate.flfm_psf": _flfm_psf,
     "simulate.lfm_psf": _lfm_psf,
     "simulate.projections": _simulate_projections,

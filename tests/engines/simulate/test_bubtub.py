@@ -35,7 +35,7 @@ def test_the_same_state_gives_the_same_phantom_and_another_another() -> None:
 
 
 def test_the_schedule_is_the_published_one() -> None:
-    whole = [entry.scaled(PUBLISHED, PLANE_STEP) for entry in SCHEDULE]
+    whole = [entry.scaled(room_of(PUBLISHED, PLANE_STEP)) for entry in SCHEDULE]
     assert tuple(whole) == SCHEDULE
     assert [entry.lines for entry in SCHEDULE] == [100, 96, 92, 88, 84, 80, *[0] * 9]
     assert [entry.beads for entry in SCHEDULE[9:14]] == [5000, 4000, 3000, 2000, 1000]
@@ -44,10 +44,10 @@ def test_the_schedule_is_the_published_one() -> None:
 
 
 def test_numbers_follow_the_size() -> None:
-    half = contents((101, 1989, 995), 10)
-    assert half.beads == pytest.approx(2500, abs=3)
-    assert contents((50, 1989, 1989), 8).bubbles == pytest.approx(75, abs=2)
-    assert contents(SHAPE, 10, beads=7).beads == 7
+    half, shallow = (room_of(shape, PLANE_STEP) for shape in ((101, 1989, 995), (50, 1989, 1989)))
+    assert contents(half, 10).beads == pytest.approx(2500, abs=3)
+    assert contents(shallow, 8).bubbles == pytest.approx(75, abs=2)
+    assert contents(half, 10, beads=7).beads == 7
 
 
 def test_balls_are_round_in_space_and_flat_ones_flat() -> None:
@@ -67,7 +67,7 @@ def test_tubes_do_not_add_up_where_they_cross() -> None:
 
 def test_structures_move_and_stay_in_the_room() -> None:
     room = room_of(SHAPE, PLANE_STEP)
-    moving = scene(contents(SHAPE, beads=6, blur=0.0), room, np.random.default_rng(1), speed=2.0)
+    moving = scene(contents(room, beads=6, blur=0.0), room, np.random.default_rng(1), speed=2.0)
     paths = [ball.path for ball in moving.structures]  # type: ignore[attr-defined]
     for path in paths:
         assert 0.9 <= np.linalg.norm(path.velocity) <= 2.0

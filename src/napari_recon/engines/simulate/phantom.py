@@ -22,6 +22,7 @@ PLANE_STEP = 0.2 * 63 * 13 / 100
 """Distance of the published planes in fine pixels: 0.2 um, at 63x with 13 pixels on a 100 um microlens."""
 PUBLISHED = (101, 1989, 1989)
 """Voxels of the published volumes, which the schedule's numbers are for."""
+COUNTED = ("lines", "bubbles", "triples", "beads", "big_beads")
 _BEND = math.tan(math.pi / 6) / 2
 _GROUPS = 9
 
@@ -48,15 +49,12 @@ class Contents:
     bubble_diameter: float = 35.0
     blur: float = 1.0
 
-    def scaled(self, shape_zyx: tuple[int, int, int], plane_step: float) -> Contents:
-        """Return as much per volume for a volume of another size than `PUBLISHED`; what there was stays at least one."""
-        depth = shape_zyx[0] * plane_step / (PUBLISHED[0] * PLANE_STEP)
-        area = shape_zyx[1] * shape_zyx[2] / (PUBLISHED[1] * PUBLISHED[2])
+    def scaled(self, room: Vector) -> Contents:
+        """Return as much per volume within +-`room` as in `PUBLISHED`; what there was stays at least one."""
+        depth = float(2 * room[0] / (PUBLISHED[0] * PLANE_STEP))
+        area = float(4 * room[1] * room[2] / (PUBLISHED[1] * PUBLISHED[2]))
         # tubes are as long as the field is wide: fewer of them fill a wider field
-        shares = {
-            "lines": depth * math.sqrt(area),
-            **dict.fromkeys(("bubbles", "triples", "beads", "big_beads"), depth * area),
-        }
+        shares = {**dict.fromkeys(COUNTED, depth * area), "lines": depth * math.sqrt(area)}
         counts = {name: getattr(self, name) for name in shares}
         return replace(self, **{name: max(1, round(n * shares[name])) if n else 0 for name, n in counts.items()})
 
@@ -76,10 +74,9 @@ SCHEDULE = _schedule()
 
 
 def contents(
-    shape_zyx: tuple[int, int, int],
+    room: Vector,
     entry: int = 0,
     *,
-    plane_step: float = PLANE_STEP,
     lines: int | None = None,
     bubbles: int | None = None,
     triples: int | None = None,
@@ -89,7 +86,7 @@ def contents(
     bubble_diameter: float | None = None,
     blur: float | None = None,
 ) -> Contents:
-    """Return an entry of the schedule (1 to 15) for a volume of this size, or nothing (0), changed by what is given.
+    """Return an entry of the schedule (1 to 15) for a volume within +-`room`, or nothing (0), changed by what is given.
 
     Raises
     ------
@@ -98,7 +95,7 @@ def contents(
     """
     if not 0 <= entry <= len(SCHEDULE):
         raise InputError(f"entry should be 1 to {len(SCHEDULE)}, or 0 for numbers of one's own, found {entry}; choose one")
-    base = SCHEDULE[entry - 1].scaled(shape_zyx, plane_step) if entry else Contents()
+    base = SCHEDULE[entry - 1].scaled(room) if entry else Contents()
     own: dict[str, Any] = {
         "lines": lines,
         "bubbles": bubbles,
@@ -110,7 +107,7 @@ def contents(
         "blur": blur,
     }
     made = replace(base, **{name: value for name, value in own.items() if value is not None})
-    if not made.lines + made.bubbles + made.triples + made.beads + made.big_beads:
+    if not any(getattr(made, name) for name in COUNTED):
         raise InputError("a phantom needs something to see, found no structures; set entry, lines, bubbles or beads")
     return made
 
@@ -149,11 +146,10 @@ def bubtub(
     (9, 64, 64)
     """
     if entry is None:
-        counted = {"lines", "bubbles", "triples", "beads", "big_beads"} & own.keys()
-        entry = 0 if counted else int(rng.integers(1, len(SCHEDULE) + 1))
-    made = contents(shape_zyx, entry, plane_step=plane_step, **own)  # type: ignore[arg-type]
-    canvas = Canvas(shape_zyx, plane_step)
-    return blurred(scene(made, room_of(shape_zyx, plane_step), rng).draw(canvas, 0.0, check), made.blur, plane_step)
+        entry = 0 if set(COUNTED) & own.keys() else int(rng.integers(1, len(SCHEDULE) + 1))
+    room = room_of(shape_zyx, plane_step)
+    made = contents(room, entry, **own)  # type: ignore[arg-type]
+    return blurred(scene(made, room, rng).draw(Canvas(shape_zyx, plane_step), 0.0, check), made.blur, plane_step)
 
 
 def room_of(shape_zyx: tuple[int, int, int], plane_step: float) -> Vector:
@@ -195,9 +191,8 @@ class Bundle:
     def draw(self, volume: Volume, canvas: Canvas, time: float) -> None:
         """See `Structure.draw`."""
         own = np.zeros(canvas.shape_zyx, np.float32)
-        origin = -(np.array(canvas.shape_zyx) - 1) / 2 * canvas.spacing
         for tube in self.tubes:
-            tube.cover(own, tube.curve(time), origin, canvas.spacing, tube.brightness)
+            tube.cover(own, tube.curve(time), canvas.origin, canvas.spacing, tube.brightness)
         volume += own
 
 

@@ -28,10 +28,13 @@ class Canvas:
     shape_zyx : tuple of int
     plane_step : float
         Distance between planes in fine pixels.
+    middle : tuple of float
+        Position of the middle of the volume.
     """
 
     shape_zyx: tuple[int, int, int]
     plane_step: float
+    middle: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
     @property
     def spacing(self) -> Vector:
@@ -40,7 +43,7 @@ class Canvas:
 
     def to_index(self, positions: Vector) -> Vector:
         """Return fractional voxel indices of positions (..., 3)."""
-        return positions / self.spacing + (np.array(self.shape_zyx) - 1) / 2
+        return (positions - self.middle) / self.spacing + (np.array(self.shape_zyx) - 1) / 2
 
     def window(self, lower: Vector, upper: Vector) -> tuple[slice, slice, slice] | None:
         """Return the voxels between two corners, None when there are none."""
@@ -53,8 +56,14 @@ class Canvas:
 
     def positions(self, window: tuple[slice, slice, slice]) -> list[Vector]:
         """Return the voxel positions of `window` along z, y and x."""
-        middle = (np.array(self.shape_zyx) - 1) / 2
-        return [(np.arange(w.start, w.stop) - m) * s for w, m, s in zip(window, middle, self.spacing, strict=True)]
+        centre = (np.array(self.shape_zyx) - 1) / 2
+        each = zip(window, centre, self.spacing, self.middle, strict=True)
+        return [(np.arange(w.start, w.stop) - c) * s + m for w, c, s, m in each]
+
+    @property
+    def origin(self) -> Vector:
+        """Position of the first voxel."""
+        return self.middle - (np.array(self.shape_zyx) - 1) / 2 * self.spacing
 
 
 class Structure(Protocol):
