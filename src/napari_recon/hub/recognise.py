@@ -12,6 +12,7 @@ from napari_recon.core.grid import Frozen
 
 RECOGNISERS = [
     "napari_recon.engines.serenet.checkpoint:recognise",
+    "napari_recon.engines.serenet.networks.recognise:recognise",
     "napari_recon.engines.sim.networks.checkpoint:recognise",
     "napari_recon.engines.lightfield_inr.checkpoint:recognise",
     "napari_recon.engines.fusion.networks.vsi_checkpoint:recognise",

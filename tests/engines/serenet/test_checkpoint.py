@@ -74,9 +74,9 @@ def test_differences_are_readable() -> None:
     assert "not expected: extra.weight" in text
 
 
-def test_an_unknown_number_of_views_is_a_problem() -> None:
+def test_another_number_of_views_is_left_to_the_psf_shift() -> None:
     found = recognise(shapes_of("serenet", views=50))
-    assert found is not None and "50 views" in found.problems[0]
+    assert found is not None and found.fits and found.contract["nnum"] == 0
 
 
 @pytest.mark.parametrize("form", ["bare", "module", "published", "state_dict"])
@@ -104,8 +104,6 @@ def test_published_checkpoints(parity_dir: Path) -> None:
         model = resolve(folder / f"{name}_pth" / "epoch-800.pth")
         assert model.architecture == name
         assert load_network(model) is load_network(model)
-    for other in ("rlnet", "twnet"):
-        assert not check(folder / f"{other}_pth" / "epoch-800.pth").fits
 
 
 def test_truncated_and_foreign_files_are_refused_by_the_loader(tmp_path: Path) -> None:

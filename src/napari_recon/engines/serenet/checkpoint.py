@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from napari_recon.core.errors import CheckpointError
 from napari_recon.core.plan import ModelRef
+from napari_recon.engines.serenet.networks.recognise import recognise as others
 from napari_recon.hub.recognise import Recognised, State, differences
 from napari_recon.optics.lightfield_geometry import VIEW_ORDERS
 
 if TYPE_CHECKING:
-    from napari_recon.engines.serenet.networks.serenet import FSeReNet, SeReNet
+    from torch import nn
 
 ENGINE = "serenet.reconstruct"
 DEFAULTS: dict[str, dict[str, Any]] = {
@@ -43,18 +44,15 @@ def recognise(state: State) -> Recognised | None:
     if sum(name in known for name in state) < _FEWEST_NAMES or not any(_is_conv(state.get(name)) for name in known):
         return None
     options, inferred = _options(state, architecture)
-    problems = list(differences(state, expected_shapes(architecture, options)))
-    if options["views"] not in [len(order) for order in VIEW_ORDERS.values()]:
-        counts = " or ".join(str(len(order)) for order in VIEW_ORDERS.values())
-        problems.append(f"fusion.0.weight takes {options['views']} views; an order of views is known for {counts} only")
+    problems = differences(state, expected_shapes(architecture, options))
     nnum = next((n for n, order in VIEW_ORDERS.items() if len(order) == options["views"]), 0)
     return Recognised(
         engine=ENGINE,
         architecture=architecture,
         options=options,
         inferred=tuple(inferred),
-        problems=tuple(problems),
-        contract={"views": options["views"], "nnum": nnum, "scanning": 3, "background_quantile": 0.01, "units": "counts"},
+        problems=problems,
+        contract={"views": options["views"], "nnum": nnum, "scanning": 3, "intensity": "background", "units": "counts"},
     )
 
 
@@ -78,8 +76,10 @@ def expected_shapes(architecture: str, options: Mapping[str, Any]) -> dict[str, 
     return shapes
 
 
-def load_network(model: ModelRef) -> SeReNet | FSeReNet:
+def load_network(model: ModelRef) -> nn.Module:
     """Return the network of a checkpoint on the CPU, in eval mode; loading one file again is free. Imports torch.
+
+    Architecture and options are those of the reference where it has them, else what the file is recognised as.
 
     Raises
     ------
@@ -92,16 +92,16 @@ def load_network(model: ModelRef) -> SeReNet | FSeReNet:
 
 
 @lru_cache(maxsize=2)
-def _load(reference: str) -> SeReNet | FSeReNet:
+def _load(reference: str) -> nn.Module:
     from napari_recon.engines.serenet.networks.build import build
     from napari_recon.hub import load_state
 
     model = ModelRef.model_validate_json(reference)
     state = load_state(model)
-    found = recognise(state)
+    found = recognise(state) or others(state)
     if found is None:
         raise CheckpointError(
-            f"{model.path} should be a SeReNet or F-SeReNet checkpoint, found other parameters "
+            f"{model.path} should be a checkpoint of the SeReNet family, found other parameters "
             f"({', '.join(list(state)[:3])} ...); choose another model"
         )
     if found.problems:
@@ -109,8 +109,11 @@ def _load(reference: str) -> SeReNet | FSeReNet:
             f"{model.path} looks like {found.architecture} but does not fit: {'; '.join(found.problems)}; "
             "choose the complete checkpoint"
         )
-    network = cast("SeReNet | FSeReNet", build(found.architecture, found.options))
-    network.load_state_dict({name: tensor.float() for name, tensor in state.items()})
+    told = model.options if model.architecture == found.architecture else {}
+    network = build(found.architecture, {**found.options, **told})
+    network.load_state_dict(
+        {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
+    )
     return network.requires_grad_(False)
 
 

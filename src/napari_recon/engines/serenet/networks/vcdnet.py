@@ -48,7 +48,7 @@ class VCDNet(nn.Module):
     views, planes : int
         Channels in and out.
     interp : int
-        Channels before up-sampling, a multiple of 16.
+        Channels before up-sampling, a multiple of 32.
     channels : sequence of int
         Of the image at full sampling, then of the five levels below, none fewer than the one above.
     ups : sequence of int
