@@ -13,7 +13,7 @@ Shapes = dict[str, tuple[int, ...]]
 Options = dict[str, Any]
 
 SUMMARIES: Mapping[str, str] = {
-    "serenet": "SeReNet: trained from the PSF alone, without true volumes; 49 views (81 for Nnum 15), camera counts in and out.",
+    "serenet": "SeReNet: trained from the PSF alone, without true volumes; 49 views, 81 for Nnum 15; counts in and out.",
     "fserenet": "F-SeReNet: SeReNet with a 3D U-Net behind it, fine-tuned with simulated volumes for sharper planes.",
     "rlnet": "RL-Net: one learned Richardson-Lucy step from the mean of the refocused 49 views; result in relative units.",
     "vcdnet": "VCD-Net: a 2D U-Net from all views to all depths, trained with true volumes; knows nothing of the optics.",
