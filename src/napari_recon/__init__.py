@@ -12,6 +12,7 @@ _LAZY = {
     "train": "napari_recon.jobs.api",
     "simulate": "napari_recon.jobs.api",
     "rerun": "napari_recon.jobs.api",
+    "batch": "napari_recon.jobs.batch.api",
     "convert": "napari_recon.jobs.api",
     "compare": "napari_recon.jobs.api",
     "list_engines": "napari_recon.jobs.api",

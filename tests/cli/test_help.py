@@ -61,11 +61,6 @@ def test_the_public_options_are_all_there(cli: Cli) -> None:
     assert set(load("models").commands) == {"list", "show", "check", "import", "fetch", "remove"}
 
 
-def test_batch_says_in_one_sentence_that_it_comes_later(cli: Cli) -> None:
-    answer = cli("batch", "a.recipe.yaml", "folder", "-o", "out", "--resume", "--workers", 2)
-    assert answer.code == 2 and "later" in answer.sentence
-
-
 def test_python_m_works() -> None:
     done = subprocess.run([sys.executable, "-m", "napari_recon", "--version"], capture_output=True, text=True, check=True)
     assert done.stdout.strip() and not done.stderr

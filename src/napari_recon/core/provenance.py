@@ -85,6 +85,8 @@ class Recipe(Frozen):
             "seed": compute.seed,
             "memory_bytes": compute.memory_bytes,
             **({"precision": plan.params["precision"]} if "precision" in plan.params else {}),
+            "whole_field": _whole_field(plan),
+            "whole_series": _whole_series(plan),
             **plan.resources.details,
         }
         step = Step(
@@ -141,6 +143,24 @@ class Recipe(Frozen):
             return cls.from_dict(yaml.safe_load(text), where)
         except yaml.YAMLError as error:
             raise InputError(f"{where} is not readable YAML ({str(error).splitlines()[0]}); mend or make it anew") from None
+
+
+def _whole_field(plan: Plan) -> bool:
+    """Return whether a plan leaves out nothing of the field, so that data of another size have no box either."""
+    field = plan.whole.get(plan.outputs[0].name) if plan.outputs else None
+    if field is None or plan.box is None:
+        return True
+    main = plan.inputs[0].grid if plan.inputs else None
+    others = [a for a in plan.looped if a != "T" and main is not None and a in main.axes]
+    all_looped = all(main is not None and plan.outputs[0].grid.size(a) == main.size(a) for a in others)
+    return all_looped and all(bounds == (0, field.size(axis)) for axis, bounds in plan.box.items())
+
+
+def _whole_series(plan: Plan) -> bool:
+    """Return whether a plan leaves out no frame, so that a longer recording is made whole too."""
+    main = plan.inputs[0].grid if plan.inputs else None
+    time = plan.selection.time
+    return main is None or time is None or (time.start, time.stop) == (0, main.size("T"))
 
 
 class Record:

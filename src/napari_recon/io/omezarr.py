@@ -63,6 +63,23 @@ def read_zarr_provenance(path: Path) -> dict[str, Any] | None:
     return dict(found) if isinstance(found, Mapping) else None
 
 
+def positions(path: Path) -> tuple[str, ...]:
+    """Return the images inside a store that is none itself (wells of a plate, series), natural-sorted; empty otherwise."""
+    import zarr
+
+    from napari_recon.io.open import natural_key  # open imports this module
+
+    def inside(group: Any, depth: int) -> list[str]:
+        if "multiscales" in {**group.attrs, **dict(group.attrs.get("ome", {}))}:
+            return [str(group.path)]
+        return [name for _, child in group.groups() for name in inside(child, depth - 1)] if depth else []
+
+    with reading(path, "zarr"):
+        root = zarr.open(path, mode="r")
+        found = [] if isinstance(root, zarr.Array) else inside(root, 4)
+    return tuple(sorted((name for name in found if name), key=natural_key))
+
+
 def _dimension_names(array: Any) -> str | None:
     names = getattr(array.metadata, "dimension_names", None)
     if not names or any(n is None for n in names):
@@ -110,25 +127,47 @@ def _placed(multiscale: Any, axes: str) -> tuple[dict[str, float], dict[str, flo
 
 
 class ZarrOutput(OutputFile):
-    """An OME-Zarr 0.5 image with one level."""
+    """An OME-Zarr 0.5 image with one level.
+
+    Parameters
+    ----------
+    path : Path
+    spec : OutputSpec
+    gathered_at : Path, optional
+        Where blocks are gathered until `finish`, by several processes and over several sessions; `discard` then leaves
+        them there. A name of its own beside `path` otherwise.
+    alone : str
+        Axes along which every index has chunks of its own, so that it can be written without regard to its neighbours.
+    """
 
     carries_provenance = True
+    _group: Any
+    _array: Any
 
-    def __init__(self, path: Path, spec: OutputSpec) -> None:
+    def __init__(self, path: Path, spec: OutputSpec, gathered_at: Path | None = None, alone: str = "") -> None:
         super().__init__(path, spec)
         import zarr
 
         axes = stored_axes(spec.grid)
         self._grid = spec.grid.only(axes)
         self._order = [spec.grid.axes.index(a) for a in axes]
+        self._kept = gathered_at is not None
+        if gathered_at is not None:
+            self._temporary = gathered_at
+            if (gathered_at / "0" / "zarr.json").exists():
+                self._group = zarr.open_group(gathered_at, mode="r+")
+                self._array = self._group["0"]
+                return
+            remove(gathered_at)  # what a killed process began
+        chunk = {**CHUNK, **dict.fromkeys(alone, 1)}
         attributes = _ome_attributes(self._grid, spec.name, path)
         try:
-            self._group: Any = zarr.create_group(self._temporary, zarr_format=3, attributes=attributes)
-            self._array: Any = self._group.create_array(
+            self._group = zarr.create_group(self._temporary, zarr_format=3, attributes=attributes)
+            self._array = self._group.create_array(
                 "0",
                 shape=self._grid.shape,
                 dtype=np.dtype(spec.dtype),
-                chunks=tuple(min(n, CHUNK.get(a, 1)) for a, n in zip(axes, self._grid.shape, strict=True)),
+                chunks=tuple(min(n, chunk.get(a, 1)) for a, n in zip(axes, self._grid.shape, strict=True)),
                 dimension_names=list(axes.lower()),
             )
         except BaseException:
@@ -145,6 +184,13 @@ class ZarrOutput(OutputFile):
 
     def _close(self) -> None:
         self._group = self._array = None
+
+    def discard(self) -> None:
+        """See `OutputFile.discard`; what is gathered for later stays."""
+        if self._kept:
+            self._close()
+        else:
+            super().discard()
 
 
 def _ome_attributes(grid: Grid, name: str, path: Path) -> dict[str, Any]:

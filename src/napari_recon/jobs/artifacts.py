@@ -44,7 +44,7 @@ def write_artifact(target: Path, kind: str, payload: Any) -> None:
         write_table(target, payload)
     else:
         with _complete(target) as temporary:
-            temporary.write_text(json.dumps(payload, indent=2, default=_plain))
+            temporary.write_text(json.dumps(payload, indent=2, default=plain))
 
 
 def model_file(payload: Any) -> Path:
@@ -99,7 +99,7 @@ def _write_model(target: Path, payload: Any) -> None:
         else:
             from safetensors.numpy import save_file
 
-            save_file(arrays, str(temporary), metadata={"card": json.dumps(card, default=_plain)})
+            save_file(arrays, str(temporary), metadata={"card": json.dumps(card, default=plain)})
 
 
 def _array(value: Any) -> Any:
@@ -126,7 +126,8 @@ def _complete(target: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Return what JSON takes for a value it does not know."""
     if isinstance(value, np.generic | np.ndarray):
         return value.tolist()
     return str(value)

@@ -15,6 +15,7 @@ from napari_recon.core.events import Event, Finished, Warned
 from napari_recon.core.params import describe_parameters
 from napari_recon.core.plan import ModelRef, Plan
 from napari_recon.core.provenance import KEY, InputSource, Recipe, RecipeModel, Step
+from napari_recon.core.region import Selection
 from napari_recon.core.stack import ImageStack
 from napari_recon.core.token import CancelToken
 from napari_recon.engines import registry
@@ -136,7 +137,35 @@ def plan_of(
     for name in {row.name for row in describe_parameters(engine.Params) if row.file} & set(inputs or {}):
         params[name] = str((inputs or {})[name][-1])
     model = _model(step.model, engine, earlier or {})
-    return make_plan(engine, opened, params, step.selection, model, _compute(step, device))
+    selection = _selection(step) if inputs and set(inputs) & {s.name for s in engine.info.inputs[:1]} else step.selection
+    return make_plan(engine, opened, params, selection, model, _compute(step, device))
+
+
+def main_source(recipe: Recipe) -> str:
+    """Return the input of the first step that other recordings can take the place of.
+
+    Raises
+    ------
+    InputError
+        When the recipe has none, or one that is made of several files.
+    """
+    step = recipe.steps[0]
+    info = registry.get(step.engine).info
+    name = info.inputs[0].name if info.inputs else ""
+    sources = step.inputs.get(name, [])
+    if len(sources) != 1:
+        found = f"{len(sources)} files for its input {name}" if name else "an engine without inputs"
+        raise InputError(
+            f"the recipe should start from one recording, found {found} ({step.engine}); run it file by file with rerun"
+        )
+    return name
+
+
+def _selection(step: Step) -> Selection:
+    """Return the selection for another recording: what was whole stays whole, whatever its size."""
+    box = None if step.resolved.get("whole_field") else step.selection.box
+    time = None if step.resolved.get("whole_series") else step.selection.time
+    return step.selection.model_copy(update={"box": box, "time": time})
 
 
 def prepare(

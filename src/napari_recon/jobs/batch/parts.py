@@ -1,0 +1,150 @@
+"""Frames of one plan, made one by one: here or in a worker process, straight into the stores that become the results."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from napari_recon.core.engine import Engine, Inputs
+from napari_recon.core.events import (
+    ArtifactReady,
+    BlockReady,
+    Decided,
+    Event,
+    Finished,
+    FrameDone,
+    MetricLogged,
+    PreviewReady,
+    Warned,
+)
+from napari_recon.core.plan import Plan
+from napari_recon.core.token import CancelToken
+from napari_recon.engines import registry
+from napari_recon.io.omezarr import ZarrOutput
+from napari_recon.jobs.artifacts import plain
+from napari_recon.jobs.measure import peak_memory_bytes
+from napari_recon.jobs.running import reopen
+
+POLL_S = 0.3
+_SAID = {kind.__name__: kind for kind in (ArtifactReady, Decided, MetricLogged, Warned)}
+
+
+@dataclass(frozen=True)
+class Part:
+    """Frames `start` to `stop` of a plan; `stores` are those of its outputs, `stop_file` appears when all should end."""
+
+    plan: Plan
+    start: int
+    stop: int
+    stores: tuple[str, ...]
+    stop_file: str = ""
+
+
+@dataclass(frozen=True)
+class FrameRecord:
+    """A frame whose blocks are stored; `said` is everything else its events told, as JSON values."""
+
+    number: int
+    said: list[dict[str, Any]] = field(default_factory=list)
+    seconds: float = 0.0
+    peak_memory_bytes: int = 0
+
+
+class Held:
+    """An engine with the opened inputs of one plan and what it loaded, kept from part to part."""
+
+    _latest: Held | None = None
+
+    def __init__(self, plan: Plan, stores: tuple[str, ...]) -> None:
+        self._key = _key(plan, stores)
+        self.engine: Engine[Any] = registry.get(plan.engine).prepared(plan)
+        self.inputs: Inputs = reopen(plan)
+        self.stores = {
+            spec.name: open_store(Path(at), plan, spec.name) for at, spec in zip(stores, plan.outputs, strict=True)
+        }
+
+    @classmethod
+    def of(cls, plan: Plan, stores: tuple[str, ...]) -> Held:
+        """Return what this process holds of `plan`, loaded when it is another one than last time."""
+        if cls._latest is None or cls._latest._key != _key(plan, stores):
+            cls._latest = None  # first let go of the old one
+            cls._latest = cls(plan, stores)
+        return cls._latest
+
+
+def open_store(at: Path, plan: Plan, output: str) -> ZarrOutput:
+    """Return the store that gathers an output of `plan`, made when it is not there yet; every frame has its own chunks."""
+    return ZarrOutput(at, plan.output(output), gathered_at=at, alone=plan.looped)
+
+
+def frames_of(part: Part, token: CancelToken | None = None) -> Iterator[FrameRecord]:
+    """Yield a record per finished frame; ends early when cancelled.
+
+    Raises
+    ------
+    ReconError
+    """
+    held = Held.of(part.plan, part.stores)
+    said: list[dict[str, Any]] = []
+    started = time.perf_counter()
+    events = held.engine.run(part.plan.model_copy(update={"part": (part.start, part.stop)}), held.inputs, token)
+    for event in events:
+        if isinstance(event, BlockReady | PreviewReady):
+            held.stores[event.output].write(event.slices, event.array)
+        elif isinstance(event, FrameDone):
+            now = time.perf_counter()
+            yield FrameRecord(event.number, said, now - started, peak_memory_bytes(part.plan.compute.device))
+            said, started = [], now
+        elif type(event).__name__ in _SAID:
+            said.append(as_json(event))
+        elif isinstance(event, Finished) and event.partial:
+            return
+
+
+def in_worker(part: Part) -> list[FrameRecord]:
+    """Make a part in a worker process; a cancelled one gives the frames that were finished."""
+    with watched(part.stop_file) as token:
+        return list(frames_of(part, token))
+
+
+class watched:
+    """A token that is cancelled when a file appears: what a cancel looks like to processes that share nothing else."""
+
+    def __init__(self, stop_file: str) -> None:
+        self._file, self._token, self._end = stop_file, CancelToken(), threading.Event()
+
+    def __enter__(self) -> CancelToken:
+        if self._file:
+            threading.Thread(target=self._watch, daemon=True).start()
+        return self._token
+
+    def __exit__(self, *error: object) -> None:
+        self._end.set()
+
+    def _watch(self) -> None:
+        while not self._end.wait(POLL_S):
+            if Path(self._file).exists():
+                self._token.cancel()
+                return
+
+
+def as_json(event: Event) -> dict[str, Any]:
+    """Return an event without voxels as JSON values."""
+    found: dict[str, Any] = json.loads(json.dumps({"event": type(event).__name__, **vars(event)}, default=plain))
+    return found
+
+
+def as_event(values: Mapping[str, Any]) -> Event:
+    """Return the event that `as_json` wrote."""
+    rest = {name: value for name, value in values.items() if name != "event"}
+    event: Event = _SAID[values["event"]](**rest)
+    return event
+
+
+def _key(plan: Plan, stores: tuple[str, ...]) -> str:
+    return plan.model_dump_json() + "|".join(stores)

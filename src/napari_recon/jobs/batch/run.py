@@ -1,0 +1,277 @@
+"""A batch from beginning to end: what is left is made, every recording's outcome is noted and reported."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from napari_recon.core.errors import Cancelled, DiskFull, InputError, ReconError, describe
+from napari_recon.core.params import describe_parameters, flat, make_params
+from napari_recon.core.provenance import Recipe
+from napari_recon.core.token import CancelToken
+from napari_recon.engines import registry
+from napari_recon.jobs.batch.item_run import ItemRun, sweep
+from napari_recon.jobs.batch.items import DEFAULT_NAME, Each, Item, find_items, result_paths
+from napari_recon.jobs.batch.parts import frames_of
+from napari_recon.jobs.batch.records import BatchFolder, Outcome, Settings
+from napari_recon.jobs.batch.report import write_report
+from napari_recon.jobs.recipes import main_source, read_recipe
+
+Existing = Literal["refuse", "skip", "overwrite"]
+#: The report is written again while the batch goes on, this often.
+REPORT_EVERY_S = 30.0
+
+
+@dataclass(frozen=True)
+class ItemChanged:
+    """A recording goes on: `done` of `total` frames (or steps of one), and what it does in words."""
+
+    item: Item
+    state: Literal["running", "done", "failed", "skipped"]
+    done: float = 0.0
+    total: float = 1.0
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class BatchFinished:
+    """The last word of a batch; `cancelled` when something is left that `resume` would make."""
+
+    outcomes: Mapping[Item, Outcome]
+    table: Path
+    page: Path
+    cancelled: bool = False
+
+    @property
+    def failed(self) -> list[Item]:
+        """Recordings that could not be made."""
+        return [item for item, outcome in self.outcomes.items() if outcome.state == "failed"]
+
+
+BatchEvent = ItemChanged | BatchFinished
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A batch that can start: nothing is written yet."""
+
+    settings: Settings
+    recipe: Recipe
+    folder: BatchFolder
+    targets: Mapping[Item, Path]
+    resumed: bool
+    existing: Existing
+
+
+def choice(value: str, name: Literal["each", "existing"]) -> Any:
+    """Return `value` after checking that it is one of those an option takes (InputError otherwise)."""
+    allowed = get_args(Each if name == "each" else Existing)
+    if value not in allowed:
+        raise InputError(f"--{name} should be one of {', '.join(allowed)}, found {value!r}; choose one")
+    return value
+
+
+def prepare_batch(
+    recipe: Any,
+    source: str | Path,
+    out: str | Path,
+    *,
+    resume: bool = False,
+    each: Each = "auto",
+    name: str = DEFAULT_NAME,
+    existing: Existing = "refuse",
+    params: Mapping[str, Any] | None = None,
+    device: str = "",
+) -> Prepared:
+    """Return what a batch would do.
+
+    Parameters
+    ----------
+    recipe : path, mapping, Recipe or Result
+        See `jobs.recipes.read_recipe`; its first step's main input is replaced by each recording.
+    source : path
+        See `find_items`.
+    out : path
+        A folder.
+    resume : bool
+        Go on where an earlier batch in `out` stopped; recipe and settings have to be the same. Failed recordings are tried
+        again.
+    name : str
+        See `result_paths`.
+    existing : {"refuse", "skip", "overwrite"}
+        What becomes of files that are there already and that this batch did not write.
+    params : mapping, optional
+        Values instead of the recipe's, in every step that has a parameter of that name.
+    device : str, optional
+        Instead of the recorded one.
+
+    Raises
+    ------
+    InputError
+    """
+    folder = BatchFolder(Path(out).expanduser().resolve())
+    asked = Settings(
+        recipe=_with_params(read_recipe(recipe), params or {}).to_dict(),
+        source=str(Path(source).expanduser().resolve()),
+        each=each,
+        name=name,
+        device=device,
+    )
+    before = folder.settings()
+    if before is not None and not resume:
+        raise InputError(f"{out} holds a batch already; add --resume to go on with it, or choose another folder")
+    if before is not None and before.model_copy(update={"version": asked.version}) != asked:
+        raise InputError(f"{out} holds a batch with {_difference(before, asked)}; use the same, or choose another folder")
+    chosen = Recipe.from_dict(asked.recipe)
+    main_source(chosen)
+    items = tuple(i for i in find_items(asked.source, each) if not Path(i.source).is_relative_to(folder.out))
+    paths = result_paths(items, folder.out, name)
+    return Prepared(asked, chosen, folder, {i: paths[i.id] for i in items}, before is not None, existing)
+
+
+def run_batch(prepared: Prepared, token: CancelToken | None = None, workers: Any = None) -> Iterator[BatchEvent]:
+    """Make what is left of a batch, one recording after the other, and yield how it goes.
+
+    Parameters
+    ----------
+    prepared : Prepared
+    token : CancelToken, optional
+    workers : `napari_recon.jobs.batch.cluster.Workers`, optional
+        Frames (or whole recordings) are made by them instead of here.
+
+    Raises
+    ------
+    InputError
+        The folder is in use or can't be written.
+    DiskFull
+        What was finished is kept; `resume` goes on.
+    """
+    token, folder = token or CancelToken(), prepared.folder
+    with folder.locked():
+        if not prepared.resumed:
+            folder.begin(prepared.settings)
+        sweep(prepared.targets.values())
+        outcomes = {item: folder.log(item).outcome() for item in prepared.targets}
+        recipe = prepared.recipe if workers is None else _on_one_thread(prepared.recipe)
+        todo, cancelled = [], False
+        for item, target in prepared.targets.items():
+            state = _kept(outcomes[item], target, prepared.existing)
+            if state is None:
+                todo.append(ItemRun(item, recipe, target, folder, prepared.settings.device))
+            else:
+                outcomes[item] = state
+                yield ItemChanged(item, "done" if state.state == "done" else "skipped", message=state.message)
+        written = time.monotonic()
+        try:
+            for event in _in_turn(todo, token) if workers is None else workers.made(todo, folder, token):
+                if event.state != "running":
+                    outcomes[event.item] = folder.log(event.item).outcome()
+                    if time.monotonic() - written > REPORT_EVERY_S:
+                        write_report(folder.out, prepared.settings, outcomes)
+                        written = time.monotonic()
+                yield event
+        except Cancelled:
+            cancelled = True
+        finally:
+            table, page = write_report(folder.out, prepared.settings, outcomes)
+        if not cancelled:
+            folder.tidy()
+        yield BatchFinished(outcomes, table, page, cancelled)
+
+
+def _in_turn(todo: list[ItemRun], token: CancelToken) -> Iterator[ItemChanged]:
+    """Make recordings in this process, frame by frame where the engine allows."""
+    for run in todo:
+        token.check()
+        yield ItemChanged(run.item, "running", message="opening")
+        try:
+            run.open()
+            if run.apart:
+                yield from _gathered(run, token)
+            else:
+                for done, total, message in run.run_whole(token):
+                    yield ItemChanged(run.item, "running", done, total, message)
+        except (ReconError, OSError) as error:
+            yield failure(run, error)
+            continue
+        yield ItemChanged(run.item, "done", 1.0, 1.0)
+
+
+def _gathered(run: ItemRun, token: CancelToken) -> Iterator[ItemChanged]:
+    total = run.plan.frames
+    while run.missing:
+        start = run.missing[0]
+        stop = next((n for n in range(start, total) if n in run.frames), total)
+        for record in frames_of(run.part(start, stop), token):
+            run.took(record)
+            yield ItemChanged(run.item, "running", len(run.frames), total)
+        token.check()
+    run.finish()
+
+
+def failure(run: ItemRun, error: Exception) -> ItemChanged:
+    """Note that a recording can't be made and return the event that says so; a full disk ends the batch instead.
+
+    Raises
+    ------
+    DiskFull
+    """
+    described = describe(error)
+    if isinstance(described, DiskFull):
+        raise DiskFull(f"{described}; finished frames are kept, --resume goes on with them") from error
+    run.failed(str(described))
+    return ItemChanged(run.item, "failed", message=str(described))
+
+
+def _kept(outcome: Outcome, target: Path, existing: Existing) -> Outcome | None:
+    """Return the outcome of a recording that is not made again, None when it is to be made.
+
+    Raises
+    ------
+    InputError
+        A file that this batch did not write is in the way, and nobody said what to do with it.
+    """
+    if outcome.state == "done" and all(Path(path).exists() for path in outcome.outputs.values()):
+        return outcome
+    if not target.exists() or existing == "overwrite" or outcome.state == "done":
+        return None
+    if existing == "refuse":
+        raise InputError(f"{target} exists already; choose another folder, or --existing skip or overwrite")
+    return Outcome(state="skipped", outputs={"result": str(target)}, message="a file of that name was there before")
+
+
+def _with_params(recipe: Recipe, params: Mapping[str, Any]) -> Recipe:
+    """Return the recipe with other parameter values (InputError for names that no step has, or unfit values)."""
+    unknown = set(params)
+    steps = []
+    for step in recipe.steps:
+        model = registry.get(step.engine).Params
+        names = {row.name for row in describe_parameters(model)}
+        mine = {name: value for name, value in params.items() if name in names}
+        unknown -= set(mine)
+        values = make_params(model, {**flat(step.params), **mine}, step.engine) if mine else None
+        steps.append(step if values is None else step.model_copy(update={"params": values.model_dump(mode="json")}))
+    if unknown:
+        engines = ", ".join(step.engine for step in recipe.steps)
+        raise InputError(f"the recipe has no parameter {min(unknown)!r}; see: napari-recon params {engines}")
+    return recipe.model_copy(update={"steps": tuple(steps)})
+
+
+def _on_one_thread(recipe: Recipe) -> Recipe:
+    """Return the recipe for workers, of which there are as many as cores."""
+    steps = [step.model_copy(update={"resolved": {**step.resolved, "threads": 1}}) for step in recipe.steps]
+    return recipe.model_copy(update={"steps": tuple(steps)})
+
+
+def _difference(before: Settings, asked: Settings) -> str:
+    for name, word in (
+        ("source", "another folder of recordings"),
+        ("name", "another naming pattern"),
+        ("each", "another --each"),
+    ):
+        if getattr(before, name) != getattr(asked, name):
+            return f"{word} ({getattr(before, name)})"
+    return "another recipe or other parameters"
