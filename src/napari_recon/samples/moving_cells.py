@@ -13,10 +13,10 @@ from napari_recon.core.stack import ImageStack
 from napari_recon.samples.layers import LayerData, layer
 
 SEED = 11
-SHAPE_TZYX = (9, 25, 64, 64)
+SHAPE_TZYX = (9, 19, 56, 56)
 STEP_UM, INTERVAL_S = 0.5, 30.0
 """Voxels of the truth along all axes, and the time between its frames; the recording has every second of both."""
-CELLS, DIVIDING = 15, 4
+CELLS, DIVIDING = 12, 3
 PHOTONS, READ, COUNTS = 400.0, 0.01, 4095
 """Light at the brightest voxel, the camera's noise relative to it, and what that voxel is stored as."""
 BACKGROUND = 0.03

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -41,12 +41,15 @@ class Problem:
         Text of a button; empty when there is no one-click fix.
     fix_axes : str
         Axes that the button should set (the fix changes the form, never the layer).
+    offers : tuple of (str, callable)
+        Further buttons: their text, and what they do.
     """
 
     text: str
     severity: Literal["error", "warning"] = "error"
     fix_label: str = ""
     fix_axes: str = ""
+    offers: tuple[tuple[str, Callable[[], None]], ...] = ()
 
 
 def fits(layer: Layer, spec: InputSpec) -> bool:

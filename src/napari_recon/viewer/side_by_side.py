@@ -52,6 +52,24 @@ def show_pairs(viewer: ViewerModel, pairs: Sequence[tuple[Image, Image]]) -> Cal
     return end
 
 
+def show_row(viewer: ViewerModel, shown: Sequence[Image]) -> Callable[[], None]:
+    """Show layers beside each other, the first on the left, everything else hidden; return what ends it."""
+    layers, grid = viewer.layers, viewer.canvas.grid
+    shown = [layer for layer in shown if layer in layers]
+    for layer in reversed(shown):
+        layers.move(layers.index(layer), len(layers))
+    show_again = show_alone(viewer, shown, kinds=())
+    grid.stride, grid.shape, grid.enabled = 1, (1, len(shown)), True
+    viewer.reset_view()
+
+    def end() -> None:
+        show_again()
+        grid.enabled = False
+        viewer.reset_view()
+
+    return end
+
+
 def _alike(layers: Sequence[Image]) -> bool:
     """Return whether the layers are about as bright."""
     tops = [float(np.percentile(np.asarray(layer.data), 99.8)) for layer in layers]

@@ -42,6 +42,11 @@ class DataPanel(QWidget):
         Data without one can't be used at all.
     rows : mapping, optional
         Name of a further input -> what stands in for its `InputRow`; the dock shows it elsewhere.
+    judge : callable, optional
+        ``judge(layer, axes)`` returns what else is wrong with the main input. Errors are said instead of the general ones,
+        and a voxel size that is missed there is not missed twice.
+    pixel_row : PixelRow, optional
+        Another way to show and give the pixel size.
 
     Signals
     -------
@@ -59,8 +64,11 @@ class DataPanel(QWidget):
         open_sample: Callable[[], None] | None = None,
         needs_pixel_size: bool = False,
         rows: Mapping[str, Any] | None = None,
+        judge: Callable[[Any, str], list[Problem]] | None = None,
+        pixel_row: Any = None,
     ) -> None:
         super().__init__()
+        self._own_judge = judge
         self._rows = dict(rows or {})
         for row in self._rows.values():
             row.changed.connect(self._extra_changed)
@@ -74,7 +82,7 @@ class DataPanel(QWidget):
         self.axes_edit = QLineEdit()
         self.axes_edit.setMaximumWidth(72)
         describe(self.axes_edit, "Axes", "One letter per dimension, outermost first: T time, C channel, V view, Z, Y, X")
-        self.axes_mark, self.pixel_line, self.pixel_row = QLabel(), Line(), PixelRow()
+        self.axes_mark, self.pixel_line, self.pixel_row = QLabel(), Line(), pixel_row or PixelRow()
         self.welcome = self._make_welcome(what, open_sample)
         self._problem_column = QVBoxLayout()
         self._problem_column.setSpacing(2)
@@ -180,7 +188,7 @@ class DataPanel(QWidget):
         """Prefer the active layer, then the newest that has no problem; volumes made here are no light fields."""
         active = self._viewer.layers.selection.active
         order = sorted(layers, key=lambda layer: layer is not active)
-        for layer in sorted([*order[:1], *reversed(order[1:])], key=self._named_otherwise):
+        for layer in sorted([*order[:1], *reversed(order[1:])], key=self._less_likely):
             if not any(p.severity == "error" for p in problems_of(layer, self.spec, self._axes_of(layer))):
                 return layer
         return order[0] if order[0] is active else layers[-1]
@@ -196,6 +204,10 @@ class DataPanel(QWidget):
         if stopgap or any(p.severity == "error" for p in self.problems):
             if not any(p.severity == "error" for p in problems_of(layer, self.spec, self._axes_of(layer))):
                 self.combo.prefer(layer)
+
+    def _less_likely(self, layer: Any) -> tuple[bool, bool]:
+        """Return what puts a layer behind others: it holds something else, it is hidden (as the truth of a sample is)."""
+        return self._named_otherwise(layer), not layer.visible
 
     def _named_otherwise(self, layer: Any) -> bool:
         """Return whether the layer's name or axis labels say that it holds something else."""
@@ -245,7 +257,7 @@ class DataPanel(QWidget):
             axes = self._axes_of(layer)
             if axes != self.axes:
                 self.axes_edit.setText(axes)
-            self.problems = problems_of(layer, self.spec, axes)
+            self.problems = self._judged(layer, axes)
             if self._needs_pixel_size and lacks_pixel_size(layer, axes):
                 self.problems = [p for p in self.problems if "no pixel size" not in p.text]
                 self.problems.append(Problem(f"{layer.name} has no pixel size, which this method needs; type it here"))
@@ -255,11 +267,17 @@ class DataPanel(QWidget):
         self._main.setVisible(self.needed)
         self._show_problems()
 
+    def _judged(self, layer: Any, axes: str) -> list[Problem]:
+        own = self._own_judge(layer, axes) if self._own_judge is not None else []
+        if any(problem.severity == "error" for problem in own):
+            return own
+        return [p for p in problems_of(layer, self.spec, axes) if not own or "no pixel size" not in p.text] + own
+
     def _show_problems(self) -> None:
         layer, bad = self.layer, any(p.severity == "error" for p in self.problems)
         self.axes_mark.setText("" if layer is None else "✕" if bad else "✓")
         self.axes_mark.setAccessibleName("Axes do not fit" if bad else "Axes fit")
-        self.pixel_line.say("" if layer is None else pixel_text(layer, self.axes))
+        self.pixel_line.say("" if layer is None or self.pixel_row.tells_size else pixel_text(layer, self.axes))
         while (item := self._problem_column.takeAt(0)) is not None:
             if (old := item.widget()) is not None:
                 old.hide()
@@ -279,7 +297,16 @@ class DataPanel(QWidget):
             describe(button, problem.fix_label, f"Set the axes to {problem.fix_axes}; the layer stays as it is")
             button.clicked.connect(lambda: self._fix(problem))
             column.addWidget(button)
+        for text, action in problem.offers:
+            button = QPushButton(text)
+            describe(button, text, problem.text)
+            button.clicked.connect(lambda _=False, act=action: act())
+            column.addWidget(button)
         return row
+
+    def judge_again(self) -> None:
+        """Look at the main input again: something else is known about it now."""
+        self._layer_edited()
 
     def _fix(self, problem: Problem) -> None:
         self.axes_edit.setText(problem.fix_axes)
@@ -391,9 +418,10 @@ class InputRow(QWidget):
 def problems_of(layer: Any, spec: InputSpec, axes: str) -> list[Problem]:
     """Return what is wrong with a layer, in words for people who do not type axes first."""
     if not axes and not getattr(layer, "rgb", False):
+        outer = f"(with {' or '.join(spec.loops)} in front when there are several)" if spec.loops else ""
         return [
             Problem(
-                f"{spec.name} should have the dimensions {spec.axes} (with T or C in front when there are several), found "
+                f"{spec.name} should have the dimensions {spec.axes} {outer}, found "
                 f"{layer.ndim} in {layer.name}; choose another layer or type what each dimension is"
             )
         ]

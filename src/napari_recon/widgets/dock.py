@@ -26,6 +26,7 @@ from napari_recon.core.errors import describe as describe_error
 from napari_recon.core.region import Box
 from napari_recon.engines import registry
 from napari_recon.viewer.alone import show_alone
+from napari_recon.viewer.layer_input import Problem
 from napari_recon.viewer.run import Job, Offer, RunController, job_title
 from napari_recon.widgets import preferences
 from napari_recon.widgets.curve_panel import CurvePanel
@@ -36,6 +37,7 @@ from napari_recon.widgets.layout import section
 from napari_recon.widgets.leaving import LeavingWidget
 from napari_recon.widgets.look import bold, describe, focus_order, guard_wheel
 from napari_recon.widgets.model_panel import ModelPanel
+from napari_recon.widgets.pixel_row import PixelRow
 from napari_recon.widgets.planner import Planner
 from napari_recon.widgets.region_panel import RegionPanel
 from napari_recon.widgets.request import Estimate, Request
@@ -105,6 +107,8 @@ class EngineDock(LeavingWidget):
             self._open_sample if self.sample else None,
             self.needs_pixel_size,
             self.input_rows(),
+            self.judge,
+            self.pixel_row(),
         )
         self.model, self.region, self.settings = ModelPanel(), RegionPanel(self.viewer), SettingsPanel()
         self.estimate, self.run_bar, self.curves = EstimateLine(), RunBar(), CurvePanel()
@@ -131,6 +135,14 @@ class EngineDock(LeavingWidget):
     def input_rows(self) -> dict[str, Any]:
         """Return what stands in for the rows of further inputs, by their names; `sections` shows them."""
         return {}
+
+    def judge(self, layer: Any, axes: str) -> list[Problem]:
+        """Return what is wrong with the main input besides what is wrong for every method."""
+        return []
+
+    def pixel_row(self) -> Any:
+        """Return what shows and gives the pixel size."""
+        return PixelRow()
 
     def chooser(self) -> QWidget:
         """Return what chooses the method, at the top."""

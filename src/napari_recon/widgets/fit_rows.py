@@ -35,6 +35,25 @@ def query_rows(model: type[BaseModel], options: Mapping[str, Any]) -> set[str]:
     return {row.name for row in describe_parameters(model)} - QUERY_APART
 
 
+@cache
+def rows_of_method(model: type[BaseModel], methods: tuple[str, ...], method: str) -> frozenset[str]:
+    """Return the parameters (dotted) that matter to one of several methods.
+
+    A description that starts with ``name:`` belongs to that method (and to others that it names in the same way), a group
+    called as a method to that method. Methods that neither is said of interpolate: they make no checkpoints.
+    """
+    rows = describe_parameters(model)
+    own = {name for row in rows for name in methods if row.description.startswith(f"{name}:")}
+    found = set()
+    for row in rows:
+        group, text = row.name.partition(".")[0], row.description
+        others = [name for name in methods if name != method]
+        elsewhere = any(text.startswith(f"{name}:") or group == name for name in others) and f"{method}:" not in text
+        if not elsewhere and (method in own or not row.name.startswith(("resume", "checkpoint"))):
+            found.add(row.name)
+    return frozenset(found)
+
+
 def kind_of(values: Mapping[str, Any]) -> str:
     """Return what the views are under these settings of a fit."""
     return MODALITIES.get(values.get("modality", ""), VIEWS)

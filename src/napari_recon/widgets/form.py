@@ -149,7 +149,8 @@ class ParamsForm(QWidget):
             body.setLayout(folded)
             fold = Fold("Advanced", body)
             column.addWidget(fold)
-            self.advanced = self.advanced or fold
+            if not prefix:  # groups fold their own
+                self.advanced = fold
 
     def _group(self, model: type[BaseModel], name: str, info: FieldInfo) -> QGroupBox:
         box = QGroupBox(info.title or readable(name))

@@ -24,6 +24,8 @@ class PixelRow(QWidget):
     """
 
     applied = Signal()
+    tells_size = False
+    """Whether the row itself says what the pixel size is."""
 
     def __init__(self) -> None:
         super().__init__()
