@@ -36,6 +36,7 @@ def raw_lenslet(
     pitch_px: float | None = None,
     rotation_deg: float = 0.0,
     centre: tuple[float, float] | None = None,
+    offset_px: tuple[float, float] = (0.0, 0.0),
     vignetting: float = 0.0,
 ) -> NDArray[np.float32]:
     """Return what a camera sees behind the lenslets: float32 (Y, X), noise-free.
@@ -55,6 +56,8 @@ def raw_lenslet(
     centre : tuple of float, optional
         Place (y, x) of the middle of lenslet (rows // 2, columns // 2); default: the block of lenslets lies in the middle of
         the camera.
+    offset_px : tuple of float
+        Added to `centre`.
     vignetting : float
         Loss of light in the corners of the camera, quadratic from its middle.
 
@@ -71,6 +74,7 @@ def raw_lenslet(
         at = [n // 2 - (n - 1) / 2 for n in (rows, columns)]
         middle = _turned(np.array(at), rotation_deg) * pitch
         centre = ((shape[0] - 1) / 2 + float(middle[0]), (shape[1] - 1) / 2 + float(middle[1]))
+    centre = (centre[0] + offset_px[0], centre[1] + offset_px[1])
     aligned = pitch == nnum and not rotation_deg and all((c - nnum // 2) % 1 == 0 for c in centre)
     subpixels = 1 if aligned else SUBPIXELS
     light = views.reshape(nnum, nnum, rows, columns)

@@ -141,7 +141,7 @@ def _thin_lines(room: Vector, rng: np.random.Generator, density: float, speed: f
         aside *= rng.uniform(3, 10) / np.linalg.norm(aside)
         for offset in (0.0, 1.0)[: 1 + number % 2]:
             first, middle, last = (Path(through + offset * aside + part * along, velocity) for part in (-2, 0, 2))
-            yield Tube((first, middle, last), 0.6, value)
+            yield Tube((first, middle, last), 1.0, value)
 
 
 def _cells(room: Vector, rng: np.random.Generator, density: float, speed: float) -> Iterator[Structure]:
