@@ -39,16 +39,6 @@ def _simulate() -> Example:
     return Example(LightField(), {}, small)
 
 
-def _simulate_psf() -> Example:
-    from napari_recon.engines.simulate.engine import LightField
-    from tests.engines.simulate.test_lightfield_optics import gaussian_psf
-
-    shift = np.zeros((3, 5, 2), np.float32)
-    shift[1, :, 0], shift[2, :, 1] = np.arange(-2, 3), np.arange(-2, 3)
-    small = {"frames": 2, "height": 16, "width": 18, "tubes": 1, "beads": 2, "bubbles": 0}
-    return Example(LightField(), {"psf": gaussian_psf(shift, 1.2, 0.3, 15)}, small)
-
-
 def _simulate_sim(**params: object) -> Example:
     from napari_recon.engines.simulate.sim import SimulateSim
 
@@ -335,7 +325,6 @@ def _seeded(**params: object) -> Example:
 _MAKERS: dict[str, Callable[[], Example]] = {
     "toy.smooth": _toy,
     "simulate.lightfield": _simulate,
-    "simulate.lightfield/psf": _simulate_psf,
     "simulate.phantom": _phantom,
     "simulate.phantom/tissue": lambda: _phantom(kind="tissue", velocity_um_s=(0.0, 2.0, 0.0)),
     "simulate.flfm_psf": _flfm_psf,
