@@ -1,0 +1,1 @@
+"""Examples, losses and tasks for training the light-field networks."""
