@@ -14,7 +14,7 @@ from napari_recon.core.plan import InputRef, Plan
 from napari_recon.core.stack import ImageStack
 from napari_recon.engines import registry
 from napari_recon.engines.simulate.lenslets import scan_order
-from napari_recon.optics.lightfield_geometry import VIEW_ORDERS, load_psf_shift
+from napari_recon.optics.lightfield_geometry import load_psf_shift
 
 QUIET = {"photon_noise": False, "read_noise": 0.0}
 SMALL = {"frames": 1, "height": 9, "width": 12, "planes": 5, "tubes": 2, "beads": 4, "bubbles": 0, "peak": 20000, **QUIET}
@@ -145,4 +145,6 @@ def test_what_does_not_belong_together_is_one_sentence() -> None:
         plan_of({"object": coarse})
     with pytest.raises(InputError, match="microlens array"):
         plan_of({"psf": gaussian_psf(np.zeros((7, 5, 2), np.float32))}, scan_motion=True)
-    assert len(VIEW_ORDERS[13]) == 49
+    for bad in (np.full((5, 9, 9), np.nan, np.float32), np.ones((5, 9, 9), np.complex64)):
+        with pytest.raises(InputError, match="the object"):
+            run({"object": ImageStack.of(bad, "ZYX", "o")})

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from napari_recon.core.errors import InputError
 from napari_recon.core.events import ArtifactReady, BlockReady, Event, Progress, Warned
-from napari_recon.core.stack import ImageStack
+from napari_recon.core.stack import ImageStack, check_content
 from napari_recon.core.token import CancelToken
 from napari_recon.engines.simulate.camera import record
 from napari_recon.engines.simulate.geometry import Rig
@@ -57,7 +57,7 @@ def recording(
         sight = ShiftSight(rig, params.psf_sigma)
     else:
         first, last = rig.psf_planes
-        mended, said = mended_psf(psf.read("VZYX", z=slice(first, last)))
+        mended, said = mended_psf(check_content(psf.read("VZYX", z=slice(first, last)), "the PSF", True))
         yield from (Warned(sentence) for sentence in said)
         kept = normalised_psf(torch.from_numpy(np.array(mended, order="C")))
         shift = psf_shift_of(kept).numpy().astype(np.float32)
@@ -114,7 +114,7 @@ class Given:
         check()
         frames = self.stack.grid.size("T") if "T" in self.stack.grid.axes else 0
         index = {"t": min(max(round(time), 0), frames - 1)} if frames else {}
-        own = np.maximum(self.stack.read("ZYX", **index).astype(np.float32), 0)
+        own = np.maximum(check_content(self.stack.read("ZYX", **index), "the object", True), 0)
         volume = np.zeros(canvas.shape_zyx, np.float32)
         corners = [(size - n) // 2 for size, n in zip(canvas.shape_zyx, own.shape, strict=True)]
         to = tuple(
