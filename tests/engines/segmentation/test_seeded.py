@@ -111,7 +111,7 @@ def test_resampling_keeps_places(planes: int, size: int, factor: int) -> None:
     """Halves stay halves: the border lies at the same place in the world at every sampling."""
     labels = np.ones((planes, size, 2 * size), np.int32)
     labels[..., size:] = 2
-    found = resampled(labels, (factor * planes, size, 2 * factor * size))
+    found = resampled(labels, (factor * planes, size, 2 * factor * size))[0]
     assert (found[..., : factor * size] == 1).all() and (found[..., factor * size :] == 2).all()
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
@@ -10,15 +14,62 @@ from numpy.typing import NDArray
 
 from napari_recon.core.errors import InputError
 from napari_recon.core.events import ArtifactReady, BlockReady, Event, Progress, Warned
+from napari_recon.core.grid import Grid
 from napari_recon.core.plan import Plan
 from napari_recon.core.region import Box
 from napari_recon.core.token import CancelToken
 from napari_recon.engines.segmentation.membranes import isotropic, likelihood, sharpened
-from napari_recon.engines.segmentation.regions import Labels, flooded, measured, membrane_between, resampled
+from napari_recon.engines.segmentation.regions import Labels, Shape, flooded, measured, membrane_between, resampled
 from napari_recon.engines.segmentation.seeded import SeededParams, isotropic_grid
-from napari_recon.engines.segmentation.seeds import Nucleus, mother_of
+from napari_recon.engines.segmentation.seeds import Nucleus, mother_between
 
 _STEPS = 5
+_KEPT_BYTES = 2**29
+_kept: OrderedDict[Any, NDArray[np.float32]] = OrderedDict()
+_lock = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Field:
+    """The voxels of a run.
+
+    Attributes
+    ----------
+    stack : Grid
+        Of the input, one frame.
+    iso : Grid
+        That is worked on.
+    """
+
+    stack: Grid
+    iso: Grid
+
+    @classmethod
+    def of(cls, plan: Plan, params: SeededParams) -> Field:
+        """Return the grids of a plan."""
+        grid = plan.inputs[0].grid
+        assert grid is not None
+        return cls(grid.only("ZYX"), isotropic_grid(grid.only("ZYX"), params))
+
+    @property
+    def shape(self) -> Shape:
+        """Isotropic voxels."""
+        return self.iso.shape[0], self.iso.shape[1], self.iso.shape[2]
+
+    def output(self, params: SeededParams) -> Shape:
+        """Return the voxels of the labels."""
+        grid = self.iso if params.grid == "isotropic" else self.stack
+        return grid.shape[0], grid.shape[1], grid.shape[2]
+
+    def places(self, cells: Sequence[Nucleus]) -> list[list[float]]:
+        """Return where nuclei are in isotropic voxels."""
+        sizes = list(zip(self.shape, self.stack.shape, strict=True))
+        return [[(p + 0.5) * n / m - 0.5 for p, (n, m) in zip(cell.zyx, sizes, strict=True)] for cell in cells]
+
+    @property
+    def voxel(self) -> tuple[float, float, float]:
+        """Size of an isotropic voxel."""
+        return abs(self.iso.step("Z")), abs(self.iso.step("Y")), abs(self.iso.step("X"))
 
 
 def segment(
@@ -31,41 +82,68 @@ def segment(
     token: CancelToken,
 ) -> Iterator[Event]:
     """Yield the labels of one stack (z, y, x), one row per cell, and what was decided about sisters."""
-    grid = plan.inputs[0].grid
-    assert grid is not None
-    field = grid.only("ZYX")
+    field = Field.of(plan, params)
     if not cells:
         yield Warned(f"frame {time} has no nuclei in the table, so its labels are empty")
-    check_places(cells, field.shape)
-    iso = isotropic_grid(field, params)
-    shape = (iso.shape[0], iso.shape[1], iso.shape[2])
+    check_places(cells, field.stack.shape)
     token.check()
-    yield Progress(0, _STEPS, "step", "sharpening")
-    volume = sharpened(isotropic(stack, shape), (params.blur_z, params.blur_xy), params.sharpen_steps, token.check)
-    yield Progress(1, _STEPS, "step", "membranes")
-    membranes = likelihood(volume, token.check)
+    yield Progress(0, _STEPS, "step", "membranes")
+    membranes = membranes_of(stack, field.shape, params, token.check)
     yield Progress(2, _STEPS, "step", "cells")
     token.check()
-    places = [[(p + 0.5) * n / m - 0.5 for p, n, m in zip(cell.zyx, shape, field.shape, strict=True)] for cell in cells]
-    regions = flooded(membranes, places, params.nucleus_radius, params.pull)
+    regions = flooded(membranes, field.places(cells), params.nucleus_radius, params.pull)
     token.check()
     yield Progress(3, _STEPS, "step", "sisters")
-    names, told = _named(regions, membranes, cells, params)
-    regions = _relabelled(regions, [numbers[name] for name in names])
+    names, told = named(regions, membranes, cells, params, time)
+    regions = relabelled(regions, [numbers[name] for name in names])
     yield Progress(4, _STEPS, "step", "labels")
-    fine = resampled(regions, shape)
+    fine = resampled(regions, field.shape)[0]
     token.check()
-    labels = fine if params.grid == "isotropic" else resampled(regions, (field.shape[0], field.shape[1], field.shape[2]))
+    shape = field.output(params)
+    labels = fine if shape == field.shape else resampled(regions, shape)[0]
+    if params.method == "micro_sam":
+        from napari_recon.engines.segmentation.prompted import refined
+
+        yield Progress(4, _STEPS, "step", "micro-sam")
+        labels = refined(stack, labels, token.check)
     box = plan.box
     assert isinstance(box, Box)
     kept = np.ascontiguousarray(labels[box.resolved(plan.whole["labels"]).slices("ZYX")])
     yield BlockReady("labels", tuple(slice(0, n) for n in kept.shape), kept)
-    voxel = (abs(iso.step("Z")), abs(iso.step("Y")), abs(iso.step("X")))
     known = {numbers[name]: name for name in names}
-    yield ArtifactReady("cells", "table", [{"time": time, **row} for row in measured(fine, known, voxel)])
+    if params.method == "micro_sam":
+        fine, voxel = labels, (abs(field.stack.step("Z")), abs(field.stack.step("Y")), abs(field.stack.step("X")))
+    else:
+        voxel = field.voxel
+    yield ArtifactReady("cells", "table", rows_of(fine, known, voxel, time))
     if told:
         yield ArtifactReady("report", "report", {"time": time, "sisters": told})
     yield Progress(_STEPS, _STEPS, "step")
+
+
+def membranes_of(
+    stack: NDArray[np.float32], shape: Shape, params: SeededParams, check: Callable[[], None] = lambda: None
+) -> NDArray[np.float32]:
+    """Return how likely each isotropic voxel is membrane; the last few are remembered, as nuclei change more often."""
+    print_ = blake2b(np.ascontiguousarray(stack).tobytes(), digest_size=16).hexdigest()
+    key = (print_, stack.shape, shape, params.blur_z, params.blur_xy, params.sharpen_steps)
+    with _lock:
+        if key in _kept:
+            _kept.move_to_end(key)
+            return _kept[key]
+    volume = sharpened(isotropic(stack, shape), (params.blur_z, params.blur_xy), params.sharpen_steps, check)
+    found = likelihood(volume, check)
+    found.setflags(write=False)
+    with _lock:
+        _kept[key] = found
+        while sum(x.nbytes for x in _kept.values()) > _KEPT_BYTES and len(_kept) > 1:
+            _kept.popitem(last=False)
+    return found
+
+
+def rows_of(labels: Labels, names: dict[int, str], voxel: tuple[float, float, float], time: int) -> list[dict[str, Any]]:
+    """Return one row per cell of a time."""
+    return [{"time": time, **row} for row in measured(labels, names, voxel)]
 
 
 def check_places(cells: Sequence[Nucleus], shape: Sequence[int]) -> None:
@@ -79,34 +157,45 @@ def check_places(cells: Sequence[Nucleus], shape: Sequence[int]) -> None:
         )
 
 
-def _named(
-    regions: Labels, membranes: NDArray[np.float32], cells: Sequence[Nucleus], params: SeededParams
+def named(
+    regions: Labels, membranes: NDArray[np.float32], cells: Sequence[Nucleus], params: SeededParams, time: int
 ) -> tuple[list[str], list[dict[str, Any]]]:
     """Return the name of every region (sisters that are one cell share their mother's) and what was looked at."""
     names = [cell.name for cell in cells]
     pairs = {
-        (i + 1, j + 1): mother
-        for i, one in enumerate(names)
-        for j, other in enumerate(names[i + 1 :], i + 1)
-        if (mother := mother_of(one, other))
+        (i, j): mother
+        for i, one in enumerate(cells, 1)
+        for j, other in enumerate(cells[i:], i + 1)
+        if (mother := mother_between(one, other))
     }
     told = []
-    for (i, j), ratio in membrane_between(regions, membranes, list(pairs)).items():
-        one_cell = params.divisions == "auto" and ratio < params.one_cell
+    between = membrane_between(regions, membranes, list(pairs)) if pairs else {}
+    for (i, j), ratio in between.items():
+        mother = pairs[i, j]
+        said = _said(mother, time, params)
+        one_cell = params.divisions == "auto" and ratio < params.one_cell if said is None else said
         told.append(
             {
                 "sisters": [cells[i - 1].name, cells[j - 1].name],
-                "mother": pairs[i, j],
+                "mother": mother,
                 "membrane_between": round(ratio, 3),
                 "one_cell": one_cell,
+                "by": "membrane" if said is None else "hand",
             }
         )
         if one_cell:
-            names = [pairs[i, j] if number in (i, j) else name for number, name in enumerate(names, 1)]
+            names = [mother if number in (i, j) else name for number, name in enumerate(names, 1)]
     return names, told
 
 
-def _relabelled(regions: Labels, numbers: Sequence[int]) -> Labels:
+def _said(mother: str, time: int, params: SeededParams) -> bool | None:
+    """Return whether a person said that two sisters are one cell, None when nobody did."""
+    keys = {mother, f"{mother}:{time}"}
+    return True if keys & set(params.together) else False if keys & set(params.apart) else None
+
+
+def relabelled(regions: Labels, numbers: Sequence[int]) -> Labels:
+    """Return regions 1..n with other numbers."""
     table = np.array([0, *numbers], np.int32)
     found: Labels = table[regions]
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from importlib.util import find_spec
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -28,6 +29,11 @@ _FINEST_Z = 2.5
 class SeededParams(EngineParams):
     """Parameters of `segmentation.seeded`."""
 
+    method: Literal["watershed", "micro_sam"] = param(
+        "watershed",
+        "What draws cells: a watershed from the nuclei, or micro-sam (where it is installed) around what that found.",
+        advanced=True,
+    )
     iso_shape: tuple[int, int, int] | None = param(
         None,
         "Voxels (z, y, x) of the isotropic grid that is worked on; none follows from the voxel size: pixels, or 2/5 of the "
@@ -41,6 +47,12 @@ class SeededParams(EngineParams):
     )
     divisions: Literal["auto", "never"] = param(
         "auto", "auto joins sisters between which there is hardly any membrane and names them after their mother."
+    )
+    together: tuple[str, ...] = param(
+        (), "Mothers whose two nuclei are one cell whatever lies between (C, or C:3 for the frame 3 alone).", advanced=True
+    )
+    apart: tuple[str, ...] = param(
+        (), "Mothers whose two nuclei are two cells whatever lies between (C, or C:3 for the frame 3 alone).", advanced=True
     )
     one_cell: float = param(
         0.25,
@@ -106,6 +118,8 @@ class Seeded(FrameEngine[SeededParams]):
         if min(field.shape) < 3:
             raise InputError(f"the stack should have three voxels along every axis at least, found {field.shape}; give more")
         found = isotropic_grid(field, params)
+        if params.method == "micro_sam":
+            check_micro_sam(params)
         return (
             OutputSpec(name="labels", kind="labels", dtype="int32", grid=found if params.grid == "isotropic" else field),
         )
@@ -192,10 +206,28 @@ def first_time(nuclei: dict[int, list[Any]], params: SeededParams, frames: int) 
 
 def numbered(nuclei: dict[int, list[Any]]) -> dict[str, int]:
     """Return a label for every name of the series, and for every mother that two of them could be."""
-    from napari_recon.engines.segmentation.seeds import mother_of
+    from napari_recon.engines.segmentation.seeds import mothers_in
 
     names = dict.fromkeys(cell.name for time in sorted(nuclei) for cell in nuclei[time])
     for cells in nuclei.values():
-        for i, one in enumerate(cells):
-            names.update(dict.fromkeys(m for other in cells[i + 1 :] if (m := mother_of(one.name, other.name))))
+        names.update(dict.fromkeys(mothers_in(cells)))
     return {name: number for number, name in enumerate(names, 1)}
+
+
+def has_micro_sam() -> bool:
+    """Return whether micro-sam can be imported, without importing it."""
+    try:
+        return find_spec("micro_sam") is not None
+    except ValueError:  # a module without a specification
+        return True
+
+
+def check_micro_sam(params: SeededParams) -> None:
+    """Raise when micro-sam is not there, or is asked for what it can't do (InputError)."""
+    if not has_micro_sam():
+        raise InputError(
+            "the method micro_sam needs the package micro_sam, found none; install it (conda install -c conda-forge "
+            "micro_sam) and start again, or set method=watershed"
+        )
+    if params.grid != "stack":
+        raise InputError(f"micro_sam draws on the voxels of the stack, found grid={params.grid}; set grid=stack")

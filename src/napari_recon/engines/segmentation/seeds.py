@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import combinations
+from math import isfinite
 from typing import Any, NamedTuple
 
 from napari_recon.core.errors import InputError
@@ -31,10 +33,13 @@ class Nucleus(NamedTuple):
         Of its cell.
     zyx : tuple of float
         Place in voxels of the raw stack, 0 at the centre of the first.
+    mother : str
+        The cell it came from, where the table says so.
     """
 
     name: str
     zyx: tuple[float, float, float]
+    mother: str = ""
 
 
 def nuclei_by_time(rows: Any) -> dict[int, list[Nucleus]]:
@@ -43,7 +48,8 @@ def nuclei_by_time(rows: Any) -> dict[int, list[Nucleus]]:
     Parameters
     ----------
     rows : sequence of mapping
-        With columns ``cell, time, z, y, x`` (others are left aside), or ``Cell & Time, X (Pixel), Y (Pixel), Z (Pixel)``.
+        With columns ``cell, time, z, y, x`` (``mother`` may be there, others are left aside), or ``Cell & Time, X (Pixel),
+        Y (Pixel), Z (Pixel)``.
 
     Raises
     ------
@@ -69,7 +75,9 @@ def nuclei_by_time(rows: Any) -> dict[int, list[Nucleus]]:
         cells = found.setdefault(time, [])
         if any(cell.name == name for cell in cells):
             raise InputError(f"the cell {name} should have one nucleus at time {time}, found two; rename or remove one")
-        cells.append(Nucleus(name, place))
+        if not all(map(isfinite, place)):
+            raise InputError(f"row {number} of the seeds should have finite numbers for z, y and x, found {place}; mend it")
+        cells.append(Nucleus(name, place, str(row.get("mother") or "").strip()))
     return found
 
 
@@ -93,3 +101,15 @@ def mother_of(one: str, other: str) -> str | None:
     if len(one) > 1 and one[:-1] == other[:-1] and {one[-1], other[-1]} in _DAUGHTERS:
         return one[:-1]
     return None
+
+
+def mother_between(one: Nucleus, other: Nucleus) -> str | None:
+    """Return the mother of two nuclei: the one the table says both have, else the one their names tell; None for others."""
+    if one.mother or other.mother:
+        return one.mother if one.mother == other.mother else None
+    return mother_of(one.name, other.name)
+
+
+def mothers_in(cells: Sequence[Nucleus]) -> list[str]:
+    """Return the mothers that two of these could be."""
+    return [mother for pair in combinations(cells, 2) if (mother := mother_between(*pair))]
