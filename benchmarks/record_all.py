@@ -88,6 +88,8 @@ BENCHMARKS: dict[str, Callable[[], Any]] = {
     "lightfield_inr_query": lambda: run("lightfield_inr_query.py", "--save"),
     "lightfield_inr_upstream": lambda: run("lightfield_inr_upstream.py", "--save"),
     "lightfield_inr_meta": lambda: run("lightfield_inr_meta.py", "--save"),
+    "phantoms": lambda: run("phantoms.py", "--save"),
+    "psf_shift_published": lambda: run("psf_shift_published.py", "--save"),
     "sim_residual": lambda: run("sim_residual.py"),
     "sim_classical": lambda: run("sim_classical.py", *peer()),
     "startup": lambda: run("startup.py"),

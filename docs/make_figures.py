@@ -78,6 +78,26 @@ def neural_field() -> None:
     figure(panels, 12).save(IMAGES / "neural-field-sharpening.png", optimize=True)
 
 
+def phantoms() -> None:
+    """The kinds of phantoms from above and from the side, and a light field of moving beads behind its lenslets."""
+    panels = {}
+    for kind in ("bubtub", "lines", "tissue"):
+        volume = np.squeeze(np.asarray(napari_recon.run("simulate.phantom", params={"kind": kind}, seed=1)["truth"]))
+        seen = np.concatenate([volume.max(axis=0), volume[50], volume.max(axis=1)[(np.arange(165) / 1.638).astype(int)]])
+        panels[kind] = grey(seen, 0.0, 0.8 * float(volume.max()))
+    moving = {"frames": 1, "height": 66, "width": 66, "planes": 41, "tubes": 14, "bubbles": 5, "speed": 20.0}
+    light = napari_recon.run(
+        "simulate.lightfield", params={**moving, "views": "all", "lenslets": True, "scan_motion": True}, seed=4
+    )
+    centre = np.asarray(light["raw"])[0, 84].astype(np.float32)
+    picture = np.asarray(light["lenslets"])[4].astype(np.float32)
+    torn, behind = (
+        np.kron(image, np.ones((n, n)))[:size, :195] for image, n, size in ((centre, 3, 195), (picture[53:], 2, 360))
+    )
+    panels["scan in motion, lenslets"] = np.concatenate([grey(torn, 0, 250.0), grey(behind, 0, 80.0)])
+    figure(panels, 12).save(IMAGES / "phantoms.png", optimize=True)
+
+
 def psnr(volume: Volume, truth: Volume) -> float:
     """Return the PSNR in dB after the best scaling; the peak is the truth's maximum."""
     scaled = volume * ((volume * truth).sum() / (volume * volume).sum())
@@ -111,5 +131,5 @@ def figure(panels: dict[str, Picture], font_size: int = 14) -> Image.Image:
 
 
 if __name__ == "__main__":
-    for make in (sim_residual, neural_field):
+    for make in (sim_residual, neural_field, phantoms):
         make()
