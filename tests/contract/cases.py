@@ -132,6 +132,12 @@ def _serenet(architecture: str) -> Example:
     return reconstruct(architecture)
 
 
+def _realign(**params: object) -> Example:
+    from tests.engines.serenet.lenslet_pictures import example
+
+    return example(**params)
+
+
 def _refocus() -> Example:
     from tests.engines.serenet.examples import refocus
 
@@ -386,8 +392,13 @@ _MAKERS: dict[str, Callable[[], Example]] = {
     "fusion.pipeline": _pipeline,
     "fusion.pipeline/automatic": lambda: _pipeline(**{"multiview_rl.iterations": "auto", "keep_intermediate": True}),
     "serenet.refocus": _refocus,
+    "serenet.realign": _realign,
+    "serenet.realign/scan": lambda: _realign(scanning=3, scan_order="snake"),
     "serenet.reconstruct": lambda: _serenet("serenet"),
     "serenet.reconstruct/fserenet": lambda: _serenet("fserenet"),
+    "serenet.reconstruct/rlnet": lambda: _serenet("rlnet"),
+    "serenet.reconstruct/vcdnet": lambda: _serenet("vcdnet"),
+    "serenet.reconstruct/hylfmnet": lambda: _serenet("hylfmnet"),
 }
 EXAMPLES = list(_MAKERS)
 

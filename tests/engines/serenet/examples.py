@@ -16,11 +16,18 @@ from napari_recon.engines.serenet.engine import Reconstruct, Refocus
 from tests.contract.examples import Example
 
 CHANNELS = {"serenet": [8, 8, 8, 6, 6, 5, 4, 4], "fserenet": [8, 8, 8, 6, 6, 5]}
+OTHERS: dict[str, dict[str, Any]] = {
+    "rlnet": {},
+    "vcdnet": {"views": 169, "planes": 9, "interp": 32, "channels": [4, 5, 6, 6, 7, 7], "ups": [6, 6, 5, 4]},
+    "hylfmnet": {"views": 169, "planes": 9, "wide": 8, "features": 2},
+    "twnet": {"channels": [4, 4, 5, 5, 6], "scanning": 3},
+    "vsnet": {"nnum": 5, "groups": 1, "blocks": 1, "channels": 6, "factor": 3},
+}
 
 
-def views(frames: int = 2, h: int = 14, w: int = 17) -> ImageStack:
-    """Random counts on a calibrated grid, 49 views."""
-    counts = np.random.default_rng(0).poisson(120, (frames, 49, h, w)).astype(np.uint16)
+def views(frames: int = 2, h: int = 14, w: int = 17, count: int = 49) -> ImageStack:
+    """Random counts on a calibrated grid."""
+    counts = np.random.default_rng(0).poisson(120, (frames, count, h, w)).astype(np.uint16)
     geometry = {"scale": {"Y": 0.53, "X": 0.53}, "units": {"Y": "micrometer", "X": "micrometer"}}
     return ImageStack.of(counts, "TVYX", "views", **geometry)  # type: ignore[arg-type]
 
@@ -36,25 +43,49 @@ def drawn_state(architecture: str, options: dict[str, Any]) -> dict[str, Any]:
     return state
 
 
+def other_state(architecture: str) -> dict[str, Any]:
+    """Return random weights and statistics of one of the other networks."""
+    import torch
+
+    from napari_recon.engines.serenet.networks.build import build
+
+    rng, network = np.random.default_rng(1), build(architecture, OTHERS[architecture])
+    state = {}
+    for name, tensor in network.state_dict().items():
+        shape = tuple(tensor.shape)
+        if name.endswith("num_batches_tracked"):
+            values: Any = 1
+        elif len(shape) == 1 and name.endswith(("running_var", "weight")):
+            values = 0.7 + 0.6 * rng.random(shape)
+        else:
+            values = rng.standard_normal(shape) * (0.05 if len(shape) == 1 else (1.8 / np.prod(shape[1:])) ** 0.5)
+        state[name] = torch.as_tensor(values, dtype=tensor.dtype)
+    return state
+
+
 @cache
 def drawn_model(architecture: str) -> ModelRef:
     """Return a small network of the family with drawn weights, stored in a temporary file."""
     import torch
 
+    path = Path(mkdtemp()) / f"{architecture}.pt"
+    if architecture in OTHERS:
+        torch.save(other_state(architecture), path)
+        return ModelRef(id=f"drawn-{architecture}", path=str(path), architecture=architecture, options=OTHERS[architecture])
     channels = CHANNELS[architecture]
     options: dict[str, Any] = {"views": 49, "channels": channels, "second_up": 2.0}
     if architecture == "fserenet":
         options["decoder"] = [channels[-1], 4, 6]
-    path = Path(mkdtemp()) / f"{architecture}.pt"
     torch.save(drawn_state(architecture, options), path)
     return ModelRef(id=f"drawn-{architecture}", path=str(path), architecture=architecture, options=options)
 
 
 def reconstruct(architecture: str) -> Example:
     """Return the example of `serenet.reconstruct` with one architecture."""
+    count = OTHERS.get(architecture, {}).get("views", 49)
     return Example(
         Reconstruct(),
-        {"views": views()},
+        {"views": views(count=count)},
         {"planes": 9},
         tilings=({"tile_size": 5}, {"tile_size": 8}),
         model=lambda: drawn_model(architecture),

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from napari_recon.core.compute import Compute
 from napari_recon.core.engine import EngineInfo, InputSpec, OutputInfo
-from napari_recon.core.errors import CheckpointError, InputError
+from napari_recon.core.errors import InputError
 from napari_recon.core.events import Event
 from napari_recon.core.frames import Frame, FrameEngine, Refs
 from napari_recon.core.grid import Grid
@@ -14,9 +14,9 @@ from napari_recon.core.plan import ModelRef, OutputSpec, Plan, Resources
 from napari_recon.core.region import Box
 from napari_recon.core.token import CancelToken
 from napari_recon.engines.light_field_optics import load_optics
-from napari_recon.engines.serenet.checkpoint import DEFAULTS
-from napari_recon.engines.serenet.compat import DEFAULT_TILE, check_tiles
+from napari_recon.engines.serenet.compat import SCRIPTS
 from napari_recon.engines.serenet.layout import HALO_YX, HALO_Z, NetworkField, bounds_of, tiles_of, working_device
+from napari_recon.engines.serenet.models import check_pages, geometry_for, options_of, reconstructing
 from napari_recon.engines.serenet.params import RefocusParams, SerenetParams
 from napari_recon.optics.lightfield_geometry import (
     MICROMETERS,
@@ -30,20 +30,22 @@ _PAPER = "10.1038/s41592-025-02698-z"
 
 
 class Reconstruct(FrameEngine[SerenetParams]):
-    """SeReNet and F-SeReNet: the published or your own weights, exact tiles of any size."""
+    """The networks that make volumes: the published or your own weights, exact tiles of any size."""
 
     Params = SerenetParams
     info = EngineInfo(
         name="serenet.reconstruct",
         kind="reconstruct",
-        title="SeReNet (light field)",
-        summary="Volume from a light field with a trained SeReNet or F-SeReNet network",
+        title="SeReNet and other networks (light field)",
+        summary="Volume from a light field with a trained SeReNet, F-SeReNet, RL-Net, VCD-Net or HyLFM-Net",
         inputs=(_VIEWS,),
         outputs=(OutputInfo(name="volume", axes="ZYX", description="the volume on the fine grid"),),
         needs_model="required",
         halo=(
             f"SeReNet {HALO_YX['serenet']} light-field pixels and {HALO_Z['serenet']} planes, "
-            f"F-SeReNet {HALO_YX['fserenet']} and {HALO_Z['fserenet']}, beyond the shift of the views"
+            f"F-SeReNet {HALO_YX['fserenet']} and {HALO_Z['fserenet']}, RL-Net {HALO_YX['rlnet']} and {HALO_Z['rlnet']}, "
+            "beyond the shift of the views; "
+            f"HyLFM-Net {HALO_YX['hylfmnet']} and {HALO_Z['hylfmnet']}, VCD-Net {HALO_YX['vcdnet']}"
         ),
         roi_tolerance=1e-5,
         references=(_PAPER,),
@@ -51,7 +53,8 @@ class Reconstruct(FrameEngine[SerenetParams]):
 
     def outputs_of(self, refs: Refs, params: SerenetParams, model: ModelRef | None) -> tuple[OutputSpec, ...]:
         """See `FrameEngine.outputs_of`."""
-        geometry = _geometry_for(params, _network(model))
+        geometry = _geometry_of(params, model)
+        check_pages(_main(refs).size("V"), reconstructing(model), geometry)
         return (_volume_of(refs, geometry),)
 
     def resources(
@@ -65,10 +68,14 @@ class Reconstruct(FrameEngine[SerenetParams]):
     ) -> Resources:
         """See `FrameEngine.resources`. Tiles are counted in light-field pixels."""
         grid = _main(refs)
-        geometry = _geometry_for(params, _network(model))
-        field = _field(_network(model), geometry, (grid.size("Y"), grid.size("X")), compute)
+        network, geometry = reconstructing(model), _geometry_of(params, model)
+        field = _field(network, geometry, (grid.size("Y"), grid.size("X")), compute)
         if params.compat == "upstream":
-            check_tiles(params.tile_size or DEFAULT_TILE, params.overlap, geometry.scanning)
+            SCRIPTS[network.architecture].with_sizes(params.tile_size, params.overlap, geometry.scanning)
+        elif params.batch_norm == "batch" and network.architecture == "vcdnet":
+            raise InputError(
+                "batch_norm=batch makes a result depend on how the field is cut and so needs compat=upstream; choose stored"
+            )
         frame_bytes = 4 * (grid.size("V") + geometry.views) * grid.size("Y") * grid.size("X")
         edge = field.tile(params.tile_size, max(0, compute.memory_bytes - frame_bytes))
         tiles = tiles_of(box, edge, geometry.upsampling)
@@ -88,8 +95,7 @@ class Reconstruct(FrameEngine[SerenetParams]):
         from napari_recon.engines.serenet.pipeline import reconstruct
 
         params = self.params_of(plan)
-        network = _network(plan.model)
-        geometry = _geometry_for(params, network)
+        network, geometry = reconstructing(plan.model), _geometry_of(params, plan.model)
         views = frame["views"]
         field = _field(network, geometry, views.shape[-2:], plan.compute)
         yield from reconstruct(plan, params, geometry, field, views, index, token)
@@ -150,40 +156,22 @@ class Refocus(FrameEngine[RefocusParams]):
         yield from refocus(plan, params, geometry, frame["views"], token)
 
 
-def _network(model: ModelRef | None) -> ModelRef:
-    if model is None or model.architecture not in DEFAULTS:
-        found = "none" if model is None else f"{model.id} ({model.architecture or 'not recognised'})"
-        raise CheckpointError(
-            f"serenet.reconstruct needs a model of architecture {' or '.join(DEFAULTS)}, found {found}; choose another"
-        )
-    return model
-
-
-def _geometry_for(params: SerenetParams, model: ModelRef) -> LightFieldGeometry:
-    views = int({**DEFAULTS[model.architecture], **model.options}["views"])
-    name = params.psf_shift
-    if name == "auto":
-        name = "geometric-15" if views == 81 else "geometric-13"
-    geometry = load_optics(name)
-    if geometry.views != views:
-        raise InputError(
-            f"model {model.id} takes {views} views, psf_shift {geometry.name} describes {geometry.views}; choose the "
-            "psf_shift of the microscope the model was trained for, or psf_shift=auto"
-        )
-    return geometry.with_planes(params.planes)
-
-
 def _field(model: ModelRef, geometry: LightFieldGeometry, field_yx: tuple[int, int], compute: Compute) -> NetworkField:
-    options = {**DEFAULTS[model.architecture], **model.options}
+    factors = {"rlnet": 0, "vcdnet": 16, "hylfmnet": 4}
+    factor = factors.get(model.architecture)
     return NetworkField(
         architecture=model.architecture,
-        factor=round(2 * options["second_up"]),
+        factor=round(2 * options_of(model)["second_up"]) if factor is None else factor,
         planes=geometry.planes,
         field_yx=field_yx,
         volume_yx=geometry.volume_yx(*field_yx),
         device=working_device(compute.device),
         threads=compute.threads,
     )
+
+
+def _geometry_of(params: SerenetParams, model: ModelRef | None) -> LightFieldGeometry:
+    return geometry_for(params.psf_shift, params.planes, reconstructing(model))
 
 
 def _main(refs: Refs) -> Grid:

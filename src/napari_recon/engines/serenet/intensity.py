@@ -1,7 +1,8 @@
-"""Background and intensity of a light field, always from the whole frame. No torch."""
+"""What every network is given of the data's intensities, always decided from the whole frame. No torch."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,22 +25,29 @@ class Prepared:
         float32, background subtracted (values below stay negative) and multiplied by `scale`.
     background, bright, scale : float
         In the data's own unit: the subtracted value, the 99.9 percentile above it; the factor.
+    relative : bool
+        The network's result is in units of its own, which have nothing to do with the data's.
     """
 
     views_vyx: NDArray[np.float32]
     background: float
     bright: float
     scale: float
+    relative: bool = False
 
     def message(self) -> str:
         """Return what was done about the intensity, or nothing."""
-        if self.scale == 1:
+        if self.scale == 1 or self.relative:
             return ""
         return (
             f"the light field does not look like camera counts (its 99.9 percentile is {self.bright:.3g} above background), "
             f"so it was multiplied by {self.scale:.3g} for the network and the result divided by it again; "
             "intensity=counts switches this off"
         )
+
+    def restored(self, volume: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return a volume in the data's unit; one in units of its own stays."""
+        return volume if self.relative else volume / np.float32(self.scale)
 
 
 def prepare(views_vyx: NDArray[np.float32], intensity: str = "auto") -> Prepared:
@@ -59,3 +67,37 @@ def prepare(views_vyx: NDArray[np.float32], intensity: str = "auto") -> Prepared
     if scale != 1:
         prepared *= np.float32(scale)
     return Prepared(prepared, background, bright, scale)
+
+
+def brightest(views_vyx: NDArray[np.float32], intensity: str = "auto") -> Prepared:
+    """Divide by the 99.99 percentile and clip to 0 to 1: RL-Net."""
+    bright = abs(float(np.quantile(views_vyx, 0.9999))) + 1e-3
+    return _relative(views_vyx, 0.0, bright)
+
+
+def percentiles(views_vyx: NDArray[np.float32], intensity: str = "auto") -> Prepared:
+    """Bring the 10 and 99.9 percentiles to 0 and 1 and clip: VCD-Net and HyLFM-Net."""
+    low, high = (float(q) for q in np.quantile(views_vyx, [0.1, 0.999]))
+    return _relative(views_vyx, low, max(high - low, float(np.finfo(np.float32).tiny)))
+
+
+def _relative(views_vyx: NDArray[np.float32], background: float, bright: float) -> Prepared:
+    scaled = (views_vyx - np.float32(background)) / np.float32(bright)
+    return Prepared(np.clip(scaled, 0, 1, out=scaled), background, bright, 1 / bright, relative=True)
+
+
+RULES: Mapping[str, Callable[[NDArray[np.float32], str], Prepared]] = {
+    "serenet": prepare,
+    "fserenet": prepare,
+    "rlnet": brightest,
+    "vcdnet": percentiles,
+    "hylfmnet": percentiles,
+}
+"""Network -> what is done to the views it takes."""
+
+
+def of_each_view(views_vyx: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Bring the 5 and 99 percentiles of each view to 0 and 1, negatives to 0: what TW-Net looks at."""
+    low, high = np.quantile(views_vyx, [0.05, 0.99], axis=(1, 2), keepdims=True).astype(np.float32)
+    scaled: NDArray[np.float32] = np.asarray((views_vyx - low) / np.maximum(high - low, np.float32(1e-6)), np.float32)
+    return np.maximum(scaled, 0, out=scaled)

@@ -16,16 +16,21 @@ import numpy as np
 from napari_recon.core.region import Box
 from napari_recon.optics.resize import Bounds, Taps, resize_taps
 
-HALO_YX = {"serenet": 9, "fserenet": 12}
+HALO_YX = {"serenet": 9, "fserenet": 12, "rlnet": 6, "vcdnet": 12, "hylfmnet": 7}
 """Light-field pixels around a tile that its network looks at."""
-HALO_Z = {"serenet": 9, "fserenet": 24}
+HALO_Z = {"serenet": 9, "fserenet": 24, "rlnet": 20, "vcdnet": 0, "hylfmnet": 7}
 """Planes around a slab that its network looks at."""
 LARGEST_READ = 160
 """Edge of an automatic tile with halo, in light-field pixels: beyond it layers leave the cache and blocks arrive late."""
-_FLOATS_PER_PIXEL = 1500  # measured; per light-field pixel and plane in flight
-_FLOATS_KEPT = {"serenet": 0, "fserenet": 14_000}
+_FLOATS_PER_PIXEL = {"serenet": 1500, "fserenet": 1500, "rlnet": 1100, "vcdnet": 230, "hylfmnet": 700}
+"""Measured; per light-field pixel and plane in flight."""
+_FLOATS_KEPT = {"serenet": 0, "fserenet": 14_000, "rlnet": 0, "vcdnet": 40_000, "hylfmnet": 5_000}
 _FIXED_BYTES = 60_000_000
-_OPERATIONS = {"serenet": 531_000.0, "fserenet": 670_000.0}
+_OPERATIONS = {"serenet": 5.3e5, "fserenet": 6.7e5, "rlnet": 3.7e5, "vcdnet": 3.0e6, "hylfmnet": 8.5e5}
+_ALL_PLANES = ("rlnet", "vcdnet", "hylfmnet")
+"""Networks whose planes go through together."""
+_STEP = {"vcdnet": 2}
+"""Light-field pixels that one sample of the network's coarsest level covers; tiles begin at multiples of it."""
 
 
 @dataclass(frozen=True)
@@ -35,9 +40,9 @@ class NetworkField:
     Attributes
     ----------
     architecture : str
-        ``serenet`` or ``fserenet``.
+        Name of the network.
     factor : int
-        Buffer samples per light-field pixel.
+        Buffer samples per light-field pixel (0: the network works on the fine grid itself).
     planes : int
     field_yx, volume_yx : (int, int)
         Light-field pixels and fine pixels of the whole field.
@@ -56,13 +61,13 @@ class NetworkField:
 
     def taps(self, axis: int, bounds: Bounds) -> Taps:
         """Return the final resize of volume samples `bounds` along lateral axis 0 (y) or 1 (x)."""
-        return resize_taps(bounds, self.volume_yx[axis], self.field_yx[axis] * self.factor)
+        return resize_taps(bounds, self.volume_yx[axis], self.field_yx[axis] * (self.factor or 1))
 
     def read(self, axis: int, bounds: Bounds) -> Bounds:
         """Return the light-field pixels to compute for volume samples `bounds`, halo included."""
+        factor, halo, step = self.factor or 1, HALO_YX[self.architecture], _STEP.get(self.architecture, 1)
         low, high = self.taps(axis, bounds).bounds
-        halo = HALO_YX[self.architecture]
-        first, last = low // self.factor - halo, -(-high // self.factor) + halo
+        first, last = (low // factor - halo) // step * step, -(-(-(-high // factor) + halo) // step) * step
         return max(0, first), min(self.field_yx[axis], last)
 
     def read_z(self, bounds: Bounds) -> tuple[Bounds, Bounds]:
@@ -95,7 +100,8 @@ class NetworkField:
     def memory(self, read_y: int, read_x: int) -> int:
         """Return the bytes that one block of ``read_y x read_x`` light-field pixels occupies while it is computed."""
         pixels = read_y * read_x
-        floats = _FLOATS_PER_PIXEL * (self.planes_at_once(pixels) + 2) + _FLOATS_KEPT[self.architecture]
+        together = self.planes if self.architecture in _ALL_PLANES else self.planes_at_once(pixels) + 2
+        floats = _FLOATS_PER_PIXEL[self.architecture] * together + _FLOATS_KEPT[self.architecture]
         return 4 * pixels * floats + _FIXED_BYTES
 
     def tile(self, tile_size: int, memory_bytes: int) -> int:

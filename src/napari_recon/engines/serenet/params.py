@@ -44,16 +44,26 @@ class SerenetParams(EngineParams):
     )
     tile_size: int = param(
         0,
-        "Largest tile; 0 chooses by memory. It does not change the result (except with compat=upstream, where 0 is 126).",
+        "Largest tile; 0 chooses by memory. It does not change the result, except with compat=upstream, where 0 is the "
+        "script's size (126; RL-Net 546 fine pixels).",
         unit="light-field pixel",
         advanced=True,
         ge=0,
     )
     compat: Literal["none", "upstream"] = param(
         "none",
-        "upstream blends overlapping tiles as the authors' script does, which shows faint seams; none is exact.",
+        "upstream blends overlapping tiles as the authors' scripts do, which shows faint seams; none is exact.",
         advanced=True,
     )
-    overlap: int = param(
-        15, "Overlap of blended tiles; only with compat=upstream.", unit="light-field pixel", advanced=True, ge=0
+    overlap: int | Literal["auto"] = param(
+        "auto",
+        "Overlap of blended tiles, only with compat=upstream; auto is the script's (15; RL-Net 65 fine pixels).",
+        unit="light-field pixel",
+        advanced=True,
+    )
+    batch_norm: Literal["auto", "stored", "batch"] = param(
+        "auto",
+        "VCD-Net's normalisation: stored statistics of its training, or batch, those of each tile, as the authors' script "
+        "runs it; auto is stored, and batch with compat=upstream.",
+        advanced=True,
     )

@@ -5,28 +5,36 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import product
+from typing import TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from napari_recon.core.events import BlockReady, Decided, Event, Progress, Warned
 from napari_recon.core.plan import Plan
 from napari_recon.core.region import Box
 from napari_recon.core.token import CancelToken
 from napari_recon.engines.serenet.checkpoint import load_network
-from napari_recon.engines.serenet.compat import DEFAULT_TILE, blend_weight, tile_starts
+from napari_recon.engines.serenet.compat import SCRIPTS
+from napari_recon.engines.serenet.faster import faster
+from napari_recon.engines.serenet.fine_grid import FineReconstructor
+from napari_recon.engines.serenet.images import ImageReconstructor
 from napari_recon.engines.serenet.inference import Reconstructor, Slab
-from napari_recon.engines.serenet.intensity import Prepared, prepare
+from napari_recon.engines.serenet.intensity import RULES, Prepared, prepare
 from napari_recon.engines.serenet.layout import NetworkField, bounds_of, first_look, tiles_of, working_device
+from napari_recon.engines.serenet.networks.hylfmnet import HyLFMNet
+from napari_recon.engines.serenet.networks.rlnet import RLNet
 from napari_recon.engines.serenet.networks.serenet import FSeReNet, SeReNet
+from napari_recon.engines.serenet.networks.vcdnet import VCDNet
 from napari_recon.engines.serenet.params import RefocusParams, SerenetParams
-from napari_recon.optics.lightfield_geometry import LightFieldGeometry, select_views
+from napari_recon.engines.serenet.upstream import blended, feature_tiles, fine_tiles, image_tiles
+from napari_recon.optics.lightfield_geometry import LightFieldGeometry
 from napari_recon.optics.refocus import Refocuser, combined
 from napari_recon.optics.resize import Bounds
-from napari_recon.tiling.blend import Blender
 
+Network = TypeVar("Network", bound=nn.Module)
 _PLANES_PER_BLOCK = 17
 _WORTH_A_FIRST_LOOK = 4.0
 
@@ -53,28 +61,87 @@ def reconstruct(
     box = plan.selection.box
     assert isinstance(box, Box)  # plans resolve it
     upstream = params.compat == "upstream"
-    prepared = prepare(select_views(views, geometry.views, geometry.nnum), "counts" if upstream else params.intensity)
-    if index == 0 and prepared.message():
-        yield Warned(prepared.message())
-    network, complaint = _placed_network(load_network(plan.model), field.device, params.precision)
-    if index == 0 and complaint:
-        yield Warned(complaint)
+    prepared = RULES[field.architecture](geometry.select(views), "counts" if upstream else params.intensity)
+    plain = load_network(plan.model)
+    dtype, complaint = _arithmetic(field.device, params.precision)
     if index == 0:
-        yield Decided({"psf_shift": geometry.name if params.psf_shift == "auto" else params.psf_shift})
-    refocuser = _refocuser(prepared, geometry, field.device)
+        yield from (Warned(text) for text in (prepared.message(), complaint) if text)
+        yield Decided({"psf_shift": params.psf_shift if params.psf_shift != "auto" else geometry.name})
     if upstream:
-        blocks = _blended(network, refocuser, field, params, geometry, box, token)
+        blocks = _as_published(plain, prepared, geometry, field, params, box, token)
     else:
         edge = int(plan.resources.details["tile_size"])
-        blocks = _exact(Reconstructor(network, refocuser, field, token.check), field, box, edge, geometry.upsampling)
+        blocks = _exact(
+            _reconstructor(plain, prepared, geometry, field, dtype, token), field, box, edge, geometry.upsampling
+        )
+    signed = upstream and SCRIPTS[field.architecture].clipped
     for event in blocks:
         if isinstance(event, BlockReady):
-            event = replace(event, array=np.maximum(event.array, 0) / np.float32(prepared.scale))
+            array = event.array if signed else np.maximum(event.array, 0)
+            event = replace(event, array=prepared.restored(array))
         yield event
 
 
+def _reconstructor(
+    plain: nn.Module,
+    prepared: Prepared,
+    geometry: LightFieldGeometry,
+    field: NetworkField,
+    dtype: torch.dtype,
+    token: CancelToken,
+) -> Reconstructor | FineReconstructor | ImageReconstructor:
+    """Return what computes any block with the network of the field."""
+    if isinstance(plain, SeReNet | FSeReNet):
+        placed = plain if (dtype, field.device) == (torch.float32, "cpu") else _placed(plain, field.device, dtype)
+        return Reconstructor(placed, _refocuser(prepared, geometry, field.device), field, token.check)
+    network = faster(plain, field.device, dtype)
+    if isinstance(network, RLNet):
+        return FineReconstructor(network, _refocuser(prepared, geometry, field.device), field, token.check)
+    assert isinstance(network, VCDNet | HyLFMNet)
+    views = torch.from_numpy(prepared.views_vyx).to(field.device)
+    return ImageReconstructor(network, views, field, _planes_of(network), token.check)
+
+
+def _as_published(
+    plain: nn.Module,
+    prepared: Prepared,
+    geometry: LightFieldGeometry,
+    field: NetworkField,
+    params: SerenetParams,
+    box: Box,
+    token: CancelToken,
+) -> Iterator[BlockReady | Progress]:
+    z, y, x = bounds_of(box)
+    rules = SCRIPTS[field.architecture].with_sizes(params.tile_size, params.overlap, geometry.scanning)
+    cut_yx, scale = field.field_yx, geometry.volume_yx
+    if isinstance(plain, SeReNet | FSeReNet):
+        network = _placed(plain, field.device, torch.float32)
+        tile = feature_tiles(network, _refocuser(prepared, geometry, field.device), field, geometry, z, token)
+    elif isinstance(plain, RLNet):
+        quick = faster(plain, field.device)
+        tile = fine_tiles(quick, _refocuser(prepared, geometry, field.device), field, z, token)
+        cut_yx, scale = field.volume_yx, lambda h, w: (h, w)
+    else:
+        first = (_planes_of(plain) - field.planes) // 2
+        planes = (z[0] + first, z[1] + first)
+        views = torch.from_numpy(prepared.views_vyx).to(field.device)
+        tile = image_tiles(plain, views, geometry, planes, params.batch_norm != "stored")
+    yield from blended(tile, rules, cut_yx, scale, token, "volume", (y, x), rules.weight(geometry.upsampling))
+
+
+def _planes_of(network: nn.Module) -> int:
+    if isinstance(network, VCDNet):
+        return int(network.up0.conv[0].out_channels)  # type: ignore[index,union-attr]
+    assert isinstance(network, HyLFMNet)
+    return network.planes
+
+
 def _exact(
-    reconstructor: Reconstructor, field: NetworkField, box: Box, edge: int, upsampling: float
+    reconstructor: Reconstructor | FineReconstructor | ImageReconstructor,
+    field: NetworkField,
+    box: Box,
+    edge: int,
+    upsampling: float,
 ) -> Iterator[BlockReady | Progress]:
     tiles = tiles_of(box, edge, upsampling)
     look = first_look(box, upsampling)
@@ -97,38 +164,6 @@ def _exact(
             yield Progress(number + (reached - z[0]) / (z[1] - z[0]), len(tiles), "tile")
 
 
-def _blended(
-    network: SeReNet | FSeReNet,
-    refocuser: Refocuser,
-    field: NetworkField,
-    params: SerenetParams,
-    geometry: LightFieldGeometry,
-    box: Box,
-    token: CancelToken,
-) -> Iterator[BlockReady | Progress]:
-    z, y, x = bounds_of(box)
-    h, w = field.field_yx
-    size = min(params.tile_size or DEFAULT_TILE, w)
-    tiled = size != w
-    rows, columns = (tile_starts(n, size, params.overlap) if tiled else [0] for n in (h, w))
-    weight = blend_weight(size, params.overlap, geometry.upsampling) if tiled else np.ones(field.volume_yx, np.float32)
-    blender = Blender((z[1] - z[0], *field.volume_yx))
-    starts = list(product(rows, columns))
-    for number, (h0, w0) in enumerate(starts):
-        yield Progress(number, len(starts), "tile")
-        part_yx = (min(size, h - h0), min(size, w - w0)) if tiled else (h, w)
-        volume_yx = geometry.volume_yx(*part_yx)
-        tile = replace(field, field_yx=part_yx, volume_yx=volume_yx)
-        slabs = Reconstructor(network, refocuser, tile, token.check, (h0, w0)).slabs(z, (0, volume_yx[0]), (0, volume_yx[1]))
-        corner = geometry.volume_yx(h0, w0)
-        place = tuple(slice(start, start + n) for start, n in zip(corner, volume_yx, strict=True))
-        blender.add((place[0], place[1]), _joined(list(slabs))[1], weight)
-    token.check()
-    volume = blender.result((slice(*y), slice(*x)))
-    yield BlockReady("volume", tuple(slice(0, n) for n in volume.shape), volume)
-    yield Progress(len(starts), len(starts), "tile")
-
-
 def refocus(
     plan: Plan, params: RefocusParams, geometry: LightFieldGeometry, views: NDArray[np.float32], token: CancelToken
 ) -> Iterator[Event]:
@@ -136,7 +171,7 @@ def refocus(
     box = plan.selection.box
     assert isinstance(box, Box)  # plans resolve it
     z, y, x = bounds_of(box)
-    prepared = prepare(select_views(views, geometry.views, geometry.nnum), "counts")
+    prepared = prepare(geometry.select(views), "counts")
     refocuser = _refocuser(prepared, geometry, working_device(plan.compute.device))
     size_yx = geometry.volume_yx(*views.shape[-2:])
     step = int(plan.resources.details["planes_at_once"])
@@ -154,16 +189,17 @@ def _refocuser(prepared: Prepared, geometry: LightFieldGeometry, device: str) ->
     return Refocuser(views, torch.from_numpy(geometry.psf_shift), geometry.upsampling)
 
 
-def _placed_network(network: SeReNet | FSeReNet, device: str, precision: str) -> tuple[SeReNet | FSeReNet, str]:
-    """Return the network on a device in its arithmetic, and what to tell the user about it."""
-    if precision == "float32" and device == "cpu":
-        return network, ""
-    dtype, complaint = torch.float32, ""
-    if precision == "fast":
-        has = torch.cpu._is_avx512_bf16_supported() if device == "cpu" else device.startswith("cuda")
-        dtype = torch.bfloat16 if has else dtype
-        complaint = "" if has else f"precision=fast has no effect on this {device} (no bfloat16 arithmetic)"
-    return copy.deepcopy(network).to(device=device, dtype=dtype), complaint
+def _arithmetic(device: str, precision: str) -> tuple[torch.dtype, str]:
+    """Return the numbers to compute with, and what to tell the user about them."""
+    if precision == "float32":
+        return torch.float32, ""
+    has = torch.cpu._is_avx512_bf16_supported() if device == "cpu" else device.startswith("cuda")
+    complaint = "" if has else f"precision=fast has no effect on this {device} (no bfloat16 arithmetic)"
+    return torch.bfloat16 if has else torch.float32, complaint
+
+
+def _placed(network: Network, device: str, dtype: torch.dtype) -> Network:
+    return copy.deepcopy(network).to(device=device, dtype=dtype)
 
 
 def _joined(slabs: list[Slab]) -> Slab:
