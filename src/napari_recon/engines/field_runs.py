@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_recon.core.errors import InputError
 from napari_recon.core.events import PreviewReady
 from napari_recon.core.plan import Plan
-from napari_recon.core.region import TimeRange
+from napari_recon.core.region import Selection, TimeRange, parse_time
 
 SECONDS, SHARE = 0.5, 0.1
 """Seconds between previews, and the part of the time that may be spent on them."""
@@ -53,6 +54,19 @@ def of_times(plan: Plan, time: TimeRange | None, warnings: tuple[str, ...] | Non
         }
     )
     return plan.model_copy(update={"selection": plan.selection.model_copy(update={"time": time}), "resources": resources})
+
+
+def of_frames(selection: Selection, frames: str) -> Selection:
+    """Return a selection whose time are frames of the result, ``a:b``; between time points these are the only ones to name.
+
+    Raises
+    ------
+    InputError
+        No range, or a time range as well.
+    """
+    if selection.time is not None:
+        raise InputError(f"a time range ({selection.time}) and frames {frames} were given; give one of them")
+    return selection.model_copy(update={"time": parse_time(frames)})
 
 
 def first_sample(plan: Plan) -> int:

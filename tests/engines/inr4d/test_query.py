@@ -183,3 +183,15 @@ def test_a_table_of_another_size_is_refused(tmp_path: Path) -> None:
     params = {"shape_tzyx": SHAPE, "jitter": str(tmp_path / "jitter.npy")}
     with pytest.raises(InputError, match="table of 16 samples x 4 axes"):
         ask("published", params=params)
+
+
+def test_a_frame_between_time_points_can_be_asked_for_alone() -> None:
+    params = {"scale": "t=4"}
+    whole = ask("splines", params=params)
+    alone = ask("splines", params={**params, "frames": "5:7"})
+    np.testing.assert_array_equal(alone["movie"], whole["movie"][5:7])
+    assert alone.specs["movie"].grid.origin("T") == whole.specs["movie"].grid.to_world("T", 5)
+    again = napari_recon.rerun(alone.provenance)
+    np.testing.assert_array_equal(again["movie"], alone["movie"])
+    with pytest.raises(InputError, match="give one of them"):
+        ask("splines", params={**params, "frames": "5:7"}, time="0:2")

@@ -181,3 +181,11 @@ def test_other_networks_are_refused(tmp_path: Path) -> None:
 def test_a_voxel_size_of_no_input_is_not_ignored() -> None:
     with pytest.raises(InputError, match="no input whose axes or voxel size"):
         napari_recon.plan("lightfield_inr.query", model=model("scene").path, voxel_size={"z": 1, "y": 1, "x": 1})
+
+
+@pytest.mark.parametrize(("kind", "params"), [("grid", {"time_scale": 4}), ("sequence", {"render_size": (20, 23, 9)})])
+def test_frames_of_the_result_can_be_asked_for_alone(kind: str, params: dict[str, Any]) -> None:
+    whole = napari_recon.run("lightfield_inr.query", model=model(kind).path, params=params)
+    alone = napari_recon.run("lightfield_inr.query", model=model(kind).path, params={**params, "frames": "1:2"})
+    np.testing.assert_allclose(alone["volume"], whole["volume"][1:2], rtol=1e-5)
+    assert alone.specs["volume"].grid.origin("T") == whole.specs["volume"].grid.to_world("T", 1)

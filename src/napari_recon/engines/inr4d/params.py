@@ -44,6 +44,12 @@ class QueryParams(HypercubeParams):
         "points: from the first to the last data point, (n - 1) s + 1 samples; area: the whole field of view, n s samples, "
         "of which the outer ones lie outside the outer data points.",
     )
+    frames: str = param(
+        "",
+        "Which frames of the result, a:b without b, counted from 0 along its own time: a single one between two time points "
+        "for example. Empty takes all of the time range.",
+        advanced=True,
+    )
     compat: Literal["none", "upstream"] = param(
         "none",
         "upstream: the published grid, int(n s) samples from the first to the last data point, with the published look-up "

@@ -17,7 +17,7 @@ from napari_recon.core.pieces import pieces_of
 from napari_recon.core.plan import InputRef, ModelRef, OutputSpec, Plan, Resources
 from napari_recon.core.region import Box, Selection, TimeRange
 from napari_recon.core.token import CancelToken
-from napari_recon.engines.field_runs import of_times
+from napari_recon.engines.field_runs import of_frames, of_times
 from napari_recon.engines.inr4d.checkpoint import ARCHITECTURES, PUBLISHED, layers_of
 from napari_recon.engines.inr4d.lattice import AXES, Sampling, sampled_grid, samplings
 from napari_recon.engines.inr4d.params import QueryParams
@@ -74,7 +74,7 @@ class Query(FrameEngine[QueryParams]):
             )
         given = tuple(ref for group in by_name.values() for ref in group)
         data = data_grid(values, model, _recording(given))
-        sampled = selection
+        sampled = of_frames(selection, values.frames) if values.frames else selection
         if selection.time is not None:
             sampled = selection.model_copy(update={"time": _samples(selection.time, data, values)})
         # what a recording says is in the parameters and the model by now; its own time points are none of the result's
@@ -82,7 +82,8 @@ class Query(FrameEngine[QueryParams]):
         located = model.model_copy(update={"options": {**model.options, "grid": data.model_dump(mode="json")}})
         plan = super().plan((), own, sampled, located, compute)
         said = unknown_step(data)
-        plan = of_times(plan, selection.time or TimeRange(start=0, stop=data.size("T")), (said,) if said else ())
+        time = selection.time or (None if values.frames else TimeRange(start=0, stop=data.size("T")))
+        plan = of_times(plan, time, (said,) if said else ())
         return plan.model_copy(update={"inputs": given, "model": model})
 
     def main_grid(self, refs: Refs, params: QueryParams, model: ModelRef | None) -> Grid:

@@ -16,7 +16,7 @@ from napari_recon.core.grid import Grid
 from napari_recon.core.plan import InputRef, ModelRef, OutputSpec, Plan, Resources
 from napari_recon.core.region import Box, Selection, TimeRange
 from napari_recon.core.token import CancelToken
-from napari_recon.engines.field_runs import of_times
+from napari_recon.engines.field_runs import of_frames, of_times
 from napari_recon.engines.lightfield_inr import dense_shape
 from napari_recon.engines.lightfield_inr.checkpoint import ARCHITECTURES
 from napari_recon.engines.lightfield_inr.field import options_of
@@ -66,9 +66,12 @@ class Query(FrameEngine[QueryParams]):
         values = resolved(with_asked_part(values, selection), model)
         selection = _selected(values, selection, model)
         plain = values.model_copy(update={"roi_xyzwhd": None, "t_range": None})
-        if values.time_scale == 1:
+        if values.frames:
+            sampled = of_frames(selection, values.frames)
+        elif values.time_scale == 1:
             return super().plan(refs, plain.model_dump(), selection, model, compute)
-        sampled = _sampled(selection, values.time_scale, int(model.options["frames"]))
+        else:
+            sampled = _sampled(selection, values.time_scale, int(model.options["frames"]))
         return of_times(super().plan(refs, plain.model_dump(), sampled, model, compute), selection.time)
 
     def main_grid(self, refs: Refs, params: QueryParams, model: ModelRef | None) -> Grid:

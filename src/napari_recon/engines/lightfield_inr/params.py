@@ -90,6 +90,12 @@ class QueryParams(FieldParams):
         gt=0,
         le=64,
     )
+    frames: str = param(
+        "",
+        "Which frames of the result, a:b without b, counted from 0 along its own time: a single one between two time points "
+        "for example. Empty takes all of the time range.",
+        advanced=True,
+    )
     roi_xyzwhd: XyzWhd | None = param(
         None,
         "Box as x,y,z,w,h,d: first voxel of the lattice counted from 1, then sizes. A region (--roi) says the same from 0.",
