@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from napari_recon.core.grid import AXIS_NAMES, Grid
 from napari_recon.core.plan import OutputSpec
 from napari_recon.io.found import Found, reading
 from napari_recon.io.output import OutputFile, remove, stored_axes
+from napari_recon.io.pyramid import coarser_grids, fill
 
 KEY = "napari-recon"
 CHUNK = {"Z": 32, "Y": 256, "X": 256}
@@ -61,6 +62,16 @@ def read_zarr_provenance(path: Path) -> dict[str, Any] | None:
     with reading(path, "zarr"):
         found = dict(zarr.open(path, mode="r").attrs).get(KEY)
     return dict(found) if isinstance(found, Mapping) else None
+
+
+def read_levels(path: Path, key: str = "") -> list[Any]:
+    """Return the arrays of all levels, finest first; one for stores without coarser ones."""
+    import zarr
+
+    with reading(path, "zarr"):
+        node: Any = zarr.open(path / key if key else path, mode="r")
+        multiscale = None if isinstance(node, zarr.Array) else _multiscale(dict(node.attrs), path)
+        return [] if multiscale is None else [node[dataset.path] for dataset in multiscale.datasets]
 
 
 def positions(path: Path) -> tuple[str, ...]:
@@ -127,7 +138,7 @@ def _placed(multiscale: Any, axes: str) -> tuple[dict[str, float], dict[str, flo
 
 
 class ZarrOutput(OutputFile):
-    """An OME-Zarr 0.5 image with one level.
+    """An OME-Zarr 0.5 image; coarser levels are added to a large one when it is finished.
 
     Parameters
     ----------
@@ -178,6 +189,18 @@ class ZarrOutput(OutputFile):
         self._array[tuple(slices[i] for i in self._order)] = np.transpose(array, self._order)
 
     def _finish(self, provenance: dict[str, Any]) -> None:
+        grids = coarser_grids(self._grid)
+        finer = self._array
+        for number, grid in enumerate(grids, start=1):
+            chunks = tuple(min(n, k) for n, k in zip(grid.shape, finer.chunks, strict=True))
+            names = list(grid.axes.lower())
+            level = self._group.create_array(
+                str(number), shape=grid.shape, dtype=finer.dtype, chunks=chunks, dimension_names=names, overwrite=True
+            )
+            fill(level, finer, self.spec.kind == "labels")
+            finer = level
+        if grids:
+            self._group.attrs.update(_ome_attributes(self._grid, self.spec.name, self.path, grids))
         if provenance:
             self._group.attrs[KEY] = provenance
         self._close()
@@ -193,7 +216,7 @@ class ZarrOutput(OutputFile):
             super().discard()
 
 
-def _ome_attributes(grid: Grid, name: str, path: Path) -> dict[str, Any]:
+def _ome_attributes(grid: Grid, name: str, path: Path, coarser: Sequence[Grid] = ()) -> dict[str, Any]:
     """Return the group attributes, checked by the OME-Zarr models."""
     from ome_zarr_models.v05.axes import Axis
     from ome_zarr_models.v05.image import ImageAttrs
@@ -206,7 +229,10 @@ def _ome_attributes(grid: Grid, name: str, path: Path) -> dict[str, Any]:
                 Axis(name=a.lower(), type=_axis_type(a, grid.axes), unit=None if u == "pixel" else u)
                 for a, u in zip(grid.axes, grid.units, strict=True)
             ],
-            datasets=(Dataset.build(path="0", scale=list(grid.scale), translation=list(grid.translate)),),
+            datasets=tuple(
+                Dataset.build(path=str(n), scale=list(level.scale), translation=list(level.translate))
+                for n, level in enumerate((grid, *coarser))
+            ),
         )
         ome = ImageAttrs(multiscales=[multiscale], version="0.5").model_dump(mode="json", exclude_none=True)
     except ValidationError as error:

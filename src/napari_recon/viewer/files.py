@@ -80,8 +80,36 @@ def opened_layer(path: str) -> LayerData:
         "axis_labels": tuple(AXIS_NAMES[a] for a in stack.grid.axes),
         "metadata": {PATH: stack.uri, **({KEY: record} if record else {})},
     }
-    data = stack.data if isinstance(stack.data, np.ndarray) else lazy(stack)
-    return data, attributes, "image"
+    if isinstance(stack.data, np.ndarray):
+        return stack.data, attributes, "image"
+    levels = coarser_levels(stack)
+    attributes["contrast_limits"] = _limits([stack.data, *levels][-1])
+    if levels:
+        attributes["multiscale"] = True
+        return [lazy(stack), *levels], attributes, "image"
+    return lazy(stack), attributes, "image"
+
+
+def coarser_levels(stack: ImageStack) -> list[Any]:
+    """Return the coarser levels that a file keeps of a stack, as dask arrays; none where there is one level."""
+    import dask.array as da
+
+    from napari_recon.io.omezarr import read_levels
+    from napari_recon.io.open import split_uri
+    from napari_recon.io.output import is_zarr
+
+    path, key = split_uri(stack.uri)
+    if not path.is_dir() or not is_zarr(path):
+        return []
+    return [da.from_zarr(level) for level in read_levels(path, key)[1:]]
+
+
+def _limits(level: Any) -> tuple[float, float]:
+    """Return the range of a middle piece, so that a large file need not be read for it."""
+    pieces = tuple(slice(n // 2, n // 2 + 1) for n in level.shape[:-3])
+    piece = np.asarray(level[pieces], dtype=np.float32)
+    low, high = float(np.nanmin(piece)), float(np.nanmax(piece))
+    return (low, high) if high > low else (low, low + 1.0)
 
 
 def lazy(stack: ImageStack) -> Any:
