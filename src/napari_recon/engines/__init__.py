@@ -7,6 +7,7 @@ from napari_recon.core.registry import Registry
 registry = Registry(
     {
         "serenet.reconstruct": "napari_recon.engines.serenet.engine:Reconstruct",
+        "serenet.realign": "napari_recon.engines.serenet.realign:Realign",
         "serenet.refocus": "napari_recon.engines.serenet.engine:Refocus",
         "lightfield_inr.fit": "napari_recon.engines.lightfield_inr.fit_engine:Fit",
         "lightfield_inr.meta": "napari_recon.engines.lightfield_inr.meta_engine:Meta",
