@@ -20,6 +20,7 @@ DOCKS = {
     "sim": "SIM",
     "simulate.sim": "SIM",
     "lightfield_inr": "Neural field",
+    "inr4d": "4D field",
     "fusion": "Light sheet",
     "deconvolution.rl": "Light sheet",
     "simulate.flfm_psf": "Microscope",
@@ -159,6 +160,16 @@ def sample_dual_view() -> list[LayerData]:
     if viewer is not None and hasattr(viewer, "window"):
         open_dock(viewer, "fusion.multiview_rl").start_with("fusion.multiview_rl")
     return reconcile_units(dual_view())
+
+
+def sample_moving_cells() -> list[LayerData]:
+    """Open the 4D field dock, then return a simulated movie of cells and, hidden, its truth, which has frames between."""
+    from napari_recon.samples import moving_cells
+
+    viewer = napari.current_viewer()
+    if viewer is not None and hasattr(viewer, "window"):
+        open_dock(viewer, "inr4d.fit")
+    return moving_cells()
 
 
 def reconcile_units(layers: list[LayerData]) -> list[LayerData]:

@@ -56,14 +56,17 @@ def show_row(viewer: ViewerModel, shown: Sequence[Image]) -> Callable[[], None]:
     """Show layers beside each other, the first on the left, everything else hidden; return what ends it."""
     layers, grid = viewer.layers, viewer.canvas.grid
     shown = [layer for layer in shown if layer in layers]
-    for layer in reversed(shown):
+    for layer in shown:  # the grid begins with the lowest, and leaves hidden ones out
         layers.move(layers.index(layer), len(layers))
+    hidden_before = [layer for layer in shown if not layer.visible]
     show_again = show_alone(viewer, shown, kinds=())
     grid.stride, grid.shape, grid.enabled = 1, (1, len(shown)), True
     viewer.reset_view()
 
     def end() -> None:
         show_again()
+        for layer in hidden_before:
+            layer.visible = False
         grid.enabled = False
         viewer.reset_view()
 

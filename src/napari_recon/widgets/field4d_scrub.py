@@ -48,11 +48,11 @@ class ScrubPanel(QWidget):
         describe(self.slider, "Time", "Goes through the time of the field, between its frames, too")
         guard_wheel(self.slider)
         self.slider.setTickPosition(QSlider.TickPosition.TicksBelow)
-        self.back_button = small_button("⏮", "Frame before", "To the frame before, as it was measured")
+        self.back_button = small_button("◀", "Frame before", "To the frame before, as it was measured")
         self.half_button = QPushButton("&Halfway")
         describe(self.half_button, "Halfway to the next frame", "Where a frame is missing most: halfway to the next one")
-        self.on_button = small_button("⏭", "Next frame", "To the next frame, as it was measured")
-        self.play_button = QPushButton("▶ Pla&y")
+        self.on_button = small_button("▶", "Next frame", "To the next frame, as it was measured")
+        self.play_button = QPushButton("Pla&y")
         self.play_button.setCheckable(True)
         describe(self.play_button, "Play", "Go on through all times and begin anew")
         self.place = Line()
@@ -103,8 +103,6 @@ class ScrubPanel(QWidget):
 
     def offer_beside(self, names: Sequence[tuple[str, str, str]]) -> None:
         """Offer what can be seen beside the field: its name, a tooltip, and why it can't (empty when it can)."""
-        for name, button in self.beside.items():
-            button.setVisible(any(name == each for each, _, _ in names))
         for name, tip, reason in names:
             if name not in self.beside:
                 button = QPushButton(name)
@@ -115,6 +113,8 @@ class ScrubPanel(QWidget):
                 at = self._beside.count()
                 self._beside.addWidget(button, at // COLUMNS, at % COLUMNS)
             allow(self.beside[name], reason, tip)
+        for name, button in self.beside.items():
+            button.setVisible(any(name == each for each, _, _ in names))
 
     def uncheck(self, names: Sequence[str] | None = None) -> None:
         """Take back what was asked for beside the field (all of it by default)."""
@@ -161,7 +161,7 @@ class ScrubPanel(QWidget):
         self.go_to(behind + STEPS if behind + STEPS <= self.slider.maximum() else half)
 
     def _play(self, playing: bool) -> None:
-        self.play_button.setText("⏸ Pa&use" if playing else "▶ Pla&y")
+        self.play_button.setText("Pa&use" if playing else "Pla&y")
         (self._timer.start if playing else self._timer.stop)()
 
     def _play_on(self) -> None:

@@ -168,7 +168,7 @@ class FieldDock(EngineDock):
         self.region.set_source(layer, letters_of(layer.axis_labels) if layer is not None else "", self._lattice)
 
     def _start(self, request: Any, preview: bool) -> None:
-        self._saved, self._asked = None, request.params
+        self._saved, self._asked, self.sharing.early = None, request.params, None
         self.controller.results.follow = request.engine == self.fit
         super()._start(request, preview)
 
@@ -180,6 +180,8 @@ class FieldDock(EngineDock):
         super()._finished(result)
         if result.plan is None or result.plan.engine != self.fit or result.error is not None:
             return
+        if result.partial:
+            self.sharing.keep_early(f"{result.job.title}, early · {datetime.now():%d %b %H:%M}")
         if result.partial and self._saved is not None:
             self._offer_to_continue(result.layers)
         elif not result.partial and self.engine == self.fit and self.settings.values()["resume"]:

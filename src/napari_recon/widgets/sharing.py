@@ -26,6 +26,8 @@ class Sharing(QObject):
         super().__init__(dock)
         self._dock = dock
         self._copying: Any = None
+        self.early: Any = None
+        """The last model of this run that is not its final one."""
 
     def copy(self, how: str) -> None:
         """Put the run onto the clipboard, written by the function `how` of `jobs.code`."""
@@ -78,12 +80,25 @@ class Sharing(QObject):
             self._tell(f"Settings loaded from {path}", self._dock.load_settings, path)
 
     def keep_model(self, event: Any) -> None:
-        """Put a model that a run made into the menu, in a worker; other artifacts are left alone."""
-        if event.kind == "model" and (title := self._dock.title_of_model()):
-            name = f"{self._dock.engine.replace('.', '-')}-{datetime.now():%Y%m%d-%H%M%S}"
-            call_in_background(
-                kept_model, event.payload, name, title, done=self._kept, failed=self._dock._failed, parent=self._dock
-            )
+        """Put a model that a run made into the menu, in a worker; other artifacts are left alone.
+
+        One that says it is not complete waits for `keep_early`: a better one is to come.
+        """
+        if event.kind != "model":
+            return
+        self.early = event.payload if is_early(event.payload) else None
+        if self.early is None and (title := self._dock.title_of_model()):
+            self._keep(event.payload, title)
+
+    def keep_early(self, title: str) -> None:
+        """Put the last model into the menu that was there before the run ended, if that was all."""
+        if self.early is not None:
+            self._keep(self.early, title)
+            self.early = None
+
+    def _keep(self, payload: Any, title: str) -> None:
+        name = f"{self._dock.engine.replace('.', '-')}-{datetime.now():%Y%m%d-%H%M%S}"
+        call_in_background(kept_model, payload, name, title, done=self._kept, failed=self._dock._failed, parent=self._dock)
 
     def let_go(self) -> None:
         """Forget what is being written."""
@@ -107,6 +122,12 @@ class Sharing(QObject):
             self._dock.run_bar.say(str(error), "error")
         else:
             self._dock.run_bar.say(done)
+
+
+def is_early(payload: Any) -> bool:
+    """Return whether a model says that a better one of the same run is to come."""
+    card = payload.get("card", {}) if isinstance(payload, dict) else {}
+    return not card.get("training", {}).get("complete", True)
 
 
 def kept_model(payload: Any, name: str, title: str) -> ModelCard:
