@@ -68,8 +68,8 @@ def test_unknown_names_are_answered_with_the_known_ones() -> None:
 
 def test_the_files_are_what_their_recipe_makes() -> None:
     import napari_recon
-    from napari_recon.engines.simulate.lightfield import simulate_views
     from napari_recon.optics.lightfield_geometry import load_psf_shift
+    from tests.engines.simulate.imaging import simulate_views
 
     raw, truth = (open_stack(samples.path(name)) for name in ("lightfield", "lightfield_truth"))
     recipe = Recipe.from_dict(read_provenance(samples.path("lightfield")))

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_recon.engines.simulate.camera import record
-from napari_recon.engines.simulate.lightfield import Imaging, pieces_of, simulate_views
+from napari_recon.engines.simulate.lightfield import Imaging, pieces_of
 from napari_recon.optics.lightfield_geometry import VIEW_ORDERS, load_psf_shift
+from tests.engines.simulate.imaging import simulate_views
 
 S = 13 / 3
 

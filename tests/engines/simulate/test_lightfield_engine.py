@@ -20,8 +20,8 @@ from napari_recon.core.plan import InputRef, ModelRef, Plan
 from napari_recon.core.region import Selection, TimeRange
 from napari_recon.core.token import CancelToken
 from napari_recon.engines import registry
-from napari_recon.engines.simulate.lightfield import simulate_views
 from napari_recon.optics.lightfield_geometry import VIEW_ORDERS, load_psf_shift
+from tests.engines.simulate.imaging import simulate_views
 
 SMALL = {"frames": 2, "height": 18, "width": 21, "planes": 31, "tubes": 2, "beads": 5, "bubbles": 1}
 NOISE_FREE = {"photon_noise": False, "read_noise": 0.0}

@@ -86,44 +86,6 @@ def pieces_of(volume_zyx: Tensor, check: Check = lambda: None) -> list[Piece]:
     return pieces
 
 
-def simulate_views(
-    volume_zyx: NDArray[np.floating] | Tensor,
-    psf_shift_vz2: NDArray[np.floating] | Tensor,
-    *,
-    upsampling: float,
-    psf_sigma: float = 2.0,
-    margin: int = 0,
-    check: Check = lambda: None,
-) -> NDArray[np.float32]:
-    """Return the noise-free views (V, Y, X) of a volume.
-
-    Parameters
-    ----------
-    volume_zyx : array
-        (Z, Y, X) on the fine grid, `margin` light-field pixels larger than the field on each side.
-    psf_shift_vz2 : array
-        (V, Z, 2) displacement (y, x) in fine pixels: a point at (y, x) appears in the view at (y, x) + shift.
-    upsampling : float
-        Fine pixels per light-field pixel (13/3 for 13 pixels per microlens and 3x3 scanning).
-    psf_sigma : float
-        Gaussian blur in fine pixels.
-    margin : int
-        Light-field pixels; ``margin * upsampling`` must be whole.
-
-    Returns
-    -------
-    numpy.ndarray
-        float32; a light-field pixel holds the mean of the fine pixels it covers, so the sum of a view times
-        ``upsampling ** 2`` is the sum of what it sees.
-    """
-    volume = torch.as_tensor(volume_zyx, dtype=torch.float32)
-    shift = np.asarray(psf_shift_vz2, dtype=np.float64)
-    depth, size_y, size_x = volume.shape
-    imaging = Imaging((depth, size_y, size_x), upsampling, psf_sigma, margin)
-    pieces = pieces_of(volume, check)
-    return np.stack([imaging.view(pieces, one, check).numpy() for one in shift])
-
-
 def _add_displaced(total: Tensor, part: Tensor, top: float, left: float) -> None:
     """Add `part` to `total` with its corner at a fractional place; what leaves the canvas is lost."""
     for row, weight_y in _neighbours(top):
