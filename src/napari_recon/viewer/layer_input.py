@@ -65,7 +65,8 @@ def guess_axes(layer: Layer, spec: InputSpec) -> str:
     labelled = letters_of(layer.axis_labels)
     if labelled and any(set(axes) <= set(labelled) for axes in (spec.axes, *spec.also)):
         return labelled
-    declared = spec.axes or "ZYX"[-layer.ndim :]
+    declared = next((axes for axes in spec.also if len(axes) == layer.ndim < len(spec.axes)), "")
+    declared = declared or spec.axes or "ZYX"[-layer.ndim :]
     extra = layer.ndim - len(declared)
     outer = "".join(a for a in "TC" if a not in declared)
     if extra == 0:
