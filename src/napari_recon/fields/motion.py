@@ -106,6 +106,29 @@ class MotionField:
                     out[frame, plane : plane + depth, row : row + rows] = self._at(gap, share, torch.stack(ours))
         return out
 
+    def carried(self, frame: int, other: int, places: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the values of a neighbouring frame (one before or after) where what is at places of a frame is there.
+
+        Parameters
+        ----------
+        frame, other : int
+            Numbers that differ by 1.
+        places : Tensor
+            (3, z, y, x) in samples.
+
+        Returns
+        -------
+        values : Tensor
+            (z, y, x)
+        places : Tensor
+            Where they are in the other frame.
+        """
+        if self._motion is not None:
+            ahead = other > frame
+            time = torch.tensor(-0.5 if ahead else 0.5, device=places.device)
+            places = self._followed(self._motion[min(frame, other)], time, places)[1 if ahead else 0]
+        return self._frame(other, places), places
+
     def _gap(self, times: Tensor) -> Tensor:
         return times.double().floor().clamp(0, max(self.shape[0] - 2, 0)).long()
 

@@ -85,3 +85,31 @@ def test_a_dark_region_is_said(tmp_path: Path) -> None:
     plan = example.plan(Selection(box={"x": (0, 4)}))  # type: ignore[arg-type]
     with pytest.raises(InputError, match=r"is constant \(every value is 7\)"):
         list(example.engine.run(plan, {"movie": [ImageStack(values, recording().grid, "dark")]}))
+
+
+@pytest.mark.parametrize(("axes", "odd"), [("TZYX", None), ("ZTYX", "Z"), ("YZTX", "Y"), ("XZYT", "X")])
+def test_an_axis_along_which_all_stays_looks_like_time(axes: str, odd: str | None) -> None:
+    """`axes` is the order that the movie's axes really have, read as TZYX."""
+    from .test_fast import balls
+
+    real = balls([0.2 * frame for frame in range(10)], (9, 24, 20)).numpy()
+    misread = np.transpose(real, ["TZYX".index(axis) for axis in axes])
+    params = {"method": "linear"}
+    result = napari_recon.run("inr4d.fit", ImageStack.of(misread, "TZYX", "misread"), params=params)
+    heard = [said for said in result.warnings if "looks like time" in said]
+    assert bool(heard) == (odd is not None)
+    if odd is not None:
+        assert heard[0].startswith(f"{odd} looks like time") and "--axes" in heard[0]
+        checked = napari_recon.run(
+            "inr4d.fit", ImageStack.of(misread, "TZYX", "misread"), params={**params, "axes_checked": True}
+        )
+        assert not [said for said in checked.warnings if "looks like time" in said]
+
+
+def test_another_recording_of_the_same_size_and_range_is_refused(tmp_path: Path) -> None:
+    field = tmp_path / "field.safetensors"
+    napari_recon.train("inr4d.fit", recording(), out=field, params={"method": "linear"})
+    napari_recon.run("inr4d.query", recording(), model=str(field))
+    other = ImageStack(movie()[::-1].copy(), recording().grid, "backwards")
+    with pytest.raises(InputError, match="found other values of the same size and range; choose that recording"):
+        napari_recon.run("inr4d.query", other, model=str(field))

@@ -19,6 +19,7 @@ from napari_recon.engines.inr4d.fast.denoise import denoised, noise_of
 from napari_recon.engines.inr4d.fast.motion import MotionSettings, estimated
 from napari_recon.engines.inr4d.fast.planes import PlaneFit, cubic_planes
 from napari_recon.engines.inr4d.fast.spacing import plane_distance
+from napari_recon.engines.inr4d.fast.together import joined
 from napari_recon.fields.motion import MotionField
 
 from .recordings import recording
@@ -119,7 +120,7 @@ def small(**changes: Any) -> dict[str, Any]:
 
 
 def model_of(events: list[Event]) -> dict[str, Any]:
-    return next(e.payload for e in events if isinstance(e, ArtifactReady) and e.name == "model")
+    return [e.payload for e in events if isinstance(e, ArtifactReady) and e.name == "model"][-1]
 
 
 def test_a_fit_is_queried(tmp_path: Path) -> None:
@@ -142,6 +143,57 @@ def test_interpolations_are_at_hand(tmp_path: Path, method: str) -> None:
     assert np.abs(found[::2] - data).max() < 2e-3 * np.ptp(data)
     if method == "linear":
         assert np.abs(found[1::2] - (data[1:] + data[:-1]) / 2).max() < 2e-3 * np.ptp(data)
+
+
+def test_fields_come_early_and_the_last_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    from napari_recon.engines.inr4d.fast import run
+
+    from .recordings import fit_example
+
+    monkeypatch.setattr(run, "FIRST_SECONDS", 0.0)
+    monkeypatch.setattr(run, "PREVIEW_SHARE", 1e9)
+    example = fit_example(method="fast", **small(judge=False))
+    models = [e.payload for e in example.events(example.plan()) if isinstance(e, ArtifactReady) and e.name == "model"]
+    steps = [(m["card"]["training"]["steps"], m["card"]["training"]["complete"]) for m in models]
+    assert steps == [*((step, False) for step in range(6)), (6, True)]
+    assert all(m["state"]["frames"].shape == (4, 9, 12, 14) and "motion" in m["state"] for m in models)
+    measured = np.asarray(recording().data, np.float32)
+    first = models[0]["state"]["frames"][:, ::2].astype(np.float32) * np.ptp(measured) + measured.min()
+    assert np.abs(first - measured).mean() < 0.03 * np.ptp(measured)  # cubic splines go through the planes
+
+
+def through_planes(times: list[float], shape: tuple[int, int, int] = (13, 20, 20)) -> torch.Tensor:
+    """Small balls that sink by one plane of every two per time."""
+    grid = np.stack(np.meshgrid(*(np.arange(n) for n in shape), indexing="ij"))
+    starts = np.random.default_rng(3).uniform(3, np.array(shape) - 3, (6, 3))
+    found = np.zeros((len(times), *shape))
+    for number, time in enumerate(times):
+        for start in starts:
+            place = start + np.array([1.0, 0.3, -0.2]) * time
+            found[number] += np.exp(-(((grid - place[:, None, None, None]) ** 2).sum(0)) / 2.5)
+    return torch.from_numpy(found.clip(0, 1).astype(np.float32))
+
+
+def test_neighbouring_frames_say_what_lies_between_planes() -> None:
+    truth = through_planes([-1.0, 0.0, 1.0])
+    start = torch.stack([cubic_planes(volume, 2) for volume in truth[:, ::2]])
+    motion = torch.zeros(2, 2, 3, 2, 2, 2)
+    motion[0] = torch.tensor([0.5, 0.15, -0.1]).view(1, 3, 1, 1, 1)
+    found = joined(start, motion, 2)
+    assert torch.equal(found[:, ::2], start[:, ::2])
+    assert error(found, truth) < 0.5 * error(start, truth)
+    motion[0] *= -8
+    assert error(joined(start, motion, 2), truth) < 1.6 * error(start, truth)  # motion that is wrong
+
+
+def test_planes_that_teach_nothing_leave_cubic_splines() -> None:
+    volumes = balls([0.0], (9, 24, 24))
+    fit = PlaneFit(volumes, 2, 4, 0)
+    while fit.step < 4:
+        fit.advance()
+    assert not torch.equal(fit.filled(volumes[0], lambda: None), cubic_planes(volumes[0], 2))
+    fit.forget()
+    assert torch.equal(fit.filled(volumes[0], lambda: None), cubic_planes(volumes[0], 2))
 
 
 def test_a_resumed_fit_is_the_uninterrupted_one(tmp_path: Path) -> None:
@@ -173,10 +225,11 @@ def test_the_distance_of_planes_is_read_off_the_data() -> None:
     assert next(e.params for e in heard if isinstance(e, Decided)) == {"plane_distance": 2}
 
 
-def test_a_cancelled_fit_leaves_a_checkpoint(tmp_path: Path) -> None:
+def test_a_cancelled_fit_leaves_a_checkpoint_and_a_field(tmp_path: Path) -> None:
     from napari_recon.core.token import CancelToken
 
     token, heard = CancelToken(), list[Event]()
+    field = tmp_path / "field.safetensors"
 
     def stop(event: Event) -> None:
         heard.append(event)
@@ -185,7 +238,24 @@ def test_a_cancelled_fit_leaves_a_checkpoint(tmp_path: Path) -> None:
 
     params = small(checkpoint_folder=str(tmp_path))
     try:
-        napari_recon.run("inr4d.fit", recording(), params=params, token=token, on_event=stop)
+        napari_recon.train("inr4d.fit", recording(), out=field, params=params, token=token, on_event=stop)
     except Cancelled:
         pass
     assert [e.step for e in heard if isinstance(e, CheckpointSaved)] == [2]
+    asked = napari_recon.run("inr4d.query", model=str(field), params={"scale": "z=2"})["movie"]
+    assert np.asarray(asked.data).shape == (4, 9, 12, 14)
+
+
+def test_a_fit_that_has_to_finish_is_whole() -> None:
+    from napari_recon.core.token import CancelToken
+
+    token, heard = CancelToken(), list[Event]()
+
+    def finish(event: Event) -> None:
+        heard.append(event)
+        if getattr(event, "message", "") == "planes":
+            token.finish()
+
+    result = napari_recon.run("inr4d.fit", recording(), params=small(steps=500), token=token, on_event=finish)
+    assert not result.partial and model_of(heard)["card"]["training"]["complete"]
+    assert {"steps": 1} in [e.params for e in heard if isinstance(e, Decided)]

@@ -119,6 +119,11 @@ def load_motion(model: ModelRef) -> tuple[Tensor, Tensor | None]:
     return frames, motion
 
 
+def forget() -> None:
+    """Let go of models that were loaded last, which are kept for the next query."""
+    _load.cache_clear()
+
+
 @lru_cache(maxsize=2)
 def _load(path: str, digest: str) -> dict[str, Tensor]:
     from napari_recon.hub import load_state

@@ -28,7 +28,7 @@ class FitParams(EngineParams):
         "itself so many pixels on. So many times finer the field is through the planes; auto reads it off the data.",
     )
     steps: int = param(
-        1200, "fast: steps in which the network learns what lies between planes.", ge=1, le=100_000, advanced=True
+        1000, "fast: steps in which the network learns what lies between planes.", ge=1, le=100_000, advanced=True
     )
     denoise: bool = param(True, "fast: remove most of the noise first.", advanced=True)
     keep_measured: bool = param(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_recon.core.errors import InputError
-from napari_recon.core.events import PreviewReady
+from napari_recon.core.events import PreviewReady, Warned
 from napari_recon.core.pieces import FramePieces
 from napari_recon.core.plan import Plan
 from napari_recon.core.region import Box
@@ -19,9 +20,12 @@ from napari_recon.engines.field_runs import SteadyPreviews, digest
 from napari_recon.engines.inr4d.checkpoint import ENGINE
 from napari_recon.engines.inr4d.fit_params import FitParams
 from napari_recon.engines.inr4d.lattice import AXES
-from napari_recon.engines.inr4d.place import placed
+from napari_recon.engines.inr4d.place import example_axes, placed
 from napari_recon.hub import checkpoint_folder
 
+LASTING, MARGIN = 0.3, 0.2
+"""Correlation of values half a recording apart from which an axis looks like time, and by how much more than along T."""
+SAMPLE = 1 << 20
 Movie = NDArray[np.float32]
 Bounds = dict[str, tuple[int, int]]
 
@@ -55,6 +59,7 @@ class FitRun:
             self.folder = Path(params.checkpoint_folder or checkpoint_folder(plan)).expanduser()
         self._previews = SteadyPreviews()
         self._low, self._high = 0.0, 1.0
+        self._data = ""
 
     def movie(self, token: CancelToken) -> Movie:
         """Return the fitted part of the recording (t, z, y, x), read frame by frame.
@@ -77,11 +82,21 @@ class FitRun:
                 f"{self._recording.what} is constant (every value is {self._low:g}), so there is nothing to fit; check it "
                 "or choose another region"
             )
+        self._data = digest(movie)
         return movie
 
-    def digest(self, movie: Movie) -> str:
-        """Return what identifies the data of a fit."""
-        return digest(movie)
+    def looked_at(self, movie: Movie) -> Iterator[Warned]:
+        """Yield a warning when another axis than T looks like time: along it, what is seen stays."""
+        if self._params.axes_checked:
+            return
+        alike = {axis: persistence(movie, number) for number, axis in enumerate(AXES)}
+        odd = max("ZYX", key=lambda axis: alike[axis])
+        if alike[odd] > max(LASTING, alike["T"] + MARGIN):
+            yield Warned(
+                f"{odd} looks like time: values half the recording apart are alike along {odd} (correlation "
+                f"{alike[odd]:.2f}) and not along T ({alike['T']:.2f}); if it is, name the axes as they are (--axes, for "
+                f"example {example_axes(self.whole, odd)}), else set axes_checked"
+            )
 
     def place(self, part: Bounds) -> tuple[slice, ...]:
         """Return where a part, in voxels of the recording, goes in the output."""
@@ -116,5 +131,16 @@ class FitRun:
             ``samples_tzyx``: how many samples a spline's coefficients stand for along each axis, where these are more than
             what was fitted has; the first and the last lie on the first and last data point.
         """
-        known = placed(self.whole, self.fitted, self._low, self._high, intensity)
+        known = placed(self.whole, self.fitted, self._low, self._high, intensity, self._data)
         return {"engine": ENGINE, "architecture": architecture, "options": {**known, **options}, "training": training}
+
+
+def persistence(movie: Movie, axis: int) -> float:
+    """Return how values half the length of an axis apart are correlated: much along time, little through a volume."""
+    step = max(1, math.ceil((movie.size / SAMPLE) ** (1 / 3)))
+    part = movie[tuple(slice(None) if number == axis else slice(None, None, step) for number in range(movie.ndim))]
+    lag = max(1, movie.shape[axis] // 2)
+    ends = slice(lag, None), slice(None, -lag)
+    late, early = (part[(slice(None),) * axis + (end,)].ravel().astype(np.float64) for end in ends)
+    late, early = late - late.mean(), early - early.mean()
+    return float(late @ early / max(math.sqrt(float(late @ late) * float(early @ early)), 1e-20))

@@ -17,7 +17,12 @@ THIN = 0.5
 
 
 def placed(
-    whole: Grid, region: Mapping[str, tuple[int, int]], low: float, high: float, intensity: tuple[float, float] | None = None
+    whole: Grid,
+    region: Mapping[str, tuple[int, int]],
+    low: float,
+    high: float,
+    intensity: tuple[float, float] | None = None,
+    digest: str = "",
 ) -> dict[str, Any]:
     """Return the options that say which recording a field stands for.
 
@@ -31,13 +36,20 @@ def placed(
         Least and largest intensity of that part.
     intensity : tuple of float, optional
         Offset and gain that make intensities of the field's values; otherwise the values go from 0 (low) to 1 (high).
+    digest : str
+        What identifies the values of that part.
     """
     bounds = [region.get(axis, (0, whole.size(axis))) for axis in AXES]
     grid = whole.cropped(dict(zip(AXES, bounds, strict=True)))
     return {
         "grid": grid.model_dump(mode="json"),
         "intensity": list(intensity or (low, high - low)),
-        "recording": {"shape": list(whole.shape), "region": [list(each) for each in bounds], "range": [low, high]},
+        "recording": {
+            "shape": list(whole.shape),
+            "region": [list(each) for each in bounds],
+            "range": [low, high],
+            "digest": digest,
+        },
     }
 
 
@@ -90,13 +102,19 @@ def fitted_region(model: ModelRef, recording: Grid) -> tuple[slice, ...]:
     return tuple(slice(int(start), int(stop)) for start, stop in bounds)
 
 
-def check_recording(model: ModelRef, low: float, high: float) -> None:
-    """Raise an InputError when the fitted part of a recording has other intensities than those of the fit."""
-    expected = model.options.get("recording", {}).get("range")
+def check_recording(model: ModelRef, low: float, high: float, digest: str) -> None:
+    """Raise an InputError when the fitted part of a recording has other intensities or values than those of the fit."""
+    known = model.options.get("recording", {})
+    expected = known.get("range")
     if expected and max(abs(low - expected[0]), abs(high - expected[1])) > 1e-3 * (expected[1] - expected[0]):
         raise InputError(
             f"the recording should be the one that {model.id} was fitted to (intensities {expected[0]:g} to "
             f"{expected[1]:g}), found {low:g} to {high:g}; choose that recording, or another field"
+        )
+    if known.get("digest", digest) not in ("", digest):
+        raise InputError(
+            f"the recording should be the one that {model.id} was fitted to, found other values of the same size and range; "
+            "choose that recording, or leave it out: the field knows its intensities"
         )
 
 
@@ -124,7 +142,7 @@ def checked_movie(grid: Grid | None, axes_checked: bool = False, what: str = "th
     if not axes_checked and (odd := looks_like_time(grid)):
         raise InputError(
             f"{what} should have axes {AXES}, found sizes {_sizes(grid)}, of which {odd} looks like time; name the axes as "
-            f"they are (--axes, for example {_example(grid, odd)}), or set axes_checked"
+            f"they are (--axes, for example {example_axes(grid, odd)}), or set axes_checked"
         )
     return grid.only(AXES)
 
@@ -157,7 +175,7 @@ def _sizes(grid: Grid) -> str:
     return ", ".join(f"{axis}={n}" for axis, n in zip(grid.axes, grid.shape, strict=True))
 
 
-def _example(grid: Grid, odd: str) -> str:
+def example_axes(grid: Grid, odd: str) -> str:
     """Return the order of axes when time lies where `odd` is now."""
     rest = iter("XYZ" if odd == "X" and grid.axes[-1] == "X" else [a for a in AXES if a != "T"])
     return "".join("T" if axis == odd else next(rest) for axis in grid.axes)
@@ -169,6 +187,7 @@ def unknown_step(grid: Grid) -> str | None:
     if all(unit != "pixel" for unit in known.values()):
         return None
     return (
-        "the voxel size of the recording is not known, so how far planes are apart is not either: the result is in voxels; "
-        "give it (--voxel-size z=..,y=..,x=..) to have lengths"
+        "the voxel size of the recording is not known, so how far planes are apart is not either (its anisotropy): the "
+        "result is in voxels, and how alike planes are says how much finer they are made; "
+        "give it (--voxel-size z=..,y=..,x=..)"
     )

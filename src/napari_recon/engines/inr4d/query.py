@@ -14,7 +14,7 @@ from napari_recon.core.pieces import FramePieces
 from napari_recon.core.plan import Plan
 from napari_recon.core.region import Box
 from napari_recon.core.token import CancelToken
-from napari_recon.engines.field_runs import first_sample
+from napari_recon.engines.field_runs import digest, first_sample
 from napari_recon.engines.inr4d.checkpoint import PUBLISHED
 from napari_recon.engines.inr4d.lattice import AXES, Sampling
 from napari_recon.engines.inr4d.params import QueryParams
@@ -82,8 +82,8 @@ class FieldRun:
         offset, gain = known or (0.0, 1.0)
         if recording is not None:
             region = fitted_region(self._model, recording.stack.grid.only(AXES))
-            low, high = least_and_largest(recording, region, token)
-            check_recording(self._model, low, high)
+            low, high, found = extremes(recording, region, token)
+            check_recording(self._model, low, high, found)
             if known is None:
                 offset, gain = low, high - low
         return np.float32(offset), np.float32(gain)
@@ -99,14 +99,20 @@ class FieldRun:
         return Places(places, sampling.count, self._params.radius * sampling.step, places)
 
 
-def least_and_largest(recording: FramePieces, region: tuple[slice, ...], token: CancelToken) -> tuple[float, float]:
-    """Return the extremes of a part of a recording (TZYX), read frame by frame."""
+def extremes(recording: FramePieces, region: tuple[slice, ...], token: CancelToken) -> tuple[float, float, str]:
+    """Return the least and the largest value of a part of a recording (TZYX), read frame by frame, and its digest."""
     low, high = float(np.inf), -float(np.inf)
-    for time in range(region[0].start, region[0].stop):
-        token.check()
-        part = recording.read(slice(time, time + 1), *region[1:])
-        low, high = min(low, float(part.min())), max(high, float(part.max()))
-    return low, high
+
+    def frames() -> Iterator[NDArray[Any]]:
+        nonlocal low, high
+        for time in range(region[0].start, region[0].stop):
+            token.check()
+            part = recording.read(slice(time, time + 1), *region[1:])
+            low, high = min(low, float(part.min())), max(high, float(part.max()))
+            yield part
+
+    found = digest(frames())
+    return low, high, found
 
 
 def published_look(movie: Volume, check: Callable[[], None] = lambda: None) -> NDArray[np.uint8]:

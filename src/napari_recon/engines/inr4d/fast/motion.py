@@ -8,7 +8,7 @@ The motion of a gap lives on the grid of the frame that is missing in its middle
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -56,6 +56,7 @@ class MotionSettings:
 PLAIN = MotionSettings(bending=0.0, outer=0.0, coupling=0.0)
 #: For a score: the finest scale is left out.
 QUICK = MotionSettings(scales=(0.34, 0.5), steps=(60, 60))
+QUICK_PLAIN = replace(PLAIN, scales=QUICK.scales, steps=QUICK.steps)
 #: Voxels of all gaps together on the finest scale; larger recordings stop at a coarser one.
 MOST_VOXELS = 1 << 21
 

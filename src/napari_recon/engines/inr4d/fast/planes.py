@@ -150,6 +150,15 @@ class PlaneFit:
             found[between + 1 :: self.factor] += added[between]
         return found
 
+    def all_filled(self, volumes: Tensor, check: Callable[[], None]) -> Tensor:
+        """Return volumes (t, z, y, x) with the planes between."""
+        return torch.stack([self.filled(volume, check) for volume in volumes])
+
+    def forget(self) -> None:
+        """Leave cubic splines alone between planes."""
+        for parameter in self.network.tail.parameters():
+            nn.init.zeros_(parameter)
+
     def _batch(self, random: np.random.Generator) -> tuple[Tensor, Tensor]:
         rows, columns = self._planes.shape[1:]
         examples: list[tuple[Tensor, Tensor]] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,9 +28,10 @@ from napari_recon.core.plan import Plan
 from napari_recon.core.token import CancelToken
 from napari_recon.engines.inr4d.checkpoint import MOTION
 from napari_recon.engines.inr4d.fast.denoise import Noise, denoised, noise_of
-from napari_recon.engines.inr4d.fast.motion import PLAIN, QUICK, MotionSettings, estimated
+from napari_recon.engines.inr4d.fast.motion import PLAIN, QUICK, QUICK_PLAIN, MotionSettings, estimated
 from napari_recon.engines.inr4d.fast.planes import PlaneFit
 from napari_recon.engines.inr4d.fast.spacing import plane_distance
+from napari_recon.engines.inr4d.fast.together import joined
 from napari_recon.engines.inr4d.fit_params import FitParams
 from napari_recon.engines.inr4d.fit_run import FitRun, Movie
 from napari_recon.fields.motion import MotionField
@@ -37,6 +39,8 @@ from napari_recon.hub import checkpoint_folder
 
 CURVE_POINTS = 100
 JUDGED_EVERY = 100
+FIRST_SECONDS, PREVIEW_SHARE = 15.0, 0.1
+"""Seconds between early fields while the network learns, and the part of the time that may be spent on them."""
 
 
 class FastRun(FitRun):
@@ -45,7 +49,7 @@ class FastRun(FitRun):
     def __init__(self, plan: Plan, params: FitParams, recording: FramePieces) -> None:
         super().__init__(plan, params, recording)
         self.folder = Path(params.checkpoint_folder or checkpoint_folder(plan)).expanduser()
-        self._data = ""
+        self._shown_next = 0.0
         self._report: dict[str, Any] = {}
 
     def events(self, token: CancelToken) -> Iterator[Event]:
@@ -54,11 +58,11 @@ class FastRun(FitRun):
         Raises
         ------
         Cancelled
-            After a checkpoint of the network between planes was yielded, if it has begun to learn.
+            After a checkpoint of the network between planes was yielded, if it has begun to learn. The last model that was
+            yielded is a field to work with.
         """
         movie, method = self.movie(token), self._params.method
-        if self._params.resume:
-            self._data = self.digest(movie)
+        yield from self.looked_at(movie)
         values = torch.from_numpy((movie - self._low) / np.float32(self._high - self._low))
         frames, motion, factor = values, None, 1
         if method == "fast":
@@ -71,25 +75,32 @@ class FastRun(FitRun):
             yield from said
             clean = frames
             if factor > 1:
+                early = estimated(_scaled(clean), float(factor), QUICK, token.check)
                 planes = PlaneFit(frames, factor, self._params.steps, self._plan.compute.seed)
-                yield from self._learnt(planes, noise, movie, token)
-                frames = torch.stack([planes.filled(volume, token.check) for volume in frames])
+                self._shown_next = time.monotonic() + FIRST_SECONDS
+                yield self._early(planes, clean, early, token)
+                yield from self._learnt(planes, clean, early, token)
+                frames = planes.all_filled(clean, token.check)
             yield from self._judged(values, clean, noise, token)
             yield Progress(0, 1, "step", "motion")
             motion = estimated(_scaled(frames), factor_step(self.step(), factor), MotionSettings(), token.check)
+            if factor > 1:
+                frames = joined(frames, motion, factor, token.check)
             if self._params.keep_measured:
                 frames = frames.clone()
                 frames[:, ::factor] = values
         elif method == "flow":
             yield Progress(0, 1, "step", "motion")
             motion = estimated(_scaled(values), self.step(), PLAIN, token.check)
+        if motion is not None:
+            motion = self._in_samples(motion, frames)
         yield self._model(frames, motion, 1 if method == "linear" else 3)
         if self._report:
             yield ArtifactReady("report", "report", self._report)
         first, stop = self.asked["T"]
-        for number, time in enumerate(range(first, stop)):
+        for number, frame in enumerate(range(first, stop)):
             token.check()
-            part = {**self.asked, "T": (time, time + 1)}
+            part = {**self.asked, "T": (frame, frame + 1)}
             yield BlockReady("movie", self.place(part), self._shown(frames, factor, part))
             yield Progress(number + 1, stop - first, "frame", "recording")
 
@@ -117,9 +128,17 @@ class FastRun(FitRun):
             factor = 1
         return factor, events
 
-    def _learnt(self, planes: PlaneFit, noise: Noise, movie: Movie, token: CancelToken) -> Iterator[Event]:
+    def _early(self, planes: PlaneFit, clean: Tensor, motion: Tensor, token: CancelToken) -> ArtifactReady:
+        """Return the field as it is before all is learnt: a preview between planes and frames, and what a cancel leaves."""
+        started = time.monotonic()
+        frames = planes.all_filled(clean, token.check)
+        model = self._model(frames, motion, 3, planes.step)
+        now = time.monotonic()
+        self._shown_next = max(self._shown_next, now + max(FIRST_SECONDS, (now - started) / PREVIEW_SHARE))
+        return model
+
+    def _learnt(self, planes: PlaneFit, clean: Tensor, early: Tensor, token: CancelToken) -> Iterator[Event]:
         """Yield the events of the network's training."""
-        self._data = self._data or self.digest(movie)
         if self._params.resume:
             self._resume(planes)
         every, losses = max(1, planes.steps // CURVE_POINTS), list[float]()
@@ -135,6 +154,8 @@ class FastRun(FitRun):
                     gain = _gain(judged.network, judged.cubic)
                     yield MetricLogged("gain over cubic splines (dB)", planes.step, gain, "planes")
                 yield Progress(planes.step, planes.steps, "step", "planes")
+                if time.monotonic() > self._shown_next and planes.step < planes.steps:
+                    yield self._early(planes, clean, early, token)
                 if planes.step % self._params.checkpoint_every == 0:
                     yield self._checkpoint(planes)
                     saved = planes.step
@@ -149,33 +170,33 @@ class FastRun(FitRun):
             self._report["between_planes_cubic_psnr"] = _psnr(judged.cubic)
             self._report["between_planes_gain_db"] = round(_gain(judged.network, judged.cubic), 2)
             if judged.network > judged.cubic:
+                planes.forget()
                 yield Warned(
-                    "on lines kept aside the network is worse than cubic splines: this recording's planes do not teach it; "
-                    "set plane_distance=1 to leave it out"
+                    "on lines kept aside the network is worse than cubic splines: its planes do not teach it, so cubic "
+                    "splines go between them"
                 )
 
     def _judged(self, values: Tensor, clean: Tensor, noise: Noise, token: CancelToken) -> Iterator[Event]:
         """Yield what a fit without every other frame makes of those frames, as a score, beside linear interpolation."""
-        if not self._params.judge or len(clean) < 3:
+        if not self._params.judge or len(clean) < 3 or token.finishing:
             return
         yield Progress(0, 1, "step", "score")
         kept = clean[::2]
-        motion = estimated(_scaled(kept), self.step(), QUICK, token.check)
+        motion, flow = (estimated(_scaled(kept), self.step(), how, token.check) for how in (QUICK, QUICK_PLAIN))
         aside = range(1, 2 * len(kept) - 2, 2)
         truth = clean[1 : 2 * len(kept) - 2 : 2]
-        grid = [torch.arange(n) for n in clean.shape[1:]]
-        errors = []
-        for field in (MotionField(kept, motion, kept.shape), MotionField(kept, None, kept.shape, 1)):
-            z, y, x = grid
+        z, y, x = (torch.arange(n) for n in clean.shape[1:])
+        errors = {}
+        for name, moving, order in (("", motion, 3), ("flow_", flow, 3), ("cubic_", None, 3), ("linear_", None, 1)):
+            field = MotionField(kept, moving, kept.shape, order)
             found = field.evaluate_lattice(torch.tensor([each / 2 for each in aside]), z, y, x, token.check)
-            errors.append(float((found - truth).square().mean()))
-        moved, linear = errors
+            errors[name] = float((found - truth).square().mean())
+        moved, linear = errors[""], errors["linear_"]
         gain = _gain(moved, linear)
         yield MetricLogged("gain over linear (dB)", 0, gain, "frames")
         self._report |= {
             "withheld_frames": len(aside),
-            "between_frames_psnr": _psnr(moved),
-            "between_frames_linear_psnr": _psnr(linear),
+            **{f"between_frames_{name}psnr": _psnr(error) for name, error in errors.items()},
             "between_frames_gain_db": round(gain, 2),
         }
         better = f"{gain:.1f} dB better than by linear interpolation"
@@ -195,13 +216,19 @@ class FastRun(FitRun):
         shown: Movie = found * np.float32(self._high - self._low) + np.float32(self._low)
         return shown
 
-    def _model(self, frames: Tensor, motion: Tensor | None, order: int) -> ArtifactReady:
+    def _in_samples(self, motion: Tensor, frames: Tensor) -> Tensor:
+        """Return motion in voxels of frames as one in voxels of the recording."""
+        finer = torch.tensor([(a - 1) / max(b - 1, 1) for a, b in zip(frames.shape[1:], self._sizes, strict=True)])
+        return motion / finer.view(3, 1, 1, 1)
+
+    def _model(self, frames: Tensor, motion: Tensor | None, order: int, step: int | None = None) -> ArtifactReady:
+        """Return the field; `step` is that of the network when there is more to come."""
         state = {"frames": frames.half().numpy()}
         if motion is not None:
-            finer = torch.tensor([(a - 1) / max(b - 1, 1) for a, b in zip(frames.shape[1:], self._sizes, strict=True)])
-            state["motion"] = (motion / finer.view(3, 1, 1, 1)).half().numpy()
-        method = self._params.method
-        training = {"method": method, **({"steps": self._params.steps} if method == "fast" else {})}
+            state["motion"] = motion.half().numpy()
+        training: dict[str, Any] = {"method": self._params.method, "complete": step is None}
+        if self._params.method == "fast":
+            training["steps"] = self._params.steps if step is None else step
         return ArtifactReady("model", "model", {"state": state, "card": self.card(MOTION, training, order=order)})
 
     @property

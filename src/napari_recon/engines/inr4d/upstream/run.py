@@ -37,7 +37,6 @@ class PublishedRun(FitRun):
         self._settings = params.upstream
         self._fixed = params.compat == "upstream"
         self._tables = jitter_tables(self._settings.jitter, {}, self._settings.samples)
-        self._data = ""
 
     def events(self, token: CancelToken) -> Iterator[Event]:
         """Yield the events of the run.
@@ -48,7 +47,7 @@ class PublishedRun(FitRun):
             After a checkpoint and the field so far were yielded.
         """
         movie = self.movie(token)
-        self._data = self.digest(movie)
+        yield from self.looked_at(movie)
         jitter = self._tables[0] if self._fixed else None
         fitter = Fitter(movie, self._settings, self._plan.compute.seed, self._plan.compute.device, jitter)
         if self._params.resume:
