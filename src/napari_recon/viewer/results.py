@@ -15,6 +15,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from napari_recon.core.provenance import KEY
 from napari_recon.core.stack import ImageStack
 from napari_recon.viewer.buffers import Limits, OutputBuffer
+from napari_recon.viewer.label_table import is_label_table, label_features
 from napari_recon.viewer.placement import layer_geometry
 from napari_recon.viewer.selection import selection_kept
 
@@ -73,6 +74,7 @@ class ResultLayers(QObject):
         self._shown: list[Shown] = []
         self._previews: list[Shown] = []
         self._removing = False
+        self._rows: list[Mapping[str, Any]] = []
         self.follow = False
         self._followed: float | None = None
         self._timer = QTimer(self)
@@ -169,6 +171,8 @@ class ResultLayers(QObject):
                 layer.name = f"{layer.name} (partial)"
             shown.goal = shown.buffer.limits(shown.channel, fresh=True)
             self._follow_brightness(shown, step=1.0)
+            if self._rows and shown.buffer.spec.kind == "labels":
+                layer.features = label_features(self._rows)
             if not shown.removed:
                 layer.refresh()
                 layer.events.data(value=layer.data)
@@ -178,6 +182,11 @@ class ResultLayers(QObject):
             self._viewer.layers.selection.active = kept[0]
         self._forget()
         return kept
+
+    def take_table(self, rows: Any) -> None:
+        """Keep rows about labels (of one frame, or all) for the features of the labels layer."""
+        if is_label_table(rows):
+            self._rows += rows
 
     def discard(self) -> None:
         """Remove the layers of a run that finished nothing."""
@@ -313,7 +322,7 @@ class ResultLayers(QObject):
         for shown in self._shown:
             if shown not in self._previews:
                 self._unfollow(shown)
-        self._shown = []
+        self._shown, self._rows = [], []
 
     def _unfollow(self, shown: Shown) -> None:
         if shown.callback is not None:

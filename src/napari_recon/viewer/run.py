@@ -221,6 +221,8 @@ class RunController(QObject):
         elif isinstance(event, MetricLogged):
             self.metric.emit(event.name, event.step, event.value, event.series)
         elif isinstance(event, ArtifactReady):
+            if event.kind == "table":
+                self.results.take_table(event.payload)
             self.artifact.emit(event)
         elif isinstance(event, Warned):
             run.warned.append(event.message)

@@ -124,7 +124,6 @@ class Editing:
         else:
             regions = flooded(membranes, field.places(cells), params.nucleus_radius, params.pull)
             seconds = perf_counter() - started
-        check()
         names, told = named(regions, membranes, cells, params, time)
         labels = relabelled(regions, [self.numbers[name] for name in names])
         if old is None or _renamed(old, cells, names):
