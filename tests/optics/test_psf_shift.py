@@ -78,6 +78,13 @@ def test_every_scan_is_recognised_exactly(pixel: float, found: float) -> None:
     assert pixels_per_view_pixel(field_of(pixel * 1.004), PIXEL, 49, "the PSF") == pytest.approx(found, abs=1e-12)
 
 
+def test_a_fourier_light_field_has_pixels_of_a_whole_factor() -> None:
+    assert pixels_per_view_pixel(field_of(0.3), 0.1497, 7, "the PSF") == 2
+    with pytest.raises(InputError, match=r"by a whole factor, found a factor of 1\.667"):
+        pixels_per_view_pixel(field_of(0.3), 0.18, 7, "the PSF")
+    assert pixels_per_view_pixel(field_of(0.3), 0.18, 37, "the PSF") == pytest.approx(5 / 3)
+
+
 def test_a_psf_of_another_magnification_is_named() -> None:
     psf, _ = made_psf()
     for magnification, said in ((20, "0.317 times"), (60, "0.952 times")):

@@ -16,7 +16,7 @@ from napari_recon.jobs.running import run_plan
 
 
 def simulate(
-    kind: Annotated[str, typer.Argument(metavar="KIND", help="lightfield, sim, dual-view, llsm, flfm-psf, lfm-psf ...")],
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="phantom, lightfield, sim, llsm, lfm-psf ...")],
     out: Annotated[str, typer.Option("--out", "-o", metavar="FOLDER", help="Where raw, truth and parameters go.")],
     seed: Seed = 0,
     assignments: Set = (),  # type: ignore[assignment]

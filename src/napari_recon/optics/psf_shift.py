@@ -24,6 +24,9 @@ from napari_recon.optics.lightfield_geometry import (
 #: Steps of a scan per lenslet that are looked for when pixel sizes say how fine a PSF is.
 SCANS = (1, 2, 3, 4, 5)
 
+#: Views from which a light field may be one of a microlens array in the image plane, and so scanned.
+FEWEST = 20
+
 #: Relative difference of pixel sizes up to which two magnifications count as one.
 SAME = 0.02
 
@@ -97,7 +100,7 @@ def pixels_per_view_pixel(field: Grid, psf_pixel_um: float, views: int, what: st
     if abs(found - 1) < 0.01:
         return 1.0
     if views not in NNUMS:
-        return found
+        return _finer(found, views, what)
     nnum = NNUMS[views]
     nearest = min((nnum / scan for scan in SCANS), key=lambda pixels: abs(pixels / found - 1))
     if abs(nearest / found - 1) <= SAME:
@@ -108,6 +111,18 @@ def pixels_per_view_pixel(field: Grid, psf_pixel_um: float, views: int, what: st
         f"scanned) on one of the data, found {found:.4g} ({psf_pixel_um:.4g} um and {abs(field.step('Y')):.4g} um), as with "
         f"{found / usual:.3g} times the magnification; choose the PSF of this microscope, or correct a pixel size"
     )
+
+
+def _finer(found: float, views: int, what: str) -> float:
+    """Return the factor of a PSF whose lenslets are unknown: a Fourier light field is not scanned, so it is whole."""
+    if abs(round(found) / found - 1) <= SAME:
+        return float(round(found))
+    if views < FEWEST:
+        raise InputError(
+            f"{what} should be of the data's magnification: as large pixels, or smaller by a whole factor, found "
+            f"a factor of {found:.4g}; choose the PSF of this microscope, or correct a pixel size"
+        )
+    return found
 
 
 def check_field(geometry: LightFieldGeometry, field: Grid) -> None:
