@@ -29,6 +29,11 @@ def test_parameter_tables_are_current() -> None:
     assert done.returncode == 0, f"{done.stderr}; run python docs/make_parameter_tables.py"
 
 
+def test_the_schema_of_recipes_is_current() -> None:
+    done = run("docs/make_recipe_schema.py", "--check")
+    assert done.returncode == 0, f"{done.stderr}; run python docs/make_recipe_schema.py"
+
+
 def test_benchmark_page_is_current() -> None:
     done = run("benchmarks/report.py", "--check")
     assert done.returncode == 0, f"{done.stderr}; run python benchmarks/report.py"

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from napari_recon.core import provenance
 from napari_recon.core.compute import Compute, resolve_device
 from napari_recon.core.errors import InputError
 from napari_recon.core.plan import InputRef
@@ -76,3 +77,10 @@ def test_recipes_round_trip_and_refuse_other_things() -> None:
 def test_a_recipe_without_steps_is_refused(steps: object) -> None:
     with pytest.raises(InputError, match="at least one step"):
         Recipe.from_dict({"schema": 1, "steps": steps})
+
+
+def test_an_older_schema_is_taken_to_the_present_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(provenance.MIGRATIONS, 0, lambda old: {"steps": [{"id": "a", "engine": old["engine"]}]})
+    assert Recipe.from_dict({"schema": 0, "engine": "toy.smooth"}).steps[0].engine == "toy.smooth"
+    with pytest.raises(InputError, match="schema 9, this version reads up to 1; update"):
+        Recipe.from_dict({"schema": 9, "steps": []})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
@@ -19,6 +19,9 @@ from napari_recon.core.plan import InputRef, Plan
 from napari_recon.core.region import Selection
 
 KEY = "napari-recon"
+SCHEMA = 1
+MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+"""Schema version -> what makes a recipe of it one of the next version."""
 
 
 class InputSource(Frozen):
@@ -123,10 +126,7 @@ class Recipe(Frozen):
             raise InputError(
                 f"{where} should hold a recipe with 'schema' and 'steps', found none; choose a *.recipe.yaml or a result"
             )
-        if values.get("schema") != 1:
-            raise InputError(
-                f"{where} has recipe schema {values.get('schema')!r}, this version reads 1; update napari-recon"
-            )
+        values = migrated(values, where)
         if not values["steps"]:
             raise InputError(f"{where} should hold at least one step, found none; choose another recipe or a result")
         try:
@@ -161,6 +161,23 @@ def _whole_series(plan: Plan) -> bool:
     main = plan.inputs[0].grid if plan.inputs else None
     time = plan.selection.time
     return main is None or time is None or (time.start, time.stop) == (0, main.size("T"))
+
+
+def migrated(values: dict[str, Any], where: str = "the recipe") -> dict[str, Any]:
+    """Return a recipe's values in the present schema, taken there version by version.
+
+    Raises
+    ------
+    InputError
+        When the schema is newer than this version, or no number.
+    """
+    version = values.get("schema")
+    while version in MIGRATIONS:
+        values = {**MIGRATIONS[version](values), "schema": version + 1}
+        version += 1
+    if version != SCHEMA:
+        raise InputError(f"{where} has recipe schema {version!r}, this version reads up to {SCHEMA}; update napari-recon")
+    return values
 
 
 class Record:
