@@ -173,12 +173,14 @@ def _light_field_of(model: ModelRef, asked: Mapping[str, Any]) -> FieldSource:
 def _of_recordings(source: FieldSource, device: str) -> Evaluate:
     import torch
 
+    from napari_recon.engines.inr4d.checkpoint import forget
     from napari_recon.engines.inr4d.params import QueryParams
     from napari_recon.engines.inr4d.upstream.field import Places
     from napari_recon.engines.inr4d.values import OpenField
 
     params = QueryParams()
     opened = OpenField(source.model, source.data, params, device)
+    forget()  # what is kept goes with the layer
     offset, gain = map(np.float32, source.model.options.get("intensity") or (0.0, 1.0))
     counts = {axis: source.data.size(axis) for axis in source.data.axes}
 
@@ -195,10 +197,12 @@ def _of_recordings(source: FieldSource, device: str) -> Evaluate:
 def _of_light_fields(source: FieldSource, device: str) -> Evaluate:
     import torch
 
+    from napari_recon.engines.lightfield_inr.checkpoint import forget
     from napari_recon.engines.lightfield_inr.params import QueryParams
     from napari_recon.engines.lightfield_inr.values import OpenField
 
     opened = OpenField(source.model, QueryParams.model_validate(source.params), device)
+    forget()
 
     def evaluate(spans: Mapping[str, Span], check: Callable[[], None]) -> NDArray[np.float32]:
         x, y, z = (spans[axis].places() for axis in "XYZ")

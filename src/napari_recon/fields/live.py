@@ -153,6 +153,11 @@ class LiveField:
         """Whether it was closed."""
         return self._closed
 
+    @property
+    def answers_at_once(self) -> bool:
+        """Whether the calling thread gets the best there is, not what it asks for."""
+        return self.immediate and threading.current_thread() is threading.main_thread()
+
     def values(self, level: int, part: tuple[range | int, ...], seen: bool) -> Values:
         """Return the values of a part of a level, with axes of length one where `part` has a number.
 
@@ -167,7 +172,7 @@ class LiveField:
         ranges = [range(each, each + 1) if isinstance(each, int) else each for each in part]
         spans = tuple(_span(self.levels, level, axis, each) for axis, each in enumerate(ranges))
         known = self.store.block(spans)
-        if not self.immediate or threading.current_thread() is not threading.main_thread():
+        if not self.answers_at_once:
             return known if known is not None else self._exact(spans)
         if self._closed:
             return self._guessed(spans)

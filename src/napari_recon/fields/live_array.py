@@ -90,6 +90,8 @@ class FieldArray:
         return found[()] if not cut.shape else found
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        if not self._depth and self._live.answers_at_once:
+            raise InputError("pixels of a field that is looked at are only what is seen; export the part that is wanted")
         found = self._values()
         return np.array(found, dtype=dtype) if copy else np.asarray(found, dtype=dtype)
 

@@ -12,6 +12,7 @@ from napari_recon.core.errors import InputError
 from napari_recon.core.grid import AXIS_NAMES, Grid
 from napari_recon.core.provenance import KEY
 from napari_recon.core.stack import ImageStack
+from napari_recon.fields.live_array import FieldArray
 from napari_recon.viewer.layer_input import PATH, letters_of
 
 LayerData = tuple[Any, dict[str, Any], str]
@@ -38,6 +39,8 @@ def layer_stack(data: Any, attributes: Mapping[str, Any]) -> ImageStack:
         raise InputError(f"intensities were expected, {name} is an RGB picture; save it as a plain TIFF or PNG")
     if attributes.get("multiscale") or isinstance(data, list | tuple):
         data = data[0]
+    if isinstance(data, FieldArray):
+        raise InputError(f"{name} is a field, of which pixels are only what is seen; export it (Layers, Data), save that")
     shape = tuple(int(n) for n in data.shape)
     record = attributes.get("metadata", {}).get(KEY, {})
     made = record.get("grid") if isinstance(record, Mapping) else None

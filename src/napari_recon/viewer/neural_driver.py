@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari.utils.notifications import show_error
+from napari.utils.notifications import show_error, show_info
 from qtpy.QtCore import QObject, QTimer, Signal
 
+from napari_recon.core.compute import Compute
 from napari_recon.core.errors import describe
+from napari_recon.core.region import Box, TimeRange
+from napari_recon.engines.inr4d.lattice import factors_of, spelled
 from napari_recon.engines.live_fields import FieldSource
 from napari_recon.fields.live import Landed, LiveField
 from napari_recon.viewer.buffers import brightness
+from napari_recon.viewer.commands import controller_of
+from napari_recon.viewer.job import Job
+from napari_recon.viewer.neural_export import Export, part, seen
+from napari_recon.viewer.run import RunResult
+from napari_recon.viewer.worker import call_in_background
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -102,6 +112,38 @@ class NeuralLayer(QObject):
         dims.set_point(shown, at)
         self.layer.refresh()
 
+    def export_view(self, path: str | Path | None = None) -> None:
+        """Compute what is seen with the query engine: as a new layer, or into a file."""
+        self._export(seen(self.viewer, self.layer, self._live.levels), path, "as seen")
+
+    def export(
+        self,
+        scale: str | Mapping[str, float] = "",
+        box: Box | None = None,
+        time: TimeRange | None = None,
+        path: str | Path | None = None,
+    ) -> None:
+        """Compute a part with the query engine: as a new layer, or into a file.
+
+        Parameters
+        ----------
+        scale : str or mapping
+            Samples per data point, ``"t=2,z=2,y=1.5,x=1.5"``.
+        box : Box, optional
+            In voxels of the data.
+        time : TimeRange, optional
+            Of the data's time points.
+        path : path, optional
+
+        Raises
+        ------
+        InputError
+            A scale that says nothing.
+        """
+        factors = factors_of(scale)
+        frames = None if time is None else (time.start, time.stop)
+        self._export(part(self.source, factors, box, frames), path, spelled(factors) or "at data points")
+
     def drives(self, live: LiveField) -> bool:
         """Return whether this is what drives it."""
         return self._live is live
@@ -109,7 +151,7 @@ class NeuralLayer(QObject):
     def close(self) -> None:
         """Free thread, field and what was computed."""
         live = self._live
-        live.landed = live.failed = lambda what: None
+        live.landed, live.failed = lambda landed: None, lambda error: None
         live.asked = lambda: None
         live.close()
         self._soon.stop()
@@ -122,6 +164,39 @@ class NeuralLayer(QObject):
                 emitter.disconnect(slot)
         self._set_busy(False)
         self.closed.emit()
+
+    def _export(self, export: Export, path: str | Path | None, how: str) -> None:
+        source, device = self.source, compute()
+        title = f"{self.layer.name} · {how}"
+        if path is None:
+            controller = controller_of(self.viewer)
+
+            def ended(result: RunResult) -> None:
+                if result.job is job:
+                    controller.finished.disconnect(ended)
+                    for layer in result.layers:
+                        layer.contrast_limits_range = self.layer.contrast_limits_range
+                        layer.contrast_limits = self.layer.contrast_limits
+                        self.exported.emit(layer)
+
+            job = Job(lambda: export.plan(source, device), title=title)
+            controller.finished.connect(ended)
+            controller.start([job])
+            return
+
+        def write() -> str:
+            from napari_recon.jobs import run_plan, write_events
+
+            plan, inputs = export.plan(source, device)
+            for _ in write_events(run_plan(plan, inputs), path, plan):
+                pass
+            return str(path)
+
+        def written(place: str) -> None:
+            show_info(f"{title} was saved to {place}")
+            self.exported.emit(place)
+
+        call_in_background(write, done=written, failed=lambda error: show_error(str(error)))
 
     def _timer(self, slot: Any) -> QTimer:
         timer = QTimer(self)
@@ -205,3 +280,14 @@ class NeuralLayer(QObject):
     def _on_removed(self, event: Any) -> None:
         if event.value is self.layer:
             self.close()
+
+
+def compute() -> Compute:
+    """Return device and threads from napari's preferences."""
+    from napari.settings import get_plugin_settings
+
+    try:
+        settings = get_plugin_settings("napari-recon").compute
+        return Compute(device=str(settings.device), threads=int(settings.threads))
+    except (KeyError, ValueError, AttributeError):
+        return Compute()

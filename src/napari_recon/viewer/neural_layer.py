@@ -7,17 +7,20 @@ in a thread, and the layer is shown again when they land.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from napari_recon.core.compute import Compute
+from napari.utils.notifications import show_error, show_info, show_warning
+
 from napari_recon.core.grid import Grid
-from napari_recon.engines.live_fields import FieldSource, field_source
+from napari_recon.engines.inr4d.checkpoint import FILES
+from napari_recon.engines.live_fields import SUFFIXES, FieldSource, field_source, may_be_field
 from napari_recon.fields.live import Landed, LiveField
 from napari_recon.fields.live_array import FieldArray
-from napari_recon.viewer.neural_driver import NeuralLayer
+from napari_recon.viewer.files import opened_layer
+from napari_recon.viewer.neural_driver import NeuralLayer, compute
 from napari_recon.viewer.placement import layer_geometry
 from napari_recon.viewer.selection import selection_kept
 
@@ -75,6 +78,8 @@ def add_field(viewer: ViewerModel, source: FieldSource, name: str | None = None,
     alone = not len(viewer.layers)
     with selection_kept(viewer):
         layer = viewer.add_image(data, **attributes)
+    if source.note:
+        show_warning(source.note)
     if alone:
         viewer.reset_view()
     return layer
@@ -129,15 +134,53 @@ def live_field(layer: Layer | None) -> NeuralLayer | None:
     return _LIVE.get(layer) if layer is not None else None
 
 
-def compute() -> Compute:
-    """Return device and threads from napari's preferences."""
-    from napari.settings import get_plugin_settings
+def get_field_reader(path: str | list[str]) -> Callable[[str], list[Any]] | None:
+    """Return `read_field` for a saved field, and for folders; None for everything else."""
+    if isinstance(path, list) and len(path) != 1:
+        return None
+    place = Path(path if isinstance(path, str) else path[0])
+    return read_field if place.is_dir() or (place.suffix in SUFFIXES and may_be_field(place)) else None
 
-    try:
-        settings = get_plugin_settings("napari-recon").compute
-        return Compute(device=str(settings.device), threads=int(settings.threads))
-    except (KeyError, ValueError, AttributeError):
-        return Compute()
+
+def read_field(path: str | list[str]) -> list[tuple[Any, ...]]:
+    """Return a saved field as a layer; a folder that holds none is opened as images.
+
+    Raises
+    ------
+    InputError, CheckpointError
+        It is neither.
+    """
+    import napari
+
+    place = Path(path if isinstance(path, str) else path[0])
+    if place.is_dir() and not may_be_field(place):
+        return [opened_layer(str(place))]
+    if place.name in FILES:  # of a published save folder, in which both belong together
+        place = place.parent
+    source, viewer = field_source(place), napari.current_viewer()
+    if viewer is not None:
+        watch(viewer)
+    if source.note:
+        show_warning(source.note)
+    beside = next(iter(viewer.layers[::-1]), None) if viewer is not None else None
+    return [field_layer(source, beside=beside, immediate=viewer is not None)]
+
+
+def export_view(viewer: Any = None) -> None:
+    """Compute what is seen of the selected neural layer as a layer of its own."""
+    import napari
+
+    viewer = viewer or napari.current_viewer()
+    selection = viewer.layers.selection
+    live = live_field(selection.active or next(iter(selection), None))
+    if live is None:
+        fields = [found for layer in viewer.layers if (found := live_field(layer)) is not None]
+        live = fields[0] if len(fields) == 1 else None
+    if live is None:
+        show_error("a neural layer was expected, found none selected; select one in the layer list")
+        return
+    show_info(f"what is seen of {live.layer.name} is being computed")
+    live.export_view()
 
 
 def _attach(viewer: weakref.ref[ViewerModel], layer: Layer) -> None:

@@ -180,6 +180,11 @@ def restored(optimiser: Optimizer, state: Mapping[str, Any]) -> None:
         optimiser.load_state_dict(dict(state))
 
 
+def forget() -> None:
+    """Let go of models that were loaded last, which are kept for the next query."""
+    _load.cache_clear()
+
+
 @lru_cache(maxsize=2)
 def _load(path: str, digest: str) -> Sequence[Mapping[str, Tensor]]:
     from napari_recon.hub import load_state, sha256
