@@ -81,6 +81,6 @@ def test_a_recipe_without_steps_is_refused(steps: object) -> None:
 
 def test_an_older_schema_is_taken_to_the_present_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(provenance.MIGRATIONS, 0, lambda old: {"steps": [{"id": "a", "engine": old["engine"]}]})
-    assert Recipe.from_dict({"schema": 0, "engine": "toy.smooth"}).steps[0].engine == "toy.smooth"
+    assert Recipe.from_dict({"schema": 0, "engine": "toy.smooth", "steps": ()}).steps[0].engine == "toy.smooth"
     with pytest.raises(InputError, match="schema 9, this version reads up to 1; update"):
         Recipe.from_dict({"schema": 9, "steps": []})

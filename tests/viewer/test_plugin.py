@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import zarr
 from napari.layers import Layer
 
 from napari_recon.core.errors import InputError
@@ -78,3 +79,21 @@ def test_samples_share_units_so_that_results_fit(viewer):
 )
 def test_the_chosen_filter_gives_the_suffix(path, chosen, expected):
     assert with_suffix(path, chosen) == expected
+
+
+def test_a_very_large_zarr_opens_at_once_with_its_levels(viewer, tmp_path):
+    path = tmp_path / "huge.ome.zarr"
+    group = zarr.create_group(path, zarr_format=3)
+    shapes = [(1000, 50, 1024, 1024), (1000, 50, 512, 512)]  # 100 GB that nobody wrote
+    for number, shape in enumerate(shapes):
+        group.create_array(str(number), shape=shape, dtype="uint16", chunks=(1, 32, 256, 256))
+    axes = [{"name": a, "type": "time" if a == "t" else "space"} for a in "tzyx"]
+    levels = [{"type": "scale", "scale": [1.0, 1.0, f, f]} for f in (0.1, 0.2)]
+    datasets = [{"path": str(n), "coordinateTransformations": [level]} for n, level in enumerate(levels)]
+    group.attrs["ome"] = {"version": "0.5", "multiscales": [{"name": "huge", "axes": axes, "datasets": datasets}]}
+    read = plugin.get_zarr_reader(str(path))
+    assert read is plugin.read_zarr and plugin.get_zarr_reader(str(tmp_path)) is None
+    (data,) = read(str(path))
+    layer = plugin.add_layer(viewer, data)
+    assert layer.multiscale and [tuple(level.shape) for level in layer.data] == shapes
+    assert tuple(layer.scale) == (1.0, 1.0, 0.1, 0.1) and tuple(layer.contrast_limits) == (0.0, 1.0)

@@ -21,6 +21,7 @@ DOCKS = {
     "simulate.sim": "SIM",
     "lightfield_inr": "Neural field",
     "inr4d": "4D field",
+    "segmentation": "Cells",
     "fusion": "Light sheet",
     "deconvolution.rl": "Light sheet",
     "simulate.flfm_psf": "Microscope",
@@ -64,6 +65,22 @@ def read_recipe(path: str) -> list[Any]:
     else:
         show_info(f"The settings of {Path(path).name} are in the dock; choose the data and press Reconstruct")
     return [(None,)]
+
+
+def get_zarr_reader(path: str | list[str]) -> Callable[[str], list[Any]] | None:
+    """Return `read_zarr` for a folder that is a zarr store; None for everything else."""
+    from napari_recon.io.output import is_zarr
+
+    return None if isinstance(path, list) or not is_zarr(Path(path)) else read_zarr
+
+
+def read_zarr(path: str) -> list[Any]:
+    """Open an OME-Zarr lazily, whatever its size; a store without an image says so and gives no layer."""
+    try:
+        return [opened_layer(path)]
+    except ReconError as error:
+        show_error(str(error))
+        return [(None,)]
 
 
 def open_dock(viewer: Any, engine: str) -> Any:
@@ -170,6 +187,16 @@ def sample_moving_cells() -> list[LayerData]:
     if viewer is not None and hasattr(viewer, "window"):
         open_dock(viewer, "inr4d.fit")
     return moving_cells()
+
+
+def sample_cells() -> list[LayerData]:
+    """Open the Cells dock, then return a drawn embryo: membranes, named nuclei, and, hidden, nucleus channel and truth."""
+    from napari_recon.samples import cells
+
+    viewer = napari.current_viewer()
+    if viewer is not None and hasattr(viewer, "window"):
+        open_dock(viewer, "segmentation.seeded")
+    return cells()
 
 
 def reconcile_units(layers: list[LayerData]) -> list[LayerData]:
