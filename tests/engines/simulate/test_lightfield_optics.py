@@ -115,6 +115,22 @@ def test_pictures_behind_the_lenslets_hold_the_views() -> None:
     np.testing.assert_array_equal(again, raw)
 
 
+def test_realignment_finds_the_lenslets_the_scan_and_the_views() -> None:
+    import napari_recon
+
+    array = {"pitch_px": 13.37, "rotation_deg": 0.6, "offset_px": (1.3, -0.7), "vignetting": 0.3}
+    scene = {"height": 36, "width": 36, "planes": 3, "phantom": "tissue", "beyond": 1.0, "peak": 2000}
+    params = {**SMALL, **scene, **array, "views": "all", "lenslets": True, "photon_noise": True}
+    light = napari_recon.run("simulate.lightfield", params=params, seed=2)
+    found = napari_recon.run("serenet.realign", light.outputs["lenslets"], params={"scanning": 3})
+    report = found.artifacts["report"]
+    assert report["pitch_px"] == pytest.approx(13.37, rel=5e-4)
+    assert report["rotation_deg"] == pytest.approx(0.6, abs=0.02)
+    views, raw = (np.squeeze(np.asarray(a)).astype(float)[:, 6:-6, 6:-6] for a in (found["views"], light["raw"]))
+    for page in (84, 85, 58, 110):
+        assert np.corrcoef(views[page].ravel(), raw[page].ravel())[0, 1] > 0.95
+
+
 def test_bits_cut_what_is_too_bright_and_five_by_five_scans_are_finer() -> None:
     arrays, _ = run(bits=8, scanning=5, height=10, width=15)
     assert arrays["raw"].max() == 255
