@@ -283,6 +283,15 @@ def test_fields_of_light_fields_open_too(viewer, qtbot, tmp_path, kind) -> None:
     np.testing.assert_allclose(plane(qtbot, layer, same, *at), whole[at], atol=1e-5 * np.ptp(whole))
 
 
+def test_a_published_field_takes_its_place_from_the_movie_beside_it(viewer, qtbot, tmp_path) -> None:
+    save = recordings.published(tmp_path / "save")
+    movie = recordings.recording()
+    viewer.add_image(np.asarray(movie.data), scale=movie.grid.scale, translate=movie.grid.translate, units=movie.grid.units)
+    layer = open_field(viewer, save)
+    assert live_field(layer).source.data.shape == SHAPE and layer.scale[0] == 3.0 and not live_field(layer).source.note
+    settled(qtbot, layer)
+
+
 def test_files_and_folders_are_recognised(tmp_path, splines) -> None:
     assert get_field_reader(str(splines)) is read_field
     assert get_field_reader([str(splines), str(splines)]) is None

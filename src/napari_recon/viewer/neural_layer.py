@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from napari.utils.notifications import show_error, show_info, show_warning
 
+from napari_recon.core.errors import InputError
 from napari_recon.core.grid import Grid
 from napari_recon.engines.inr4d.checkpoint import FILES
+from napari_recon.engines.inr4d.lattice import AXES
 from napari_recon.engines.live_fields import SUFFIXES, FieldSource, field_source, may_be_field
 from napari_recon.fields.live import Landed, LiveField
 from napari_recon.fields.live_array import FieldArray
 from napari_recon.viewer.files import opened_layer
+from napari_recon.viewer.layer_input import stack_from_layer
 from napari_recon.viewer.neural_driver import NeuralLayer, compute
 from napari_recon.viewer.placement import layer_geometry
 from napari_recon.viewer.selection import selection_kept
@@ -68,7 +72,10 @@ def open_field(
     InputError, CheckpointError
         It is no field.
     """
-    return add_field(viewer, field_source(path, recording, params), name, time_steps)
+    source = field_source(path, recording, params)
+    if source.note and recording is None:
+        source = _of_recording_in(viewer, path) or source
+    return add_field(viewer, source, name, time_steps)
 
 
 def add_field(viewer: ViewerModel, source: FieldSource, name: str | None = None, time_steps: int = 0) -> Image:
@@ -139,7 +146,9 @@ def get_field_reader(path: str | list[str]) -> Callable[[str], list[Any]] | None
     if isinstance(path, list) and len(path) != 1:
         return None
     place = Path(path if isinstance(path, str) else path[0])
-    return read_field if place.is_dir() or (place.suffix in SUFFIXES and may_be_field(place)) else None
+    if place.is_dir():
+        return read_field if place.suffix != ".zarr" else None
+    return read_field if place.suffix in SUFFIXES and may_be_field(place) else None
 
 
 def read_field(path: str | list[str]) -> list[tuple[Any, ...]]:
@@ -160,6 +169,7 @@ def read_field(path: str | list[str]) -> list[tuple[Any, ...]]:
     source, viewer = field_source(place), napari.current_viewer()
     if viewer is not None:
         watch(viewer)
+        source = (_of_recording_in(viewer, place) if source.note else None) or source
     if source.note:
         show_warning(source.note)
     beside = next(iter(viewer.layers[::-1]), None) if viewer is not None else None
@@ -181,6 +191,16 @@ def export_view(viewer: Any = None) -> None:
         return
     show_info(f"what is seen of {live.layer.name} is being computed")
     live.export_view()
+
+
+def _of_recording_in(viewer: ViewerModel, path: str | Path) -> FieldSource | None:
+    """Return a published field as that of the one movie in the viewer that it may have been fitted to."""
+    found = []
+    for layer in viewer.layers:
+        if type(layer).__name__ == "Image" and layer.ndim == len(AXES) and not layer.rgb and not layer.multiscale:
+            with suppress(InputError):
+                found.append(field_source(path, stack_from_layer(layer, AXES).grid))
+    return found[0] if len(found) == 1 else None
 
 
 def _attach(viewer: weakref.ref[ViewerModel], layer: Layer) -> None:
