@@ -138,6 +138,12 @@ def _realign(**params: object) -> Example:
     return example(**params)
 
 
+def _prestep(name: str) -> Example:
+    from tests.engines.serenet import examples
+
+    return getattr(examples, name)()
+
+
 def _refocus() -> Example:
     from tests.engines.serenet.examples import refocus
 
@@ -251,6 +257,13 @@ def _sim_train() -> Example:
     small = {"steps": 4, "batch_size": 2, "groups": 1, "blocks": 1, "features": 4, "crop": 16, "field": 48, "pool": 2}
     easy = {"held_out": 1, "validate_every": 2, "checkpoint_every": 2, "photons_from": 3000, "calibration": "true"}
     return Example(Train(), {}, {**small, **easy})
+
+
+def _serenet_train() -> Example:
+    from napari_recon.engines.serenet.train import Train
+
+    small = {"steps": 4, "planes": 3, "crop": 9, "field": 9, "pool": 2, "held_out": 1}
+    return Example(Train(), {}, {**small, "validate_every": 2, "checkpoint_every": 2, "photons_from": 500})
 
 
 def _sim_wiener3d() -> Example:
@@ -392,6 +405,7 @@ _MAKERS: dict[str, Callable[[], Example]] = {
     "fusion.pipeline": _pipeline,
     "fusion.pipeline/automatic": lambda: _pipeline(**{"multiview_rl.iterations": "auto", "keep_intermediate": True}),
     "serenet.refocus": _refocus,
+    "serenet.train": _serenet_train,
     "serenet.realign": _realign,
     "serenet.realign/scan": lambda: _realign(scanning=3, scan_order="snake"),
     "serenet.reconstruct": lambda: _serenet("serenet"),
@@ -399,6 +413,9 @@ _MAKERS: dict[str, Callable[[], Example]] = {
     "serenet.reconstruct/rlnet": lambda: _serenet("rlnet"),
     "serenet.reconstruct/vcdnet": lambda: _serenet("vcdnet"),
     "serenet.reconstruct/hylfmnet": lambda: _serenet("hylfmnet"),
+    "serenet.twnet": lambda: _prestep("twnet"),
+    "serenet.vsnet": lambda: _prestep("vsnet"),
+    "serenet.predao": lambda: _prestep("predao"),
 }
 EXAMPLES = list(_MAKERS)
 

@@ -7,7 +7,11 @@ from napari_recon.core.registry import Registry
 registry = Registry(
     {
         "serenet.reconstruct": "napari_recon.engines.serenet.engine:Reconstruct",
+        "serenet.train": "napari_recon.engines.serenet.train:Train",
         "serenet.realign": "napari_recon.engines.serenet.realign:Realign",
+        "serenet.twnet": "napari_recon.engines.serenet.twnet:Twnet",
+        "serenet.vsnet": "napari_recon.engines.serenet.vsnet:Vsnet",
+        "serenet.predao": "napari_recon.engines.serenet.predao:Predao",
         "serenet.refocus": "napari_recon.engines.serenet.engine:Refocus",
         "lightfield_inr.fit": "napari_recon.engines.lightfield_inr.fit_engine:Fit",
         "lightfield_inr.meta": "napari_recon.engines.lightfield_inr.meta_engine:Meta",

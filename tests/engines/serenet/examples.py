@@ -8,11 +8,15 @@ from tempfile import mkdtemp
 from typing import Any
 
 import numpy as np
+from scipy.ndimage import gaussian_filter
 
 from napari_recon.core.plan import ModelRef
 from napari_recon.core.stack import ImageStack
 from napari_recon.engines.serenet.checkpoint import expected_shapes
 from napari_recon.engines.serenet.engine import Reconstruct, Refocus
+from napari_recon.engines.serenet.predao import Predao
+from napari_recon.engines.serenet.twnet import Twnet
+from napari_recon.engines.serenet.vsnet import Vsnet
 from tests.contract.examples import Example
 
 CHANNELS = {"serenet": [8, 8, 8, 6, 6, 5, 4, 4], "fserenet": [8, 8, 8, 6, 6, 5]}
@@ -95,3 +99,25 @@ def reconstruct(architecture: str) -> Example:
 def refocus() -> Example:
     """Return the example of `serenet.refocus`."""
     return Example(Refocus(), {"views": views()}, {"planes": 9, "method": "geometric"})
+
+
+def twnet() -> Example:
+    """Return the example of `serenet.twnet`: two moving frames of a few views."""
+    return Example(Twnet(), {"views": views(count=3, h=12, w=18)}, {"mask": True}, model=lambda: drawn_model("twnet"))
+
+
+def vsnet() -> Example:
+    """Return the example of `serenet.vsnet`."""
+    tilings = ({"tile_size": 5}, {"tile_size": 7})
+    return Example(Vsnet(), {"views": views(count=25, h=9, w=12)}, tilings=tilings, model=lambda: drawn_model("vsnet"))
+
+
+def predao() -> Example:
+    """Return the example of `serenet.predao`: a scene whose views are displaced."""
+    rng = np.random.default_rng(2)
+    scene = gaussian_filter(rng.random((30, 34)), 1.5) * 4000
+    frames = [[np.roll(scene, rng.integers(-2, 3, 2), (0, 1))[4:24, 4:26] for _ in range(25)] for _ in range(2)]
+    counts = rng.poisson(np.asarray(frames)).astype(np.uint16)
+    geometry = {"scale": {"Y": 0.53, "X": 0.53}, "units": {"Y": "micrometer", "X": "micrometer"}}
+    stack = ImageStack.of(counts, "TVYX", "views", **geometry)  # type: ignore[arg-type]
+    return Example(Predao(), {"views": stack}, {"defocus": "kept"})

@@ -63,7 +63,7 @@ def reconstruct(
     upstream = params.compat == "upstream"
     prepared = RULES[field.architecture](geometry.select(views), "counts" if upstream else params.intensity)
     plain = load_network(plan.model)
-    dtype, complaint = _arithmetic(field.device, params.precision)
+    dtype, complaint = arithmetic(field.device, params.precision)
     if index == 0:
         yield from (Warned(text) for text in (prepared.message(), complaint) if text)
         yield Decided({"psf_shift": params.psf_shift if params.psf_shift != "auto" else geometry.name})
@@ -189,7 +189,7 @@ def _refocuser(prepared: Prepared, geometry: LightFieldGeometry, device: str) ->
     return Refocuser(views, torch.from_numpy(geometry.psf_shift), geometry.upsampling)
 
 
-def _arithmetic(device: str, precision: str) -> tuple[torch.dtype, str]:
+def arithmetic(device: str, precision: str) -> tuple[torch.dtype, str]:
     """Return the numbers to compute with, and what to tell the user about them."""
     if precision == "float32":
         return torch.float32, ""
