@@ -19,6 +19,8 @@ from napari_recon.engines.simulate.phantom import bubtub
 from napari_recon.optics.lightfield_geometry import LightFieldGeometry
 
 HELD_OUT_SEED = 0x5E7E
+ATTEMPTS = 10
+"""Phantoms that are drawn until one can be seen."""
 _MIXED, _DENSE = 0.35, 0.15
 """Parts of the simulated volumes that show two kinds of structures, and tissue with structures in it."""
 
@@ -141,20 +143,25 @@ class Simulator:
 
     def recording(self, index: int, truth: bool, photons: float = 0.0) -> Recording:
         """Return recording `index` of the series; with `photons` in bright pixels, or any number within the range."""
-        params, geometry = self._params, self._geometry
+        params, upsampling = self._params, self._geometry.upsampling
         rng = np.random.default_rng([self._seed, index])
-        field = params.field + 2 * self._margin
-        shape = (geometry.planes, *geometry.volume_yx(field, field))
-        volume = torch.from_numpy(phantom(shape, geometry.z_step_um / geometry.fine_pixel_um, rng))
-        views = self._sight(volume).clamp_min(0)
+        start, size = round(self._margin * upsampling), self._geometry.volume_yx(params.field, params.field)
+        inside = slice(None), slice(start, start + size[0]), slice(start, start + size[1])
+        for _ in range(ATTEMPTS):
+            volume = self._phantom(rng)
+            views = self._sight(volume).clamp_min(0)
+            level = float(torch.quantile(views.flatten()[:: 1 + views.numel() // 2**22], BRIGHT_QUANTILE))
+            if level > 0 and bool(volume[inside].any()):
+                break
         low, high = math.log(params.photons_from), math.log(params.photons_to)
-        wanted = photons or math.exp(rng.uniform(low, high))
-        factor = wanted / max(float(torch.quantile(views.flatten(), BRIGHT_QUANTILE)), 1e-9)
-        inner = None
-        if truth:
-            start, size = round(self._margin * geometry.upsampling), geometry.volume_yx(params.field, params.field)
-            inner = (volume[:, start : start + size[0], start : start + size[1]] * factor).half()
-        return Recording(views * factor, True, inner)
+        factor = (photons or math.exp(rng.uniform(low, high))) / max(level, 1e-9)
+        return Recording(views * factor, True, (volume[inside] * factor).half() if truth else None)
+
+    def _phantom(self, rng: np.random.Generator) -> Tensor:
+        """Return a volume of the field with its margin."""
+        geometry, field = self._geometry, self._params.field + 2 * self._margin
+        shape = (geometry.planes, *geometry.volume_yx(field, field))
+        return torch.from_numpy(phantom(shape, geometry.z_step_um / geometry.fine_pixel_um, rng))
 
 
 def phantom(shape_zyx: tuple[int, int, int], plane_step: float, rng: np.random.Generator) -> NDArray[np.float32]:

@@ -165,7 +165,7 @@ def read_recordings(
             if prepared.bright <= 0:
                 raise InputError(
                     f"a light field to learn from should show something, found one whose bright pixels are as dark as its "
-                    f"background ({stack.label}); leave it out"
+                    f"background ({stack.name}); leave it out"
                 )
             truth = None if volume is None else torch.from_numpy(_truth(read_frame(volume, VOLUME, {"T": time})))
             yield Recording(torch.from_numpy(prepared.views_vyx), False, truth), prepared.message()

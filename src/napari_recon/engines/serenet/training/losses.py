@@ -50,6 +50,17 @@ def photon_loss(predicted: Tensor, target: Tensor, mean: float = 0.0, variance: 
     return -torch.log(summed + _TINY) - highest
 
 
+def noise_deviance(predicted: Tensor, target: Tensor, variance: float = 9.0) -> Tensor:
+    """Return how unlikely counts are under Poisson noise and Gaussian noise of `variance`, zero where they are expected.
+
+    Both together are taken for one Poisson variable, `variance` larger. Unlike `photon_loss`, whose approximation of small
+    factorials prefers dark predictions where few photons were found, it is least at the truth however dim that is.
+    """
+    floor = max(variance, 1e-3)
+    expected, found = predicted.clamp_min(0) + floor, target.clamp_min(0) + floor
+    return expected - found + found * torch.log(found / expected)
+
+
 def negative_part(volume: Tensor) -> Tensor:
     """Return the mean of ``|v - |v||``, which is zero where nothing is negative."""
     return (volume - volume.abs()).abs().mean()

@@ -65,7 +65,7 @@ PUBLISHED: dict[str, Any] = {
 OF_NETWORK: dict[str, dict[str, Any]] = {
     "vcdnet": {"learning_rate": 3e-4},
     "hylfmnet": {"learning_rate": 3e-4},
-    "twnet": {"field": 144, "crop": 96, "batch_size": 4, "planes": 11},
+    "twnet": {"field": 96, "crop": 72, "batch_size": 4, "planes": 11, "renewal": 16},
     "vsnet": {"field": 45, "crop": 36, "planes": 21},
 }
 
@@ -96,6 +96,12 @@ class SerenetTrainParams(TrainingParams):
     )
     size: Literal["small", "published"] = param(
         "small", "Channels of a new network: few, which train in an hour or two without a GPU, or as published."
+    )
+    intensity: Literal["auto", "unit", "counts"] = param(
+        "auto",
+        "What SeReNet and F-SeReNet see: views with bright pixels at one, which suits any camera, or counts as published; "
+        "auto is what init was trained with, unit for a new network.",
+        advanced=True,
     )
     freeze: bool = param(True, "fserenet: learn the axial U-Net alone and keep what init brings.", advanced=True)
     crop: int = param(36, "Edge of the training patches; a multiple of scanning.", unit="light-field pixel", ge=6, le=600)
@@ -196,13 +202,16 @@ def network_options(params: SerenetTrainParams, geometry: LightFieldGeometry) ->
         `init` is of another network, or of a microscope with another number of views or planes.
     """
     known = params.init or (params.resume if params.resume != "auto" else "")
-    own = _new_options(params, geometry)
+    own, scaled = _new_options(params, geometry), params.compat != "upstream"
+    if params.intensity != "auto":
+        scaled = params.intensity == SCALED
     if not known:
-        return own, params.compat != "upstream"
+        return own, scaled
     from napari_recon.hub import resolve
 
     model = resolve(known)
-    scaled = model.card.get("contract", {}).get("intensity") == SCALED
+    if params.init and params.intensity == "auto":
+        scaled = model.card.get("contract", {}).get("intensity") == SCALED
     options = dict(model.options)
     if params.network == "fserenet" and model.architecture == "serenet":
         channels = list(options["channels"])[: len(own["channels"])]

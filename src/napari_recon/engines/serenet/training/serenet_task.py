@@ -10,7 +10,14 @@ from torch import Tensor, nn
 
 from napari_recon.engines.serenet.networks.serenet import FSeReNet, SeReNet, resize_yx
 from napari_recon.engines.serenet.training.examples import Patch
-from napari_recon.engines.serenet.training.losses import bright, masked_mean, negative_part, photon_loss, similarity
+from napari_recon.engines.serenet.training.losses import (
+    bright,
+    masked_mean,
+    negative_part,
+    noise_deviance,
+    photon_loss,
+    similarity,
+)
 from napari_recon.engines.serenet.training.sight import published_views
 from napari_recon.engines.serenet.training.task import LightFieldTask
 from napari_recon.hub import load_state, resolve
@@ -101,9 +108,9 @@ class SerenetTask(LightFieldTask):
     def _against_views(self, volume: Tensor, views: Tensor, chosen: Tensor) -> Tensor:
         """Return how unlike the recorded views those of a volume (counts) are, the mean over the examples."""
         params, field = self.params, (int(views.shape[-2]), int(views.shape[-1]))
-        variance = params.read_noise**2
+        variance, published = params.read_noise**2, params.compat == "upstream"
         losses = []
-        if params.compat == "upstream" and self._psf is not None:
+        if published and self._psf is not None:
             for one, recorded, which in zip(volume, views, chosen, strict=True):
                 psf, target = self._psf[which.cpu()].to(volume.device), recorded[which]
                 seen = published_views(one[None], psf, field)[0]
@@ -111,13 +118,14 @@ class SerenetTask(LightFieldTask):
             return torch.stack(losses).mean()
         sight = self.sight(field, volume.device)
         explained = sight.explained.to(volume.device)
-        # what is negative must not hide light elsewhere: the penalty alone acts there
-        for every, recorded, which in zip(sight(volume.clamp_min(0)), views, chosen, strict=True):
+        if not published:
+            # seen is what users get, nothing negative; yet dark voxels must feel that light is missing
+            volume = volume + (volume.clamp_min(0) - volume).detach()
+        for every, recorded, which in zip(sight(volume), views, chosen, strict=True):
             seen, target, mask = every[which], recorded[which], explained[which]
             level = bright(target)
-            with torch.no_grad():
-                least = photon_loss(target, target, 0.0, variance)
-            loss = masked_mean(photon_loss(seen, target, 0.0, variance) - least, mask) / level.mean()
+            unlikely = photon_loss(seen, target, 0.0, variance) if published else noise_deviance(seen, target, variance)
+            loss = masked_mean(unlikely, mask) / level.mean()
             if params.similarity:
                 loss = loss + params.similarity * masked_mean(1 - similarity(seen / level, target / level), mask)
             losses.append(loss)

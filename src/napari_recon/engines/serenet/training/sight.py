@@ -84,7 +84,7 @@ class Sight:
         projector = projector_from_psf(
             psf_vzyx, field_yx, upsampling=upsampling, voxels_per_pixel=upsampling, margin=around, device=device
         )
-        return cls(projector, margin, psf_shift_vz2.double() / upsampling, 3.0)
+        return cls(projector, margin, psf_shift_vz2.double() / upsampling, 2.0)
 
 
 def published_views(volume: Tensor, psf_vzyx: Tensor, field_yx: tuple[int, int]) -> Tensor:

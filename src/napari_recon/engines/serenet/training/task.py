@@ -13,11 +13,12 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from napari_recon.engines.light_field_optics import load_optics
 from napari_recon.engines.serenet.networks.build import ARCHITECTURES
 from napari_recon.engines.serenet.training.examples import Patch, Pool, Recording, Simulator, held_out, patch_of
-from napari_recon.engines.serenet.training.params import ENGINES, INTENSITY, SCALED, SerenetTrainParams
+from napari_recon.engines.serenet.training.params import ENGINES, FROM_VIEWS, INTENSITY, SCALED, SerenetTrainParams
 from napari_recon.engines.serenet.training.sight import Sight
-from napari_recon.optics.lightfield_geometry import LightFieldGeometry
+from napari_recon.optics.lightfield_geometry import GEOMETRY_IDS, LightFieldGeometry
 from napari_recon.optics.refocus import Refocuser
 from napari_recon.optics.support import operator_support
 from napari_recon.training.task import Batch, Network, Task, Validation
@@ -144,6 +145,16 @@ class LightFieldTask(Task):
         """Return how good those figures are."""
         return (metrics["PSNR"] + metrics["MIP PSNR"]) / 2
 
+    def _microscope(self) -> dict[str, Any]:
+        """Return the microscope for the card: by name or in numbers; in all its depth, where the network takes any."""
+        if self.params.network in FROM_VIEWS:
+            return {}
+        fixed = self.params.network in ("vcdnet", "hylfmnet")
+        geometry = self.geometry if fixed else load_optics(self.params.psf_shift)
+        if geometry.name in GEOMETRY_IDS and not fixed:
+            return {"psf_shift": geometry.name}
+        return {"microscope": geometry.contract()}
+
     @property
     def _preview_edge(self) -> int:
         return self.geometry.volume_yx(self.params.crop, 0)[0]
@@ -161,7 +172,7 @@ class LightFieldTask(Task):
             "contract": {
                 **{"views": self.geometry.views, "nnum": self.geometry.nnum, "scanning": self.geometry.scanning},
                 **{"intensity": INTENSITY.get(params.network, own), "units": units},
-                "microscope": self.geometry.contract(),
+                **self._microscope(),
             },
             "training": {"parameters": said, **({"init": params.init} if params.init else {})},
         }
