@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -141,6 +142,23 @@ def test_bits_cut_what_is_too_bright_and_five_by_five_scans_are_finer() -> None:
 def test_every_phantom_can_be_seen(kind: str) -> None:
     arrays, _ = run(phantom=kind)
     assert 19000 < arrays["raw"][0, 0].max() <= 20001
+
+
+def test_reconstructions_name_a_psf_of_another_magnification(tmp_path: Path) -> None:
+    import napari_recon
+    from napari_recon.io.output import write_stack
+
+    psf = gaussian_psf(load_psf_shift("geometric-13").with_planes(5).psf_shift, pixel=100 / 13 / 20)
+    write_stack(tmp_path / "psf.ome.tif", psf)
+    pixel = dict.fromkeys("YX", PIXEL * 13 / 3)
+    units = dict.fromkeys("YX", "micrometer")
+    views = ImageStack.of(np.ones((49, 9, 12), np.uint16), "VYX", "views", scale=pixel, units=units)
+    said = r"magnification: 4\.333 of its pixels .* found 1\.376 .* 0\.317 times"
+    with pytest.raises(InputError, match=said):
+        napari_recon.plan("deconvolution.lightfield_rl", views, psf)
+    for engine in ("deconvolution.lightfield_rl", "serenet.refocus"):
+        with pytest.raises(InputError, match=said):
+            napari_recon.plan(engine, views, params={"psf_shift": str(tmp_path / "psf.ome.tif")})
 
 
 def test_what_does_not_belong_together_is_one_sentence() -> None:
