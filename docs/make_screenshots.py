@@ -1,6 +1,6 @@
 """Makes docs/images from the real program: opens napari, the sample and the dock, works with them, takes pictures.
 
-    python docs/make_screenshots.py [FOLDER [light_field | sim | neural_field | light_sheet]]
+    python docs/make_screenshots.py [FOLDER [light_field | sim | neural_field | field4d | light_sheet]]
 
 Needs a display; without one it starts itself again under xvfb-run.
 """
@@ -135,6 +135,50 @@ def take_neural_field_pictures(folder: Path) -> None:
     planned(dock)
     run(dock.run_bar.run_button.click, dock)
     shoot("neural-field-query")
+    dock.let_go()
+    viewer.close()
+
+
+def take_field4d_pictures(folder: Path) -> None:
+    """From the sample to a fit with its score, between two frames beside the truth and linear interpolation, and a query."""
+    viewer, _, dock, shoot = opened("4D field", folder)
+    dock.data.sample_button.click()
+    planned(dock)
+    viewer.dims.set_point(1, 4.5)
+    results: list[Any] = []
+    dock.controller.finished.connect(results.append)
+    dock.run_bar.run_button.click()
+    until(lambda: len(dock.curves.curve("loss", "planes")) > 30, 900)
+    shoot("field4d-running")
+    until(lambda: bool(results) and dock.controller.state == "idle" and bool(dock._fitted), 1800)
+    planned(dock)
+    viewer.dims.set_point(1, 4.5)
+    shoot("field4d-dock")
+    dock.run_bar.offer_button.click()
+    until(lambda: dock.beside.layer is not None)
+    dock.scrub.go_to(12)
+    viewer.dims.set_point(1, 4.5)
+    wait(3)
+    shoot("field4d-scrub")
+    for panel in ("dockLayerControls", "dockLayerList"):
+        getattr(viewer.window._qt_viewer, panel).hide()
+    for name in ("Linear", "Truth"):
+        dock.scrub.beside[name].click()
+        until(lambda: viewer.canvas.grid.enabled and "fitted" not in dock.scrub.beside_line.text(), 600)
+    wait(1)
+    viewer.reset_view()
+    wait(3)
+    shoot("field4d-truth")
+    for panel in ("dockLayerControls", "dockLayerList"):
+        getattr(viewer.window._qt_viewer, panel).show()
+    dock.tabs.setCurrentIndex(1)
+    planned(dock)
+    dock.sampling.between_button.click()
+    dock.sampling.cubes_button.click()
+    planned(dock)
+    run(dock.run_bar.run_button.click, dock)
+    viewer.dims.set_point(1, 4.5)
+    shoot("field4d-query")
     dock.let_go()
     viewer.close()
 
@@ -345,6 +389,7 @@ PICTURES = {
     "light_field": take_light_field_pictures,
     "sim": take_sim_pictures,
     "neural_field": take_neural_field_pictures,
+    "field4d": take_field4d_pictures,
     "light_sheet": take_light_sheet_pictures,
 }
 

@@ -181,8 +181,9 @@ class Beside:
         else:
             live_field(layer).failed.connect(lambda text: dock.run_bar.say(text, "error"))
             self._hide_others(layer)
-            seen = dock.reference()
-            if seen is not None:
+            found = recording_of(dock.viewer, source.model.options)
+            if found is not None:
+                seen = found[0]
                 layer.contrast_limits_range, layer.contrast_limits = seen.contrast_limits_range, seen.contrast_limits
         if not method:
             self.field_changed()

@@ -22,8 +22,8 @@ TIPS = {
     "flow": "Frames warped by optical flow",
     "this field": "What was fitted, from the frames and lines that it was allowed to see",
 }
-CLEAR = 0.3
-"""dB by which a field should be better than the best of the others to be called so."""
+ALIKE = 0.25
+"""dB by which the best may differ and still be as good as each other."""
 
 
 class ScorePanel(QWidget):
@@ -111,7 +111,8 @@ class ScorePanel(QWidget):
             self._put(row, down, 0, ours)
             for at, name in enumerate(columns, start=1):
                 value = self.scores.get((name, row))
-                best = value is not None and value >= max(v for (of, _), v in self.scores.items() if of == name)
+                most = max(v for (of, _), v in self.scores.items() if of == name)
+                best = value is not None and value >= most - ALIKE
                 self._put("–" if value is None else f"{'✓ ' if best else ''}{value:.1f} dB", down, at, best)
 
     def _put(self, text: str, row: int, column: int, strong: bool = False) -> None:

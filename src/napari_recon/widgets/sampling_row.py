@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_recon.core.errors import InputError
 from napari_recon.core.grid import Grid
@@ -31,9 +31,9 @@ class SamplingRow(QWidget):
         super().__init__()
         self._grid: Grid | None = None
         self.boxes: dict[str, NumberBox] = {}
-        row = QHBoxLayout()
-        row.setSpacing(3)
-        for axis in AXES.lower():
+        rows = QGridLayout()
+        rows.setSpacing(4)
+        for number, axis in enumerate(AXES.lower()):
             box, label = NumberBox(False, low=0.1, high=64), QLabel(axis)
             box.setButtonSymbols(NumberBox.ButtonSymbols.NoButtons)
             box.mark(False)
@@ -41,8 +41,8 @@ class SamplingRow(QWidget):
             label.setBuddy(box)
             box.edited.connect(self._edited)
             self.boxes[axis] = box
-            row.addWidget(label)
-            row.addWidget(box, 1)
+            rows.addWidget(label, number // 2, 2 * (number % 2))
+            rows.addWidget(box, number // 2, 2 * (number % 2) + 1)
         self.between_button, self.cubes_button = QPushButton("2 × frames"), QPushButton("Voxels as cubes")
         self.between_button.clicked.connect(lambda: self._take({**self.factors(), "t": 2 * self.factors().get("t", 1.0)}))
         self.cubes_button.clicked.connect(self._cubes)
@@ -57,7 +57,7 @@ class SamplingRow(QWidget):
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(4)
         column.addWidget(QLabel("Samples per data point along"))
-        column.addLayout(row)
+        column.addLayout(rows)
         column.addLayout(buttons)
         column.addWidget(self.problem)
         self.show_scale("")
