@@ -12,6 +12,7 @@ from napari_recon.cli.execute import CANCELLED, interruptible
 from napari_recon.cli.json_text import dumps
 from napari_recon.cli.options import Device, Json, Quiet, Set, assigned
 from napari_recon.cli.progress import say
+from napari_recon.core.errors import InputError
 
 if TYPE_CHECKING:
     from napari_recon.jobs.batch.run import BatchEvent, BatchFinished, Prepared
@@ -33,6 +34,10 @@ def batch(
     workers: Annotated[int, typer.Option("--workers", help="Processes on this machine, one thread each.")] = 1,
     scheduler: Annotated[str, typer.Option("--scheduler", metavar="ADDRESS", help="A running dask scheduler.")] = "",
     device: Device = "",
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Go on with what lands in the folder, newest first, until Ctrl-C.")
+    ] = False,
+    idle: Annotated[float, typer.Option("--idle", help="End a watch after so many seconds without anything new.")] = 0.0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be written.")] = False,
     json: Json = False,
     quiet: Quiet = False,
@@ -41,6 +46,7 @@ def batch(
     from napari_recon.jobs.batch.api import workers_for
     from napari_recon.jobs.batch.items import DEFAULT_NAME
     from napari_recon.jobs.batch.run import BatchFinished, choice, prepare_batch, run_batch
+    from napari_recon.jobs.batch.watch import Patience, watch_batch
 
     prepared = prepare_batch(
         recipe,
@@ -52,14 +58,18 @@ def batch(
         existing=choice(existing, "existing"),
         params=assigned(assignments),
         device=device,
+        may_be_empty=watch,
     )
+    if watch and (workers > 1 or scheduler):
+        raise InputError("a watch works in one process, found --workers or --scheduler; leave them out")
     if dry_run:
         for item, target in prepared.targets.items():
             typer.echo(f"{item.label} -> {target}")
         return
     end: BatchFinished | None = None
     with interruptible() as token, workers_for(workers, scheduler) as helpers:
-        for event in shown(run_batch(prepared, token, helpers), prepared, quiet):
+        events = watch_batch(prepared, token, Patience(idle=idle)) if watch else run_batch(prepared, token, helpers)
+        for event in shown(events, prepared, quiet):
             end = event if isinstance(event, BatchFinished) else end
     assert end is not None  # run_batch ends with it
     _summarise(end, json, quiet)
@@ -81,7 +91,7 @@ def shown(events: Iterator[BatchEvent], prepared: Prepared, quiet: bool) -> Iter
     last, ended = 0.0, 0
     for event in events:
         if isinstance(event, ItemChanged) and not quiet:
-            of = len(prepared.targets)
+            of = max(len(prepared.targets), ended + 1)
             if event.state != "running":
                 ended += 1
                 say(f"{ended}/{of} {event.item.label}: {event.state}{f' ({event.message})' if event.message else ''}")

@@ -168,6 +168,8 @@ class ZarrOutput(OutputFile):
             if (gathered_at / "0" / "zarr.json").exists():
                 self._group = zarr.open_group(gathered_at, mode="r+")
                 self._array = self._group["0"]
+                if self._array.shape != self._grid.shape:  # a recording that grew
+                    self._array.resize(self._grid.shape)
                 return
             remove(gathered_at)  # what a killed process began
         chunk = {**CHUNK, **dict.fromkeys(alone, 1)}

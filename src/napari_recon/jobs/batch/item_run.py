@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_recon.core.errors import Cancelled
+from napari_recon.core.errors import Cancelled, ReconError
 from napari_recon.core.events import Decided, Event, Finished, Progress
 from napari_recon.core.plan import OutputSpec, Plan
 from napari_recon.core.provenance import Recipe, Record
@@ -23,7 +23,7 @@ from napari_recon.io import create_output, open_stack
 from napari_recon.io.output import remove
 from napari_recon.io.suffixes import ZARR, suffix_of
 from napari_recon.jobs.batch.items import Item
-from napari_recon.jobs.batch.parts import FrameRecord, Part, as_event, open_store
+from napari_recon.jobs.batch.parts import FrameRecord, Part, as_event, open_store, recognised
 from napari_recon.jobs.batch.records import BatchFolder, Log, Outcome
 from napari_recon.jobs.batch.thumbnails import thumbnail
 from napari_recon.jobs.names import Names
@@ -96,26 +96,40 @@ class ItemRun:
         """Numbers of the frames that are still to be made."""
         return [n for n in self.plan.numbers if n not in self.frames]
 
-    def open(self) -> None:
+    def open(self, growing: bool = False) -> None:
         """Plan, and take up what an earlier session left.
+
+        Parameters
+        ----------
+        growing : bool
+            More frames than last time are no reason to begin anew.
 
         Raises
         ------
         InputError, DiskFull
         """
         self.target.parent.mkdir(parents=True, exist_ok=True)
-        self.plan  # noqa: B018  opens the input
+        before = {name: self.__dict__.pop(name, None) for name in ("_stage", "plan", "_names")}
+        try:
+            self.plan  # noqa: B018  opens the input
+        except (ReconError, OSError):
+            self.__dict__.update({name: value for name, value in before.items() if value is not None})
+            raise
         if not self.apart:
             return
-        key = {"plan": self.plan.model_dump(mode="json", exclude={"compute", "resources"})}
+        begun = {"plan": recognised(self.plan), "fingerprints": [ref.fingerprint for ref in self.plan.inputs]}
         lines = self.log.lines()
-        kept = [line for line in lines if "frame" in line] if key in lines else []
+        last: dict[str, Any] = next((line for line in reversed(lines) if "plan" in line), {})
+        same = last == begun or (growing and last.get("plan") == begun["plan"])
+        kept = [line for line in lines if "frame" in line] if same else []
         if kept and all(self._store(s).exists() or self._names.output(s.name).exists() for s in self.plan.outputs):
             self.frames = {line["frame"]: FrameRecord(line["frame"], *line["record"]) for line in kept}
         else:
             shutil.rmtree(self.folder.work(self.item), ignore_errors=True)
             self.log.clear()
-            self.log.add(key)
+            self.frames, last = {}, {}
+        if last != begun:
+            self.log.add(begun)
         if self.missing:
             self.folder.work(self.item).mkdir(parents=True, exist_ok=True)
             for spec in self.plan.outputs:

@@ -22,6 +22,7 @@ from napari_recon.core.events import (
     PreviewReady,
     Warned,
 )
+from napari_recon.core.grid import Grid
 from napari_recon.core.plan import Plan
 from napari_recon.core.token import CancelToken
 from napari_recon.engines import registry
@@ -60,21 +61,25 @@ class Held:
 
     _latest: Held | None = None
 
-    def __init__(self, plan: Plan, stores: tuple[str, ...]) -> None:
-        self._key = _key(plan, stores)
-        self.engine: Engine[Any] = registry.get(plan.engine).prepared(plan)
+    def __init__(self, plan: Plan, stores: tuple[str, ...], engine: Engine[Any] | None = None) -> None:
+        self._plan, self._at = plan, stores
+        self.engine: Engine[Any] = registry.get(plan.engine).prepared(plan) if engine is None else engine
         self.inputs: Inputs = reopen(plan)
-        self.stores = {
-            spec.name: open_store(Path(at), plan, spec.name) for at, spec in zip(stores, plan.outputs, strict=True)
-        }
+        places = zip(stores, plan.outputs, strict=True)
+        self.stores = {spec.name: open_store(Path(at), plan, spec.name) for at, spec in places}
 
     @classmethod
     def of(cls, plan: Plan, stores: tuple[str, ...]) -> Held:
-        """Return what this process holds of `plan`, loaded when it is another one than last time."""
-        if cls._latest is None or cls._latest._key != _key(plan, stores):
+        """Return what this process holds of `plan`, loaded when it is another one than last time.
+
+        Of a recording that has grown the inputs are opened again, and what was decided on its first frames stays.
+        """
+        held = cls._latest
+        if held is None or (held._plan, held._at) != (plan, stores):
+            grown = held is not None and held._at == stores and recognised(held._plan) == recognised(plan)
             cls._latest = None  # first let go of the old one
-            cls._latest = cls(plan, stores)
-        return cls._latest
+            cls._latest = held = cls(plan, stores, held.engine if held is not None and grown else None)
+        return held
 
 
 def open_store(at: Path, plan: Plan, output: str) -> ZarrOutput:
@@ -146,5 +151,14 @@ def as_event(values: Mapping[str, Any]) -> Event:
     return event
 
 
-def _key(plan: Plan, stores: tuple[str, ...]) -> str:
-    return plan.model_dump_json() + "|".join(stores)
+def recognised(plan: Plan) -> dict[str, Any]:
+    """Return what of a plan stays the same while its recording grows along T."""
+    values = plan.model_dump(mode="json", exclude={"compute", "resources", "inputs", "outputs", "selection"})
+    inputs = [(ref.name, ref.uri, _timeless(ref.grid), ref.dtype) for ref in plan.inputs]
+    outputs = [(spec.name, _timeless(spec.grid), spec.dtype) for spec in plan.outputs]
+    found: dict[str, Any] = json.loads(json.dumps({**values, "inputs": inputs, "outputs": outputs, "box": str(plan.box)}))
+    return found
+
+
+def _timeless(grid: Grid | None) -> Any:
+    return None if grid is None else grid.only(grid.axes.replace("T", "")).model_dump(mode="json")

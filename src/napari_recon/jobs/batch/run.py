@@ -85,6 +85,7 @@ def prepare_batch(
     existing: Existing = "refuse",
     params: Mapping[str, Any] | None = None,
     device: str = "",
+    may_be_empty: bool = False,
 ) -> Prepared:
     """Return what a batch would do.
 
@@ -107,6 +108,8 @@ def prepare_batch(
         Values instead of the recipe's, in every step that has a parameter of that name.
     device : str, optional
         Instead of the recorded one.
+    may_be_empty : bool
+        Nothing has to be there yet, as when a folder is watched.
 
     Raises
     ------
@@ -127,7 +130,12 @@ def prepare_batch(
         raise InputError(f"{out} holds a batch with {_difference(before, asked)}; use the same, or choose another folder")
     chosen = Recipe.from_dict(asked.recipe)
     main_source(chosen)
-    items = tuple(i for i in find_items(asked.source, each) if not Path(i.source).is_relative_to(folder.out))
+    try:
+        items = tuple(i for i in find_items(asked.source, each) if not Path(i.source).is_relative_to(folder.out))
+    except InputError:
+        if not (may_be_empty and Path(asked.source).is_dir()):
+            raise
+        items = ()
     paths = result_paths(items, folder.out, name)
     return Prepared(asked, chosen, folder, {i: paths[i.id] for i in items}, before is not None, existing)
 
@@ -158,7 +166,7 @@ def run_batch(prepared: Prepared, token: CancelToken | None = None, workers: Any
         recipe = prepared.recipe if workers is None else _on_one_thread(prepared.recipe)
         todo, cancelled = [], False
         for item, target in prepared.targets.items():
-            state = _kept(outcomes[item], target, prepared.existing)
+            state = kept(outcomes[item], target, prepared.existing)
             if state is None:
                 todo.append(ItemRun(item, recipe, target, folder, prepared.settings.device))
             else:
@@ -226,7 +234,7 @@ def failure(run: ItemRun, error: Exception) -> ItemChanged:
     return ItemChanged(run.item, "failed", message=str(described))
 
 
-def _kept(outcome: Outcome, target: Path, existing: Existing) -> Outcome | None:
+def kept(outcome: Outcome, target: Path, existing: Existing) -> Outcome | None:
     """Return the outcome of a recording that is not made again, None when it is to be made.
 
     Raises
