@@ -124,6 +124,24 @@ def test_serenet_learns_the_views_of_a_recording(tmp_path: Path) -> None:
     assert any(isinstance(event, Warned) and "one recording only" in event.message for event in events)
 
 
+def test_a_model_reconstructs_what_training_saw(tmp_path: Path) -> None:
+    """The volume of serenet.reconstruct is that of validation, in the data's unit, whatever that is."""
+    model, _ = trained(tmp_path)
+    stack = views()
+    values = params_of(read_noise=0.0)
+    task = task_of(values, geometry_for(values), 1, *options("serenet"))
+    network = task.network()
+    network.network.load_state_dict(load_state(model))  # type: ignore[operator,union-attr]
+    recording = Recording(torch.from_numpy(stack.data.astype(np.float32)), False)
+    patch = patch_of(recording, task.geometry, values, np.random.default_rng(0), 0, True)
+    with torch.no_grad():
+        expected = task.answer(network, patch).numpy()
+    for factor in (1.0, 1e-3):
+        data = ImageStack.of(stack.data.astype(np.float32) * np.float32(factor), "VYX", "views")
+        found = napari_recon.run("serenet.reconstruct", data, model=model, params={"planes": 3}, threads=1)["volume"]
+        np.testing.assert_allclose(found.data, factor * expected, atol=2e-3 * factor * expected.max())
+
+
 def test_pairs_are_learnt_from_in_their_order(tmp_path: Path) -> None:
     stacks = {"views": [views(seed=n) for n in range(2)], "volume": [volume(), volume()]}
     _, events = trained(tmp_path, network="renet", inputs=stacks)

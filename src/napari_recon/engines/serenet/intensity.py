@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_recon.core.plan import ModelRef
+
 BACKGROUND_QUANTILE = 0.01
 BRIGHT_QUANTILE = 0.999
 COUNTS = (30.0, 20_000.0)
@@ -27,6 +29,8 @@ class Prepared:
         In the data's own unit: the subtracted value, the 99.9 percentile above it; the factor.
     relative : bool
         The network's result is in units of its own, which have nothing to do with the data's.
+    usual : bool
+        The scale is what the network was trained with, whatever the data's unit.
     """
 
     views_vyx: NDArray[np.float32]
@@ -34,10 +38,11 @@ class Prepared:
     bright: float
     scale: float
     relative: bool = False
+    usual: bool = False
 
     def message(self) -> str:
         """Return what was done about the intensity, or nothing."""
-        if self.scale == 1 or self.relative:
+        if self.scale == 1 or self.relative or self.usual:
             return ""
         return (
             f"the light field does not look like camera counts (its 99.9 percentile is {self.bright:.3g} above background), "
@@ -69,6 +74,14 @@ def prepare(views_vyx: NDArray[np.float32], intensity: str = "auto") -> Prepared
     return Prepared(prepared, background, bright, scale)
 
 
+def unit(views_vyx: NDArray[np.float32], intensity: str = "auto") -> Prepared:
+    """Bring the 1 and 99.9 percentiles to 0 and 1, without clipping: SeReNet and F-SeReNet as `serenet.train` makes them."""
+    background, bright = (float(q) for q in np.quantile(views_vyx, [BACKGROUND_QUANTILE, BRIGHT_QUANTILE]))
+    bright = bright - background if bright > background else 1.0
+    prepared = (views_vyx - np.float32(background)) / np.float32(bright)
+    return Prepared(prepared, background, bright, 1 / bright, usual=True)
+
+
 def brightest(views_vyx: NDArray[np.float32], intensity: str = "auto") -> Prepared:
     """Divide by the 99.99 percentile and clip to 0 to 1: RL-Net."""
     bright = abs(float(np.quantile(views_vyx, 0.9999))) + 1e-3
@@ -94,6 +107,12 @@ RULES: Mapping[str, Callable[[NDArray[np.float32], str], Prepared]] = {
     "hylfmnet": percentiles,
 }
 """Network -> what is done to the views it takes."""
+
+
+def rule_of(model: ModelRef) -> Callable[[NDArray[np.float32], str], Prepared]:
+    """Return what is done to the views a model takes: what its card says, or what its kind takes."""
+    own = model.card.get("contract", {}).get("intensity") == "unit"
+    return unit if own and model.architecture in ("serenet", "fserenet") else RULES[model.architecture]
 
 
 def of_each_view(views_vyx: NDArray[np.float32]) -> NDArray[np.float32]:

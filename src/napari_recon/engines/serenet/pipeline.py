@@ -22,7 +22,7 @@ from napari_recon.engines.serenet.faster import faster
 from napari_recon.engines.serenet.fine_grid import FineReconstructor
 from napari_recon.engines.serenet.images import ImageReconstructor
 from napari_recon.engines.serenet.inference import Reconstructor, Slab
-from napari_recon.engines.serenet.intensity import RULES, Prepared, prepare
+from napari_recon.engines.serenet.intensity import Prepared, prepare, rule_of
 from napari_recon.engines.serenet.layout import NetworkField, bounds_of, first_look, tiles_of, working_device
 from napari_recon.engines.serenet.networks.hylfmnet import HyLFMNet
 from napari_recon.engines.serenet.networks.rlnet import RLNet
@@ -61,7 +61,7 @@ def reconstruct(
     box = plan.selection.box
     assert isinstance(box, Box)  # plans resolve it
     upstream = params.compat == "upstream"
-    prepared = RULES[field.architecture](geometry.select(views), "counts" if upstream else params.intensity)
+    prepared = rule_of(plan.model)(geometry.select(views), "counts" if upstream else params.intensity)
     plain = load_network(plan.model)
     dtype, complaint = arithmetic(field.device, params.precision)
     if index == 0:
