@@ -2,13 +2,15 @@
 
 On a lattice a sample's place along an axis depends on the index along that axis alone, and the latents are few. So what
 the first layer (and one that sees the point again) makes of a point is a table per axis and one of the latents; what
-remains are the hidden layers, over few enough points at a time to stay in the cache.
+remains are the hidden layers, over few enough points at a time to stay in the cache, and not for samples of a hypercube
+that nearer ones hide.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -21,6 +23,10 @@ Check = Callable[[], None]
 CHUNK = 1 << 17
 """Numbers per thread in a hidden layer of the points that go through all layers together: 512 kB."""
 DEVICE_POINTS = 1 << 18
+STAGE = 4
+"""Samples of a hypercube that go through the network together, from its middle outwards."""
+HIDDEN = -16.0
+"""Logarithm of the light left behind which nothing is computed any more: at most 2e-6 of the largest value."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +90,7 @@ class PublishedField:
         self._latent, self._tables = latent.to(self._device, torch.float32), tables.cpu().float()
         on_cpu = self._device.type == "cpu"
         points = chunk or (CHUNK // layers.width * torch.get_num_threads() if on_cpu else DEVICE_POINTS)
-        self._at_once = max(1, points // tables.shape[1])
+        self._at_once = max(1, points // min(STAGE, tables.shape[1]))
 
     def values(self, xyzt: Sequence[Places], check: Check = lambda: None) -> Tensor:
         """Return the values (z, y, x), float32 on the device, at one time.
@@ -107,34 +113,53 @@ class PublishedField:
         """Add the values with one table of jitter."""
         planes, height, width = out.shape
         halves = torch.tensor([axis.half * 2 * torch.pi / max(axis.count - 1, 1) for axis in xyzt])
-        shells, jitter = Shells.of_jitter(self._samples, table, halves), table.to(self._device)
-        shells = Shells(*(part.to(self._device) for part in (shells.order, shells.distance, shells.area)))
-        along = [self._tables_of(axis, number, jitter) for number, axis in enumerate(xyzt)]
+        found = Shells.of_jitter(self._samples, table, halves)
+        jitter, nearest = table.to(self._device), found.order.to(self._device)
+        shells = Shells(
+            torch.arange(len(table)).to(nearest), *(part.to(self._device) for part in (found.distance, found.area))
+        )
+        along = [
+            {i: part[:, nearest] for i, part in self._tables_of(axis, number, jitter).items()}
+            for number, axis in enumerate(xyzt)
+        ]
         at = [latent_index(axis.data, n) for axis, n in zip(xyzt, self._latent.shape[:3], strict=False)]
         at_x, at_y = (part.to(self._device) for part in at[:2])
         columns = min(width, self._at_once)
         rows = max(1, self._at_once // columns)
-        buffers = torch.empty(2, rows * columns * len(jitter), self._layers.width, device=self._device)
+        buffers = torch.empty(2, rows * columns * min(STAGE, len(table)), self._layers.width, device=self._device)
         for plane in range(planes):
-            check()
             under = self._latent[:, :, int(at[2][plane])]
             latents = {i: under @ self._of_point[i].T for i in self._seeing}
-            fixed = {i: along[2][i][plane] + along[3][i][0] + self._biases[i] for i in self._seeing}
+            along_y = {i: along[1][i] + along[2][i][plane] + along[3][i][0] + self._biases[i] for i in self._seeing}
             for top in range(0, height, rows):
-                lines = slice(top, min(top + rows, height))
-                along_y = {i: (along[1][i][lines] + fixed[i])[:, None] for i in self._seeing}
                 for left in range(0, width, columns):
                     check()
-                    across = slice(left, min(left + columns, width))
-                    start = {
-                        i: along_y[i]
-                        + along[0][i][None, across]
-                        + latents[i][at_x[across]][:, at_y[lines]].transpose(0, 1)[:, :, None]
-                        for i in self._seeing
-                    }
-                    raw = self._through({i: part.flatten(0, 2) for i, part in start.items()}, buffers)
-                    found, _ = render(raw.view(-1, len(jitter), 2), shells)
-                    out[plane, lines, across] += found.view(lines.stop - lines.start, -1)
+                    lines, across = slice(top, min(top + rows, height)), slice(left, min(left + columns, width))
+                    every = [torch.arange(each.start, each.stop, device=self._device) for each in (lines, across)]
+                    y, x = (index.flatten() for index in torch.meshgrid(*every, indexing="ij"))
+                    sums = {i: (along_y[i], along[0][i], latents[i]) for i in self._seeing}
+                    started = partial(_started, sums, y, x, at_y[y], at_x[x])
+                    values = self._rendered(len(y), started, shells, buffers)
+                    out[plane, lines, across] += values.view(lines.stop - lines.start, -1)
+
+    def _rendered(
+        self, count: int, started: Callable[[Tensor, slice], dict[int, Tensor]], shells: Shells, buffers: Tensor
+    ) -> Tensor:
+        """Return the values (count,) of hypercubes; the network is not asked for samples that nearer ones hide."""
+        samples = len(shells.order)
+        raw = torch.zeros(count, samples, 2, device=self._device)  # without density nothing is seen
+        clear = torch.zeros(count, device=self._device)
+        seen = torch.arange(count, device=self._device)
+        for first in range(0, samples, STAGE):
+            part = slice(first, min(first + STAGE, samples))
+            found = self._through(started(seen, part), buffers).view(len(seen), -1, 2)
+            raw[seen, part] = found
+            depth = torch.relu(found[..., 1]) * shells.distance[part] * shells.area[part]
+            clear[seen] -= depth.sum(dim=-1)
+            seen = seen[clear[seen] > HIDDEN]
+            if not len(seen):
+                break
+        return render(raw, shells)[0]
 
     def _tables_of(self, axis: Places, number: int, jitter: Tensor) -> dict[int, Tensor]:
         """Return what the layers that see the point get from its place along one axis: (n, samples, width)."""
@@ -156,6 +181,23 @@ class PublishedField:
                 torch.addmm(self._biases[i], hidden, self._of_hidden[i], out=free)
             hidden = free.relu_()
         return torch.addmm(self._out[1], hidden, self._out[0].T)
+
+
+def _started(
+    sums: Mapping[int, tuple[Tensor, Tensor, Tensor]],
+    y: Tensor,
+    x: Tensor,
+    at_y: Tensor,
+    at_x: Tensor,
+    chosen: Tensor,
+    part: slice,
+) -> dict[int, Tensor]:
+    """Return what the layers that see the point get of it (points, width): some samples of chosen hypercubes of y, x."""
+    own_y, own_x, latent_y, latent_x = (each[chosen] for each in (y, x, at_y, at_x))
+    return {
+        i: along_y[:, part][own_y].add_(along_x[:, part][own_x]).add_(latents[latent_x, latent_y][:, None]).flatten(0, 1)
+        for i, (along_y, along_x, latents) in sums.items()
+    }
 
 
 def default_tables(samples: int, count: int) -> Tensor:
