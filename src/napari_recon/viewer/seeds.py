@@ -86,9 +86,9 @@ def points_layer(rows: Sequence[Mapping[str, Any]], stack: Layer, axes: str, nam
     data = np.array([[row["time"] if a == "T" else row[a.lower()] for a in letters] for row in rows], float)
     data = data.reshape(len(rows), len(letters))
     names = [str(row["cell"]) for row in rows]
-    features: dict[str, Any] = {"name": names}
+    features: dict[str, Any] = {"name": np.array(names, dtype=object)}
     if any(row.get(MOTHER) for row in rows):
-        features[MOTHER] = [str(row.get(MOTHER) or "") for row in rows]
+        features[MOTHER] = np.array([str(row.get(MOTHER) or "") for row in rows], dtype=object)
     matrix = to_world(stack)
     return Points(
         data,

@@ -31,6 +31,8 @@ OWN = ("time_point", "together", "apart")
 """Parameters that are said elsewhere in the dock."""
 CSV = "Table (*.csv)"
 CONTOUR = 1
+OUTLINED, FILLED = 0.9, 0.4
+"""Opacities."""
 
 
 class CellsWidget(EngineDock):
@@ -85,6 +87,7 @@ class CellsWidget(EngineDock):
         if not self._closed:
             self.live.close()
             self.viewer.dims.events.current_step.disconnect(self._time_moved)
+            self.viewer.dims.events.ndisplay.disconnect(self._outline)
             self.viewer.layers.events.removed.disconnect(self._layer_removed)
             self.viewer.mouse_drag_callbacks.remove(self._clicked)
         super().let_go()
@@ -146,6 +149,7 @@ class CellsWidget(EngineDock):
         self.divisions.decided.connect(self._decide)
         self.outline_box.toggled.connect(self._outline)
         self.viewer.dims.events.current_step.connect(self._time_moved)
+        self.viewer.dims.events.ndisplay.connect(self._outline)
         self.viewer.layers.events.removed.connect(self._layer_removed)
         self.viewer.mouse_drag_callbacks.append(self._clicked)
 
@@ -281,13 +285,14 @@ class CellsWidget(EngineDock):
             self._rows, self._sisters = [], {}
             self._cells_section.hide()
 
-    def _outline(self, _: bool = False) -> None:
+    def _outline(self, _: Any = None) -> None:
         if self.live.layer is not None:
             self._outline_layer(self.live.layer)
 
     def _outline_layer(self, layer: Any) -> None:
-        layer.contour = CONTOUR if self.outline_box.isChecked() else 0
-        layer.opacity = 0.9 if self.outline_box.isChecked() else 0.4
+        outlined = self.outline_box.isChecked() and self.viewer.dims.ndisplay == 2  # volumes have none
+        layer.contour = CONTOUR if outlined else 0
+        layer.opacity = OUTLINED if self.outline_box.isChecked() else FILLED
 
     def _export_menu(self) -> QMenu:
         menu = QMenu(self)

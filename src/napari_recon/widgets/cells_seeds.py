@@ -331,7 +331,9 @@ class SeedsPanel(FileDrop, QWidget):
         size = QHBoxLayout()
         label = QLabel("Diameter")
         label.setBuddy(self.diameter)
-        for widget, stretch in ((label, 0), (self.diameter, 1), (self.find_button, 1)):
+        for button in (self.table_button, self.new_button, self.find_button):
+            button.setStyleSheet("QPushButton {padding-left: 4px; padding-right: 4px; min-width: 0px;}")
+        for widget, stretch in ((label, 0), (self.diameter, 1), (self.find_button, 0)):
             size.addWidget(widget, stretch)
         below.addLayout(size)
         self.find_fold = Fold("Find nuclei in a channel", find)

@@ -12,6 +12,7 @@ from qtpy.QtWidgets import (
     QHBoxLayout,
     QHeaderView,
     QLabel,
+    QSizePolicy,
     QTableWidget,
     QTableWidgetItem,
     QVBoxLayout,
@@ -161,6 +162,10 @@ class DivisionsPanel(QWidget):
         box.setCurrentIndex(1 if said & self._together else 2 if said & self._apart else 0)
         describe(box, f"Division of {mother}", f"Whether {' and '.join(row['sisters'])} are one cell already or two")
         guard_wheel(box)
+        box.setMinimumContentsLength(8)
+        box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        label.setMinimumWidth(70)
         box.activated.connect(lambda at: self._decide(mother, key, at))
         value = QLabel(f"{row['membrane_between']:.2f}")
         value.setToolTip(label.toolTip())

@@ -14,8 +14,9 @@ from scipy.spatial.distance import cdist
 Array = NDArray[np.float32]
 _NARROW = 1.6
 """A blob is brighter after a Gaussian of its size than after one so much wider."""
+_OVER_NOISE = 5.0
 _LEAST = 0.3
-"""Of the contrast of the clearest blobs."""
+"""Of the usual contrast of what is over the noise."""
 _FARTHEST = 1.0
 
 
@@ -40,8 +41,11 @@ def found_nuclei(stack: Array, voxel: Sequence[float], diameter: float) -> list[
     if not len(places):
         return []
     contrast = blobs[tuple(places.T)]
-    clear = float(np.percentile(contrast, 95)) if len(places) > 20 else float(contrast.max())
-    kept = places[contrast > _LEAST * clear]
+    noise = 1.4826 * float(np.median(np.abs(blobs - np.median(blobs))))
+    clear = contrast > _OVER_NOISE * noise
+    if not clear.any():
+        return []
+    kept = places[clear & (contrast > _LEAST * float(np.median(contrast[clear])))]
     order = np.argsort(-blobs[tuple(kept.T)])
     return [_middle(blobs, place, stack.shape) for place in kept[order]]
 
