@@ -14,7 +14,7 @@ from napari_recon.core.errors import InputError, ReconError
 from napari_recon.core.plan import Plan
 from napari_recon.engines import registry
 from napari_recon.jobs.api import check_trains
-from napari_recon.jobs.estimates import describe_seconds, estimate, probe
+from napari_recon.jobs.estimates import describe_seconds, estimate, expected_memory, probe
 from napari_recon.jobs.names import size_text
 from napari_recon.jobs.outputs import OutputWriter
 from napari_recon.jobs.running import run_plan
@@ -52,7 +52,7 @@ def plan(request: Request, json: Json = False, quiet: Quiet = False) -> None:
         "tiles": made.resources.tiles * made.frames,
         "tile": made.resources.tile,
         "frames": made.frames,
-        "memory_bytes": made.resources.memory_bytes,
+        "memory_bytes": expected_memory(made),
         "seconds": seconds,
         "device": made.compute.device,
         "warnings": [*made.resources.warnings, *doubts],
@@ -84,7 +84,7 @@ def _print(made: Plan, seconds: float | None, doubts: list[str]) -> None:
         typer.echo(f"  voxel: {', '.join(steps)}")
     tile = ", ".join(f"{axis} {size}" for axis, size in made.resources.tile.items())
     typer.echo(f"tiles: {made.resources.tiles} per frame, {made.frames} frames{f' ({tile})' if tile else ''}")
-    typer.echo(f"memory: {size_text(made.resources.memory_bytes)} of {size_text(made.compute.memory_bytes)}")
+    typer.echo(f"memory: {size_text(expected_memory(made))} of {size_text(made.compute.memory_bytes)}")
     typer.echo(f"time: {'unknown' if seconds is None else 'about ' + describe_seconds(seconds)} on {made.compute.device}")
     for warning in (*made.resources.warnings, *doubts):
         typer.echo(f"warning: {warning}", err=True)

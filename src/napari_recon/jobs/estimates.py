@@ -1,10 +1,11 @@
-"""How long a run will take: one small tile is timed, and every finished run teaches the next estimate."""
+"""What a run will take, in time and memory: a small tile is timed, and every finished run teaches the next estimate."""
 
 from __future__ import annotations
 
 import json
 import os
 import statistics
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,8 +17,13 @@ from napari_recon.core.plan import Plan
 from napari_recon.core.token import CancelToken
 from napari_recon.engines import registry
 from napari_recon.hub import cache_folder
+from napari_recon.jobs.measure import peak_memory_bytes, resident_bytes
 
 KEPT = 5
+#: Planned sizes below this say nothing about memory.
+LEARNT_FROM_BYTES = 100_000_000
+#: A measured run may take this many times its plan, or as small a part of it; more is a measurement gone wrong.
+WIDEST = 4.0
 _warm: set[str] = set()
 
 
@@ -56,7 +62,7 @@ def estimate(plan: Plan) -> float | None:
 
     Runs on frames of similar size count before others, since overheads make small frames slower per unit of work.
     """
-    table, (kind, size) = _load(), _key(plan)
+    table, (kind, size) = _load(_store()), _key(plan)
     near = {
         abs(int(name.rpartition("|")[2]) - size): seen for name, seen in table.items() if name.rpartition("|")[0] == kind
     }
@@ -67,10 +73,35 @@ def remember(plan: Plan, seconds: float) -> None:
     """Store the speed (work per second) of a finished run; the median of the last few counts."""
     if seconds <= 0 or plan.work <= 0:
         return
-    table = _load()
-    name = "{}|{}".format(*_key(plan))
-    table[name] = [*table.get(name, []), plan.work / seconds][-KEPT:]
-    target = _store()
+    _learn(_store(), "{}|{}".format(*_key(plan)), plan.work / seconds)
+
+
+def expected_memory(plan: Plan) -> int:
+    """Return the bytes a run will take: what the engine plans, times what runs of its kind took of their plans."""
+    seen = _load(_memory_store()).get("{}|{}".format(*_key(plan)))
+    return round(plan.resources.memory_bytes * statistics.median(seen)) if seen else plan.resources.memory_bytes
+
+
+class Gauge:
+    """Measures what memory a run takes, where that can be told: when it sets a new record of this process."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._ready = "torch" in sys.modules  # else importing it would count too
+        self._before, self._peak = resident_bytes(plan.compute.device), peak_memory_bytes(plan.compute.device)
+
+    def learn(self) -> None:
+        """Store how much of the planned memory the run took; small runs drown in what the process does anyway."""
+        planned, peak = self._plan.resources.memory_bytes, peak_memory_bytes(self._plan.compute.device)
+        if self._ready and planned >= LEARNT_FROM_BYTES and peak > self._peak:
+            share = min(max((peak - self._before) / planned, 1 / WIDEST), WIDEST)
+            _learn(_memory_store(), "{}|{}".format(*_key(self._plan)), share)
+
+
+def _learn(target: Path, name: str, value: float) -> None:
+    """Add one value to a table of the last few; the median of them counts."""
+    table = _load(target)
+    table[name] = [*table.get(name, []), value][-KEPT:]
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = target.with_suffix(f".{os.getpid()}")
@@ -111,9 +142,13 @@ def _store() -> Path:
     return cache_folder() / "throughput.json"
 
 
-def _load() -> dict[str, list[float]]:
+def _memory_store() -> Path:
+    return cache_folder() / "memory.json"
+
+
+def _load(source: Path) -> dict[str, list[float]]:
     try:
-        values: Any = json.loads(_store().read_text())
+        values: Any = json.loads(source.read_text())
     except (OSError, ValueError):
         return {}
     if not isinstance(values, Mapping):

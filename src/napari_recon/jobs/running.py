@@ -31,12 +31,12 @@ from napari_recon.core.stack import ImageStack
 from napari_recon.core.token import CancelToken
 from napari_recon.engines import registry
 from napari_recon.io import open_stack
-from napari_recon.jobs.estimates import Pace, remember
+from napari_recon.jobs.estimates import Gauge, Pace, remember
 from napari_recon.jobs.planning import open_input
 
 
 def run_plan(plan: Plan, inputs: Inputs | None = None, token: CancelToken | None = None) -> Iterator[Event]:
-    """Yield the events of a plan; its speed is remembered for the next estimate.
+    """Yield the events of a plan; its speed and memory are remembered for the next estimate.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def run_plan(plan: Plan, inputs: Inputs | None = None, token: CancelToken | None
     """
     engine = registry.get(plan.engine)
     events: Any = engine.run(plan, reopen(plan) if inputs is None else inputs, token or CancelToken())
-    pace = Pace()
+    pace, gauge = Pace(), Gauge(plan)
     with closing(events):
         while True:
             started = time.perf_counter()
@@ -61,6 +61,7 @@ def run_plan(plan: Plan, inputs: Inputs | None = None, token: CancelToken | None
             pace.saw(event, time.perf_counter() - started)
             if isinstance(event, Finished) and not event.partial:
                 remember(plan, pace.seconds())
+                gauge.learn()
             yield event
 
 

@@ -37,7 +37,9 @@ class Estimate:
     @property
     def memory_bytes(self) -> int:
         """The largest working set."""
-        return max(plan.resources.memory_bytes for plan in self.plans)
+        from napari_recon.jobs.estimates import expected_memory
+
+        return max(expected_memory(plan) for plan in self.plans)
 
     @property
     def limit_bytes(self) -> int:
