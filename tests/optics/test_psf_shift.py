@@ -9,8 +9,8 @@ import pytest
 
 from napari_recon.core.errors import InputError
 from napari_recon.core.grid import Grid
-from napari_recon.optics.lightfield_geometry import VIEW_ORDERS, geometric_psf_shift
-from napari_recon.optics.psf_shift import check_field, geometry_of_psf, pixels_per_view_pixel
+from napari_recon.optics.lightfield_geometry import VIEW_ORDERS, geometric_psf_shift, load_psf_shift
+from napari_recon.optics.psf_shift import check_field, geometry_of_psf, pixels_per_view_pixel, scanned_as
 
 PIXEL = 100 / 13 / 63
 
@@ -99,11 +99,22 @@ def test_a_psf_of_another_magnification_is_named() -> None:
         check_field(mine, field_of(PIXEL * 13))
 
 
+def test_the_pixel_size_tells_the_scan() -> None:
+    named, psf = load_psf_shift("geometric-13"), made_psf()[0]
+    mine = geometry_of_psf(psf, psf_grid(psf.shape), "mine")
+    for geometry in (named, mine):
+        for scan in (1, 3, 5, 13):
+            assert scanned_as(geometry, field_of(PIXEL * 13 / scan)).scanning == scan
+        assert scanned_as(geometry, Grid.of("VYX", (49, 9, 9))).scanning == 3
+    assert scanned_as(named, field_of(0.9)).scanning == 3
+    with pytest.raises(InputError, match="magnification"):
+        scanned_as(mine, field_of(0.9))
+
+
 def test_files_of_any_kind_name_the_same_optics(tmp_path: Path) -> None:
     import torch
 
     from napari_recon.engines.light_field_optics import load_optics
-    from napari_recon.optics.lightfield_geometry import load_psf_shift
 
     psf, table = made_psf(planes=3, size=25)
     np.save(tmp_path / "psf.npy", psf)

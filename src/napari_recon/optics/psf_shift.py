@@ -125,6 +125,25 @@ def _finer(found: float, views: int, what: str) -> float:
     return found
 
 
+def scanned_as(geometry: LightFieldGeometry, field: Grid) -> LightFieldGeometry:
+    """Return a geometry with the scan that the pixel size of the light field tells, where it tells one.
+
+    Raises
+    ------
+    InputError
+        A PSF of another magnification.
+    """
+    if field.unit("Y") not in MICROMETERS:
+        return geometry
+    if geometry.measured:
+        found = pixels_per_view_pixel(field, geometry.fine_pixel_um, geometry.views, f"the PSF {geometry.name}")
+    else:
+        found = abs(field.step("Y")) / geometry.fine_pixel_um
+    scanning = round(geometry.nnum / found)
+    fits = scanning in (*SCANS, geometry.nnum) and abs(geometry.nnum / scanning / found - 1) <= SAME
+    return replace(geometry, scanning=scanning) if fits else geometry
+
+
 def check_field(geometry: LightFieldGeometry, field: Grid) -> None:
     """Raise an InputError when a PSF's pixels say that it is of another magnification than the data, or of another scan."""
     if not geometry.measured or field.unit("Y") not in MICROMETERS:

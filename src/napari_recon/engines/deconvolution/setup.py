@@ -23,7 +23,7 @@ from napari_recon.optics.lightfield_geometry import (
     volume_grid,
 )
 from napari_recon.optics.psf_checks import odd_size
-from napari_recon.optics.psf_shift import check_field, pixels_per_view_pixel
+from napari_recon.optics.psf_shift import pixels_per_view_pixel, scanned_as
 from napari_recon.optics.support import next_smooth_size, operator_support
 
 #: Iterations an estimate of time assumes when they are automatic.
@@ -174,9 +174,8 @@ def setup_of(
     wander = REFINED_VIEWS_HALO if refine_views else 0
     if psf is not None:
         return _with_psf(field, psf, geometry, planes, wander)
-    geometry = geometry.with_planes(planes)
+    geometry = scanned_as(geometry.with_planes(planes), field)
     pages = page_indices(field.size("V"), geometry.views, geometry.nnum)
-    check_field(geometry, field)
     return Setup(
         pages=pages,
         field_yx=(field.size("Y"), field.size("X")),
