@@ -17,7 +17,7 @@ from napari_recon.core.stack import ImageStack
 from napari_recon.core.token import CancelToken
 from napari_recon.engines.serenet.train import Train
 from napari_recon.engines.serenet.training.examples import Recording, patch_of
-from napari_recon.engines.serenet.training.inputs import geometry_for
+from napari_recon.engines.serenet.training.inputs import geometry_for, pedestal
 from napari_recon.engines.serenet.training.params import SerenetTrainParams, network_options
 from napari_recon.engines.serenet.training.tasks import task_of
 from napari_recon.hub import check, load_state
@@ -206,6 +206,14 @@ def test_patches_are_where_their_views_and_truth_are() -> None:
         top, left = patch.corner_yx
         seen = patch.noisy[:, top : top + 12, left : left + 12] / patch.scale + recording.views.quantile(0.01)
         torch.testing.assert_close(seen, patch.views, rtol=1e-3, atol=2.0)
+
+
+def test_noise_is_not_taken_for_light() -> None:
+    rng = np.random.default_rng(0)
+    dark = rng.normal(100, 3, (49, 30, 30)).astype(np.float32)
+    assert np.quantile(dark, 0.01) + pedestal(dark) == pytest.approx(100, abs=1)
+    assert pedestal(np.maximum(dark - 100, 0)) < 1.5
+    assert pedestal(np.zeros((49, 9, 9), np.float32)) == 0
 
 
 # --- what is refused -----------------------------------------------------------------------------------------------------
