@@ -87,9 +87,9 @@ def fine_tuned(model: str, seed: int = 950) -> tuple[float, float, float]:
     return before, after, took
 
 
-def main() -> None:
+def main(arguments: list[str]) -> None:
     """Measure, print, and record what is in the menu."""
-    models = tuple(sys.argv[1:]) or MODELS
+    models = tuple(arguments) or MODELS
     found: dict[tuple[str, str], list[tuple[float, float]]] = {}
     for scene, raw, truth in scenes():
         for method, volume in reconstructed(raw, models):
@@ -138,4 +138,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
