@@ -348,7 +348,7 @@ def test_plain_interpolations_stand_beside_the_field(dock: Field4DWidget, viewer
     assert cubic.contrast_limits == pytest.approx(layer.contrast_limits, rel=1e-3)
     assert [la.visible for la in viewer.layers].count(True) == 2
     scrub.beside["Recording"].click()
-    assert scrub.beside_line.text() == "From the left: recording, this field, cubic"
+    assert scrub.beside_line.text() == "From the left: recording, cubic, this field"
     truth = viewer.add_layer(movie(name="cells, ground truth", visible=False))
     dock.beside.field_changed()
     scrub.beside["Truth"].click()
@@ -382,3 +382,24 @@ def test_a_saved_field_is_opened_without_its_recording(
     bad.write_bytes(b"nothing")
     dock.model.take_file(str(bad))
     qtbot.waitUntil(lambda: str(bad) in dock.run_bar.message_line.text(), timeout=10000)
+
+
+def test_a_published_save_folder_is_scrubbed_over_its_movie(
+    dock: Field4DWidget, viewer: ViewerModel, qtbot: Any, tmp_path: Path
+) -> None:
+    shape = (4, 6, 8, 10)
+    stack = stack_from_layer(movie(shape), "TZYX")
+    upstream = {"depth": 2, "width": 8, "skips": [1], "octaves": 1, "groups": 1, "blocks": 1, "features": 4}
+    params = {
+        "method": "upstream",
+        "checkpoint_folder": str(tmp_path / "save"),
+        "upstream": {**upstream, "steps": 4, "batch": 8, "reduction": 2, "encoder_steps": 1},
+    }
+    napari_recon.train("inr4d.fit", stack, out=tmp_path / "own.safetensors", params=params, threads=1)
+    viewer.add_layer(movie(shape))
+    dock.tabs.setCurrentIndex(2)
+    dock.model.take_file(str(tmp_path / "save" / "current.pth"))
+    qtbot.waitUntil(lambda: dock.scrub.open_button.isEnabled(), timeout=20000)
+    dock.scrub.open_button.click()
+    qtbot.waitUntil(lambda: dock.beside.layer is not None, timeout=20000)
+    assert dock.beside.layer.extent.world[1][0] == pytest.approx(90, abs=4)

@@ -226,8 +226,13 @@ def store(card: ModelCard, weights: Path, suffix: str, move: bool = False) -> Mo
 
 
 def _checkpoint_at(path: str | Path) -> Path:
-    """Return the checkpoint that `path` names: a file, a folder whose files belong together, or the only one in a folder."""
+    """Return the checkpoint that `path` names: a file, a folder whose files belong together, or the only one in a folder.
+
+    One file of several that belong together, in a folder with the others, stands for all of them.
+    """
     path = Path(path).expanduser()
+    if path.is_file() and path in (members(path.parent) or ()):
+        return path.parent
     if not path.is_dir() or members(path):
         return path
     found = sorted(file for file in path.iterdir() if file.is_file() and file.suffix in SUFFIXES)

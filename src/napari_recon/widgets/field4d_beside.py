@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from napari_recon.core.errors import InputError
 from napari_recon.core.grid import Grid
 from napari_recon.core.token import CancelToken
+from napari_recon.engines import registry
+from napari_recon.engines.inr4d.params import QueryParams
+from napari_recon.engines.inr4d.place import data_grid
+from napari_recon.viewer.layer_input import guess_axes, stack_from_layer
 from napari_recon.viewer.neural_layer import add_field, field_source, live_field
 from napari_recon.viewer.plain_fields import PLAIN, plain_field, recording_of
 from napari_recon.viewer.side_by_side import show_row
@@ -110,27 +116,22 @@ class Beside:
             live.export_view()
 
     def _put_in_row(self, names: tuple[str, ...]) -> None:
-        card, layer = self._dock.model.card, self.layer
+        """Show the plain ones on the left, the field, and the truth on the right."""
         self._leave_row()
-        others = []
-        for name in names:
-            method = next((method for method, text in PLAIN.items() if text == name), "")
-            if name == RECORDING:
-                found = recording_of(self._dock.viewer, card.options)
-                others.append(found[0] if found is not None else None)
-            elif name == TRUTH:
-                others.append(self._truth())
-            else:
-                others.append(self._layers.get((card.id, method)))
-        shown = [other for other in others if other is not None]
+        card, layer, truth = self._dock.model.card, self.layer, self._truth()
+        if card is None or layer is None:
+            return
+        found = recording_of(self._dock.viewer, card.options) if RECORDING in names else None
+        plain = [self._layers.get((card.id, method)) for method, text in PLAIN.items() if text in names]
+        others = [other for other in (found[0] if found is not None else None, *plain) if other is not None]
         fitting = [text for method, text in PLAIN.items() if (card.id, method) in self._busy]
         waiting = f"{', '.join(fitting)}: being fitted …" if fitting else ""
-        if not shown:
+        order = [*others, layer, *([truth] if truth is not None and TRUTH in names else [])]
+        if len(order) == 1:
             self._dock.scrub.beside_line.say(waiting)
             return
-        for other in shown:
+        for other in order:
             dress(other, layer)
-        order = [*shown[:1], layer, *shown[1:]] if names[0] != TRUTH else [layer, *shown]
         self._end = show_row(self._dock.viewer, order)
         said = "From the left: " + ", ".join(self._called(each, card.id) for each in order)
         self._dock.scrub.beside_line.say(f"{said}. {waiting}" if waiting else said)
@@ -163,12 +164,24 @@ class Beside:
 
     def _open(self, id: str, method: str, path: str, name: str, folder: Any = None) -> None:
         background = call_in_background(
-            field_source, path,
+            field_source, path, None if method else self._unsaid(),
             done=lambda source: self._opened(id, method, source, name, folder),
             failed=lambda error: self._failed(id, method, error),
             parent=self._dock,
         )  # fmt: skip
         self._busy[id, method] = background, None
+
+    def _unsaid(self) -> Grid | None:
+        """Return the grid of the recording of a published field, whose files do not say it, if it is open."""
+        card, spec = self._dock.model.card, registry.get("inr4d.fit").info.input("movie")
+        if card is None or "grid" in card.options:
+            return None
+        for layer in self._dock.viewer.layers:
+            axes = guess_axes(layer, spec) if layer._type_string == "image" and layer.ndim == 4 else ""
+            with suppress(InputError):
+                if axes:
+                    return data_grid(QueryParams(), card.ref(), stack_from_layer(layer, axes).grid.only("TZYX"))
+        return None
 
     def _opened(self, id: str, method: str, source: Any, name: str, folder: Any) -> None:
         del self._busy[id, method]
@@ -179,7 +192,9 @@ class Beside:
             weakref.finalize(layer, folder.cleanup)
             dress(layer, self.layer)
         else:
-            live_field(layer).failed.connect(lambda text: dock.run_bar.say(text, "error"))
+            live = live_field(layer)
+            assert live is not None  # it was just made
+            live.failed.connect(lambda text: dock.run_bar.say(text, "error"))
             self._hide_others(layer)
             found = recording_of(dock.viewer, source.model.options)
             if found is not None:
