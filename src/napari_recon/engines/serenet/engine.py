@@ -21,7 +21,6 @@ from napari_recon.engines.serenet.params import RefocusParams, SerenetParams
 from napari_recon.optics.lightfield_geometry import (
     MICROMETERS,
     LightFieldGeometry,
-    page_indices,
 )
 from napari_recon.optics.psf_shift import check_field
 
@@ -182,7 +181,7 @@ def _main(refs: Refs) -> Grid:
 
 def _volume_of(refs: Refs, geometry: LightFieldGeometry) -> OutputSpec:
     grid = _main(refs)
-    page_indices(grid.size("V"), geometry.views, geometry.nnum)
+    geometry.page_indices(grid.size("V"))
     check_field(geometry, grid)
     return OutputSpec(name="volume", grid=geometry.volume_of(grid))
 

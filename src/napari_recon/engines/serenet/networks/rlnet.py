@@ -104,7 +104,7 @@ class RLNet(nn.Module):
 
     def _ratio(self, x: torch.Tensor) -> torch.Tensor:
         """Return the correction found at half the sampling, at full sampling."""
-        d = F.avg_pool3d(x, 2)
+        d = F.avg_pool3d(x.float(), 2).to(x.dtype)  # no pooling in bfloat16 on a CPU
         a = self.conv1(d)
         b = self.conv2(a)
         c = self.conv3(torch.cat([a, b], dim=1)) + F.softplus(d)
