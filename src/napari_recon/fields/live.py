@@ -80,6 +80,8 @@ class Request:
     asked: float = field(default_factory=time.perf_counter)
     before: list[Request] | None = None
     """Coarser pictures that come first; None as long as that is not decided."""
+    quick: bool = False
+    """Nothing comes before it."""
     done: bool = False
 
     @property
@@ -136,7 +138,7 @@ class LiveField:
         self._view: Request | None = None
         self._side: list[Request] = []
         self._asked = time.perf_counter()
-        self._rate, self._ahead = 2e5, 0.0
+        self._rate, self._rated, self._ahead = 2e5, False, 0.0
         self._overviews: set[float] = set()
         self._closed = False
         self._thread: threading.Thread | None = None
@@ -335,6 +337,7 @@ class LiveField:
         kind: Literal["view", "side"] = "side" if request in self._side else "view"
         if request.before is None:
             request.before = self._coarser(request) if kind == "view" else []
+            request.quick = not request.before
         part = request.before[0] if request.before else request
         self._compute(part, request)
         if part.done and part is not request:
@@ -345,15 +348,17 @@ class LiveField:
 
     def _compute(self, part: Request, request: Request) -> None:
         """Do a step of a request and see whether it is done."""
+        # of what is seen, the first picture; what makes it finer gives way at once
+        urgent = request is self._view and (part is not request or request.quick)
         if not part.tiles:
-            self._evaluated(part.spans, request)
+            self._evaluated(part.spans, request, urgent)
             part.done = True
             return
         missing = self.store.missing(part.level, part.tiles)
         if missing:
-            group = batch(missing, max(1, int(self._rate * STEP_S)))
+            group = batch(missing, max(1, int(self._rate * (PATIENCE_S if urgent else STEP_S))))
             box = hull(group)
-            values = self._evaluated(self.levels.spans(part.level, box), request, keep=False)
+            values = self._evaluated(self.levels.spans(part.level, box), request, urgent, keep=False)
             self.store.put_tiles(part.level, box, values, group)
             if len(missing) > len(group):
                 return
@@ -386,15 +391,15 @@ class LiveField:
                 found.insert(0, Request(thin))
         return found
 
-    def _evaluated(self, spans: Spans, request: Request | None, keep: bool = True) -> Values:
-        """Evaluate at places and learn how fast that goes."""
+    def _evaluated(self, spans: Spans, request: Request | None, urgent: bool = False, keep: bool = True) -> Values:
+        """Evaluate at places and learn how fast that goes; gives way to a newer view, at once if it is not urgent."""
         started = time.perf_counter()
 
         def check() -> None:
             if self._closed:
                 raise Cancelled
             newer = self._view is not None and not self._view.done and self._view is not request
-            if newer and request is not None and time.perf_counter() - started > LONG_S:
+            if newer and self._rated and (not urgent or time.perf_counter() - started > LONG_S):
                 raise Cancelled
 
         check()
@@ -405,7 +410,8 @@ class LiveField:
             values = evaluate(by_axis(self.levels.data, spans), check)
         seconds = time.perf_counter() - started
         if values.size >= 1 << 11:
-            self._rate += 0.4 * (values.size / max(seconds, 1e-4) - self._rate)
+            measured = values.size / max(seconds, 1e-4)
+            self._rate, self._rated = self._rate + 0.4 * (measured - self._rate) if self._rated else measured, True
         if keep and not self._closed:
             self.store.put(spans, values)
         return values
