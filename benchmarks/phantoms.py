@@ -1,6 +1,6 @@
 """How long phantoms take, and a light field through whole PSFs against one by displaced planes.
 
-    python benchmarks/phantoms.py [--save]
+python benchmarks/phantoms.py [--save]
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from napari_recon.core.stack import ImageStack
 from napari_recon.engines.simulate.phantom import SCHEDULE, bubtub
 
 COMMAND = "python benchmarks/phantoms.py --save"
-NOTE = """Phantoms: 45 x 200 x 200 voxels, the fifteen published kinds after one another, one thread. Light field: 5 filaments and 20
-beads, 21 x 21 light-field pixels, 31 planes over 12 um, 49 views of a 63x NA 1.4 oil objective, at most 1000 photons, seen through the
-wave-optics PSF of simulate.lfm_psf; reconstructed with 20 iterations of Richardson-Lucy, PSNR after the best scaling."""
+NOTE = """Phantoms: 45 x 200 x 200 voxels, the fifteen published kinds after one another, one thread. Light field: 5
+filaments and 20 beads, 21 x 21 light-field pixels, 31 planes over 12 um, 49 views of a 63x NA 1.4 oil objective, at most
+1000 photons, seen through the wave-optics PSF of simulate.lfm_psf; reconstructed with 20 iterations of Richardson-Lucy,
+PSNR after the best scaling."""
 PSF: dict[str, Any] = {"depth_from_um": -6.0, "depth_to_um": 6.0, "depth_step_um": 0.4, "radius": 60}
 SCENE: dict[str, Any] = {"frames": 1, "height": 21, "width": 21, "tubes": 5, "beads": 20, "bubbles": 0, "peak": 1000}
 
