@@ -1,6 +1,6 @@
 """Makes docs/images from the real program: opens napari, the sample and the dock, works with them, takes pictures.
 
-    python docs/make_screenshots.py [FOLDER [light_field | sim | neural_field | field4d | light_sheet]]
+    python docs/make_screenshots.py [FOLDER [light_field | sim | neural_field | field4d | light_sheet | cells]]
 
 Needs a display; without one it starts itself again under xvfb-run.
 """
@@ -144,6 +144,8 @@ def take_field4d_pictures(folder: Path) -> None:
     viewer, _, dock, shoot = opened("4D field", folder)
     dock.data.sample_button.click()
     planned(dock)
+    dock.settings.change({"steps": 200})  # enough for a picture
+    planned(dock)
     viewer.dims.set_point(1, 4.5)
     results: list[Any] = []
     dock.controller.finished.connect(results.append)
@@ -217,6 +219,34 @@ def take_light_sheet_pictures(folder: Path) -> None:
     viewer.open_sample("napari-recon", "dual_view")
     planned(dock)
     shoot("light-sheet-views")
+    dock.let_go()
+    viewer.close()
+
+
+def take_cells_pictures(folder: Path) -> None:
+    """From the sample to cells, a nucleus that is moved, and the divisions of the last time."""
+    viewer, _, dock, shoot = opened("Cells", folder)
+    dock.data.sample_button.click()
+    planned(dock)
+    viewer.reset_view()
+    viewer.dims.set_point(0, 0.0)
+    viewer.dims.set_point(1, 5.6)
+    run(dock.run_bar.run_button.click, dock)
+    until(lambda: not dock.live.busy)
+    shoot("cells-dock")
+    shown: list[float] = []
+    dock.live.shown.connect(shown.append)
+    points = dock.seeds.layer
+    place = points.data[list(points.features["name"]).index("ABal")]
+    points.add(place + (0, 0, -14, 4))
+    until(lambda: bool(shown) and not dock.live.busy)
+    shoot("cells-edited")
+    points.remove_selected()
+    until(lambda: len(shown) > 1 and not dock.live.busy)
+    viewer.dims.set_point(0, 120.0)
+    viewer.dims.set_point(1, 4.0)
+    scroll_to(dock, dock.divisions_fold)
+    shoot("cells-divisions")
     dock.let_go()
     viewer.close()
 
@@ -391,6 +421,7 @@ PICTURES = {
     "neural_field": take_neural_field_pictures,
     "field4d": take_field4d_pictures,
     "light_sheet": take_light_sheet_pictures,
+    "cells": take_cells_pictures,
 }
 
 if __name__ == "__main__":
