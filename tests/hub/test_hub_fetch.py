@@ -82,3 +82,10 @@ def test_models_without_a_download(checkpoint, built_in):
     offer(built_in, "http://127.0.0.1:9/net.pth", "")
     with pytest.raises(InputError, match="no download"):
         hub.fetch("far")
+
+
+def test_nothing_is_fetched_when_downloads_are_off(server, built_in, checkpoint, monkeypatch):
+    offer(built_in, f"{server}/net.pth", hub.sha256(checkpoint))
+    monkeypatch.setenv("NAPARI_RECON_OFFLINE", "1")
+    with pytest.raises(DownloadError, match="downloads are off"):
+        hub.fetch("far")

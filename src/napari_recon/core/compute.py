@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 
+from napari_recon.core import settings
 from napari_recon.core.errors import InputError
 from napari_recon.core.grid import Frozen
 
@@ -52,7 +53,8 @@ class Compute(Frozen):
             raise InputError(f"threads should be 1 or more (0: every core), found {threads}; leave it out")
         told = os.environ.get("OMP_NUM_THREADS", "")
         every = int(told) if told.isdigit() and int(told) else os.cpu_count() or 1
-        return cls(device=device, seed=seed, threads=threads or every)
+        device = settings.device() if device == "auto" else device
+        return cls(device=device, seed=seed, threads=threads or every, memory_bytes=settings.memory_bytes())
 
     def resolved(self) -> Compute:
         """Return this with device, threads and memory fixed.

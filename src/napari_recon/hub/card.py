@@ -12,6 +12,7 @@ from pydantic import Field, field_validator
 
 from napari_recon.core.grid import Frozen
 from napari_recon.core.plan import ModelRef, Plan
+from napari_recon.core.settings import CACHE
 
 
 class ModelCard(Frozen):
@@ -107,7 +108,7 @@ def checkpoint_folder(plan: Plan) -> Path:
 
 def cache_folder() -> Path:
     """Return where models and what was recognised are kept: ``$NAPARI_RECON_CACHE`` or the platform's user cache."""
-    if chosen := os.environ.get("NAPARI_RECON_CACHE"):
+    if chosen := os.environ.get(CACHE):
         return Path(chosen).expanduser()
     from platformdirs import user_cache_path
 

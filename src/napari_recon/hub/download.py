@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from napari_recon.core.errors import DownloadError, InputError
+from napari_recon.core.settings import OFFLINE, may_download
 from napari_recon.hub.card import ModelCard, cache_folder
 from napari_recon.hub.menu import find, store
 
@@ -34,6 +35,10 @@ def fetch(id: str, progress: Progress | None = None) -> ModelCard:
         return card
     if not card.url or not card.sha256:
         raise InputError(f"model {card.id} has no download; import its file instead (napari-recon models import FILE)")
+    if not may_download():
+        raise DownloadError(
+            f"model {card.id} is not here and downloads are off (Preferences, or {OFFLINE}); allow them, or import its file"
+        )
     import pooch
 
     folder = cache_folder()

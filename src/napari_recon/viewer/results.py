@@ -14,6 +14,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_recon.core.provenance import KEY
 from napari_recon.core.stack import ImageStack
+from napari_recon.viewer import preferences
 from napari_recon.viewer.buffers import Limits, OutputBuffer
 from napari_recon.viewer.label_table import is_label_table, label_features
 from napari_recon.viewer.placement import layer_geometry
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Layer
 
-TICK_MS = 100
 COLORMAP = "magma"
 CONTRAST_STEP = 0.4
 CLOSE = 0.02
@@ -78,7 +78,7 @@ class ResultLayers(QObject):
         self.follow = False
         self._followed: float | None = None
         self._timer = QTimer(self)
-        self._timer.setInterval(TICK_MS)
+        self._timer.setInterval(preferences.refresh_ms())
         self._timer.timeout.connect(self.flush)
         viewer.layers.events.removed.connect(self._on_removed)
 

@@ -15,6 +15,7 @@ from napari_recon.core.events import ArtifactReady, CheckpointSaved, Decided, Fi
 from napari_recon.core.plan import Plan
 from napari_recon.core.provenance import Recipe, Record
 from napari_recon.core.token import CancelToken
+from napari_recon.viewer import preferences
 from napari_recon.viewer.job import BufferOpened, Job, Planned, Runner, job_events, job_title, smaller_tiles, source_layers
 from napari_recon.viewer.progress import Estimator, Stopwatch
 from napari_recon.viewer.results import ResultLayers
@@ -99,6 +100,7 @@ class RunController(QObject):
 
     def __init__(self, viewer: ViewerModel, runner: Runner | None = None, parent: QObject | None = None) -> None:
         super().__init__(parent)
+        preferences.use_files()
         self.viewer = viewer
         self.results = ResultLayers(viewer, self)
         self.results.lost.connect(self._on_layer_lost)

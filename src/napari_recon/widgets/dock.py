@@ -25,10 +25,10 @@ from napari_recon.core.engine import EngineInfo
 from napari_recon.core.errors import describe as describe_error
 from napari_recon.core.region import Box
 from napari_recon.engines import registry
+from napari_recon.viewer import preferences
 from napari_recon.viewer.alone import show_alone
 from napari_recon.viewer.layer_input import Problem
 from napari_recon.viewer.run import Job, Offer, RunController, job_title
-from napari_recon.widgets import preferences
 from napari_recon.widgets.curve_panel import CurvePanel
 from napari_recon.widgets.data_panel import DataPanel
 from napari_recon.widgets.estimate_line import EstimateLine, result_text
@@ -211,7 +211,8 @@ class EngineDock(LeavingWidget):
         if request is not None and not self._no_preview():
             lighter = self.preview_params.get(self.engine, {})
             here = replace(request, boxes=(self.preview_box(self.region.region.box or Box()),))
-            self._start(here.preview(self.region.current_frame(), self.preview_size, lighter), preview=True)
+            size = preferences.preview_size(self.preview_size)
+            self._start(here.preview(self.region.current_frame(), size, lighter), preview=True)
 
     def preview_box(self, box: Box) -> Box:
         """Return the box whose middle a preview shows; a family's dock may limit it further."""

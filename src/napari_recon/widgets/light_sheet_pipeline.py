@@ -9,8 +9,8 @@ from napari_recon import hub
 from napari_recon.core.errors import InputError
 from napari_recon.core.plan import ModelRef
 from napari_recon.engines import registry
+from napari_recon.viewer import preferences
 from napari_recon.viewer.layer_input import guess_axes, stack_from_layer
-from napari_recon.widgets import preferences
 from napari_recon.widgets.light_sheet_steps import BACKGROUND, DESKEW, MULTIVIEW, RLDFN, SPLIT, VSI
 from napari_recon.widgets.request import Request
 

@@ -26,12 +26,12 @@ from napari_recon.core.errors import InputError
 from napari_recon.core.grid import Grid
 from napari_recon.engines import registry
 from napari_recon.engines.simulate import flfm_psf, lfm_psf
+from napari_recon.viewer import preferences
 from napari_recon.viewer.files import SAVE_FILTER, with_suffix
 from napari_recon.viewer.light_field_views import mismatch
 from napari_recon.viewer.psf_picture import psf_picture, shown_views
 from napari_recon.viewer.run import Job, Offer, RunController
 from napari_recon.viewer.worker import call_in_background
-from napari_recon.widgets import preferences
 from napari_recon.widgets.estimate_line import EstimateLine, result_text
 from napari_recon.widgets.files import read_settings
 from napari_recon.widgets.fixes import fix_label, fixes_in

@@ -11,6 +11,7 @@ from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QLineEdit, QPushButton, QVBoxLayout, QWidget
 
 from napari_recon.core.errors import InputError
+from napari_recon.viewer import preferences
 from napari_recon.widgets.form import ParamsForm
 from napari_recon.widgets.look import Line, allow, describe, guard_wheel
 from napari_recon.widgets.presets import SettingsStore
@@ -75,7 +76,8 @@ class SettingsPanel(QWidget):
             self._forms[name] = form = ParamsForm(model)
             form.changed.connect(self._form_changed)
             self._form_column.addWidget(form)
-            self._apply(self.store.last(name).get("params") or {})
+            liked = {"precision": preferences.precision()} if "precision" in model.model_fields else {}
+            self._apply(liked | dict(self.store.last(name).get("params") or {}))
         self.form.show()
         self._list(LAST if self.store.last(name) else DEFAULTS)
         self._form_changed()
