@@ -169,3 +169,8 @@ def test_several_files_are_imported_as_one(folder, state, monkeypatch):
     card = hub.import_model(folder, "two-parts")
     assert card.path.endswith(".safetensors") and card.title == f"{folder.parent.name}/{folder.name}"
     torch.testing.assert_close(hub.load_state(hub.resolve("two-parts")), dict(state))
+
+
+def test_one_file_of_several_stands_for_all(folder, state, monkeypatch):
+    monkeypatch.setattr(hub.state, "FOLDERS", [("body.pth",)])
+    assert hub.import_model(folder / "body.pth").title == f"{folder.parent.name}/{folder.name}"

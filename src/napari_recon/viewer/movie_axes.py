@@ -15,6 +15,7 @@ from napari_recon.engines.inr4d.place import looks_like_time
 from napari_recon.viewer.layer_input import Problem, letters_of, stack_from_layer
 
 if TYPE_CHECKING:
+    from napari.components import ViewerModel
     from napari.layers import Layer
 
     from napari_recon.core.grid import Grid
@@ -158,6 +159,13 @@ def reordered(layer: Layer, axes: str) -> tuple[Any, dict[str, Any]]:
         "colormap": layer.colormap.name,
     }
     return data.transpose(order), attributes
+
+
+def reorder(viewer: ViewerModel, layer: Layer, axes: str) -> Layer:
+    """Add a layer that shows another with its dimensions in the order (C) T, Z, Y, X; hide that one."""
+    data, attributes = reordered(layer, axes)
+    layer.visible = False
+    return viewer.add_image(data, **attributes)
 
 
 def _shape(layer: Layer) -> tuple[int, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -21,3 +22,14 @@ def set_pixel_size(layer: Layer, axes: str, size_um: float) -> None:
     for axis in "YX":
         scale[axes.index(axis)], units[axes.index(axis)] = size_um, "micrometer"
     layer.scale, layer.units = scale, units
+
+
+def set_steps(layer: Layer, axes: str, steps: Mapping[str, float], units: Mapping[str, str]) -> None:
+    """Set how far the places of a layer are apart along some axes, in their units, or in `units` where they have none."""
+    scale, known = [float(s) for s in layer.scale], [str(u) for u in layer.units]
+    for axis, step in steps.items():
+        at = axes.index(axis)
+        scale[at] = step
+        if known[at] == "pixel":
+            known[at] = units[axis]
+    layer.scale, layer.units = scale, known

@@ -52,6 +52,13 @@ def show_pairs(viewer: ViewerModel, pairs: Sequence[tuple[Image, Image]]) -> Cal
     return end
 
 
+def dress_alike(layer: Image, like: Image) -> None:
+    """Let a layer look as another does."""
+    if layer is not like:
+        for name in ("colormap", "gamma", "interpolation2d", "contrast_limits_range", "contrast_limits"):
+            setattr(layer, name, getattr(like, name))
+
+
 def show_row(viewer: ViewerModel, shown: Sequence[Image]) -> Callable[[], None]:
     """Show layers beside each other, the first on the left, everything else hidden; return what ends it."""
     layers, grid = viewer.layers, viewer.canvas.grid

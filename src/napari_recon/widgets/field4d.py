@@ -13,7 +13,7 @@ from napari_recon.core.plan import Plan
 from napari_recon.engines import registry
 from napari_recon.engines.inr4d.place import data_grid
 from napari_recon.viewer.layer_input import Problem
-from napari_recon.viewer.movie_axes import depth_hint, movie_problems, reordered, unevenness
+from napari_recon.viewer.movie_axes import depth_hint, movie_problems, reorder, unevenness
 from napari_recon.viewer.run import Offer
 from napari_recon.viewer.worker import call_in_background
 from napari_recon.widgets.field4d_beside import Beside
@@ -252,10 +252,7 @@ class Field4DWidget(FieldDock):
 
     def _reorder(self, axes: str) -> None:
         """Show the movie with its dimensions in the order T, Z, Y, X, and work on that."""
-        layer = self.data.layer
-        data, attributes = reordered(layer, axes)
-        layer.visible = False
-        self.data.combo.choose(self.viewer.add_image(data, **attributes))
+        self.data.combo.choose(reorder(self.viewer, self.data.layer, axes))
 
     def _unevenness_of(self, layer: Any, axes: str) -> float:
         """Return what the content says of T and Z; 0 until it was looked at."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,7 +17,7 @@ from napari_recon.engines.inr4d.place import data_grid
 from napari_recon.viewer.layer_input import guess_axes, stack_from_layer
 from napari_recon.viewer.neural_layer import add_field, field_source, live_field
 from napari_recon.viewer.plain_fields import PLAIN, plain_field, recording_of
-from napari_recon.viewer.side_by_side import show_row
+from napari_recon.viewer.side_by_side import dress_alike, show_row
 from napari_recon.viewer.worker import call_in_background
 from napari_recon.widgets.field4d_scrub import STEPS
 
@@ -131,7 +130,7 @@ class Beside:
             self._dock.scrub.beside_line.say(waiting)
             return
         for other in order:
-            dress(other, layer)
+            dress_alike(other, layer)
         self._end = show_row(self._dock.viewer, order)
         said = "From the left: " + ", ".join(self._called(each, card.id) for each in order)
         self._dock.scrub.beside_line.say(f"{said}. {waiting}" if waiting else said)
@@ -190,7 +189,8 @@ class Beside:
         self._layers[id, method] = layer
         if folder is not None:
             weakref.finalize(layer, folder.cleanup)
-            dress(layer, self.layer)
+            if self.layer is not None:
+                dress_alike(layer, self.layer)
         else:
             live = live_field(layer)
             assert live is not None  # it was just made
@@ -243,14 +243,3 @@ def data_grid_of(layer: Any) -> Grid | None:
     """Return the grid (TZYX) of the recording that the layer's field stands for, None when it is closed."""
     live = live_field(layer) if layer is not None else None
     return None if live is None else live.source.data
-
-
-def dress(layer: Any, like: Any) -> None:
-    """Let a layer look as another does."""
-    if like is None or layer is like:
-        return
-    looks: Mapping[str, Any] = {name: getattr(like, name) for name in ("colormap", "gamma", "interpolation2d")}
-    for name, value in looks.items():
-        setattr(layer, name, value)
-    layer.contrast_limits_range = like.contrast_limits_range
-    layer.contrast_limits = like.contrast_limits

@@ -9,6 +9,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QGridLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_recon.viewer.file_facts import file_facts
+from napari_recon.viewer.pixel_size import set_steps
 from napari_recon.widgets.fields import NumberBox
 from napari_recon.widgets.fold import Fold
 from napari_recon.widgets.look import Line, allow, describe
@@ -113,18 +114,11 @@ class MovieRow(QWidget):
         layer, axes = self._layer, self._axes
         if layer is None or self._wrong():
             return
-        scale, units = [float(s) for s in layer.scale], [str(u) for u in layer.units]
-        for axis in "TZYX":
-            own = "X" if axis == "Y" else axis
-            value, at = self.boxes[own].value(), axes.index(axis)
-            if axis == "Y" and own not in self._touched and units[at] != "pixel":
-                continue  # pixels need not be square
-            if isinstance(value, int | float):
-                scale[at] = float(value)
-                if units[at] == "pixel":
-                    units[at] = STEPS[own][1]
+        square = "X" in self._touched or str(layer.units[axes.index("Y")]) == "pixel"  # else pixels stay as they are
+        values = {axis: self.boxes["X" if axis == "Y" else axis].value() for axis in ("TZYX" if square else "TZX")}
+        steps = {axis: float(value) for axis, value in values.items() if isinstance(value, int | float)}
         self._touched.clear()
-        layer.scale, layer.units = scale, units
+        set_steps(layer, axes, steps, {axis: STEPS["X" if axis == "Y" else axis][1] for axis in steps})
         self.fold.set_open(False)
         self.applied.emit()
 
