@@ -32,6 +32,7 @@ SHOW_MS, SHOW_3D_MS, TILES_MS = 20, 250, 500
 """Between two times of showing what landed, and tiles of it."""
 REST_MS = 400
 START_MS = 50
+SPIKE = 2.0
 
 
 class NeuralLayer(QObject):
@@ -265,6 +266,8 @@ class NeuralLayer(QObject):
         self._lit = True
         if not most > least:
             return
+        if most - low < SPIKE * (high - low):
+            high = most  # a field has no hot pixels; only spikes are left out
         self._setting = True
         try:
             if self.source.limits is not None:

@@ -120,6 +120,7 @@ def field_layer(
         "rgb": False,
         "colormap": COLORMAP,
         "blending": "translucent_no_depth",
+        "interpolation2d": "linear",  # samples are as near as pixels of the screen: no blocks where they are not quite
         "projection_mode": "none",
         "contrast_limits": (low, high if high > low else low + 1),
         "metadata": {FIELD: source.model.path},
