@@ -51,6 +51,17 @@ def test_a_raw_picture_is_realigned_and_its_lenslets_shown(viewer: ViewerModel, 
     dock.let_go()
 
 
+def test_views_of_another_microscope_are_no_raw_pictures(viewer: ViewerModel, qtbot: Any) -> None:
+    dock = LightFieldWidget(viewer)
+    qtbot.addWidget(dock)
+    for pages, offered in ((9, True), (225, False)):
+        dock.run_bar.offer_button.hide()
+        dock.data.combo.prefer(viewer.add_layer(Image(np.ones((pages, 20, 20)), name=f"{pages} pages")))
+        dock._offer_fix("the light field should have 169 views; realign it to one page per view")
+        assert dock.run_bar.offer_button.isHidden() != offered
+    dock.let_go()
+
+
 def test_dragged_circles_give_the_grid(viewer: ViewerModel) -> None:
     raw = viewer.add_layer(raw_layer())
     circles = show_lenslets(viewer, raw, rows_of(GRID))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QWidget
@@ -11,6 +12,8 @@ from napari_recon.viewer.run import Offer
 from napari_recon.widgets.look import describe
 
 REALIGN = "serenet.realign"
+#: Pages from which an odd square number of them is taken for views, not for a scan.
+LEAST_VIEWS = 49
 
 
 class RawLightField(QWidget):
@@ -51,7 +54,11 @@ class RawLightField(QWidget):
             self.offer("A picture with two dimensions may be the raw one, from behind the microlenses")
 
     def offer(self, text: str) -> None:
-        """Offer to realign the chosen layer."""
+        """Offer to realign the chosen layer, unless it has as many pages as there are views behind lenslets."""
+        layer = self._dock.data.layer
+        pages = layer.data.shape[-3] if layer is not None and layer.ndim > 2 and hasattr(layer.data, "shape") else 0
+        if pages >= LEAST_VIEWS and math.isqrt(pages) ** 2 == pages and pages % 2:
+            return
         self._dock.run_bar.offer(Offer(text, "R&ealign…", self.start))
 
     def start(self) -> None:
