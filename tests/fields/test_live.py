@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -332,3 +334,21 @@ def test_a_field_that_cannot_be_opened_is_said() -> None:
     wait_for(lambda: bool(said))
     assert isinstance(said[0], InputError) and field.join(2)
     assert not issubclass(type(said[0]), Cancelled)
+
+
+def test_the_interpreter_ends_while_a_field_is_computed() -> None:
+    code = """
+import time, torch
+from napari_recon.core.grid import Grid
+from napari_recon.fields.live import LiveField
+from napari_recon.fields.live_lattice import Levels
+def evaluate(places, check):
+    while True:
+        check()
+        torch.rand(200, 200) @ torch.rand(200, 200)
+field = LiveField(lambda: evaluate, Levels(Grid.of("TZYX", (3, 4, 20, 30)), 2))
+field.start()
+time.sleep(0.2)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0 and not done.stderr

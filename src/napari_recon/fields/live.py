@@ -6,9 +6,11 @@ own resolution, then what was asked for from the middle outwards. What lands is 
 
 from __future__ import annotations
 
+import atexit
 import math
 import threading
 import time
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -223,6 +225,7 @@ class LiveField:
             self._start()
 
     def _start(self) -> None:
+        _RUNNING.add(self)
         self._thread = threading.Thread(target=self._work, name="napari-recon field", daemon=True)
         self._thread.start()
 
@@ -415,6 +418,19 @@ class LiveField:
         if keep and not self._closed:
             self.store.put(spans, values)
         return values
+
+
+_RUNNING: weakref.WeakSet[LiveField] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    """End the threads before the interpreter does: it must not go while they compute."""
+    running = list(_RUNNING)
+    for each in running:
+        each.close()
+    for each in running:
+        each.join(3.0)
 
 
 def _span(levels: Levels, level: int, axis: int, part: range) -> Span:
