@@ -241,6 +241,23 @@ def test_a_table_of_several_times_for_one_stack_asks_which(
     assert list(dock.seeds.layer.features["name"]) == ["new1"]
 
 
+def test_tracks_are_nuclei_too(dock: CellsWidget, sample: list[Any], qtbot: Any) -> None:
+    membranes, _, _, points = sample
+    names = list(points.features["name"])
+    ids = [1 + sorted(set(names)).index(name) for name in names]
+    order = np.lexsort((points.data[:, 0], ids))
+    place = {"scale": points.scale, "units": points.units, "features": {"name": np.array(names)[order]}}
+    tracks = Layer.create(np.column_stack([ids, points.data])[order], place, "tracks")
+    filled(dock, [membranes, tracks], qtbot)
+    found(dock, qtbot)
+    assert {"ABal", "C", "Ca", "Cp"} <= set(numbers(dock))
+    data = tracks.data.copy()
+    data[0, 4] += 6
+    after(dock, qtbot, lambda: setattr(tracks, "data", data))
+    dock.viewer.layers.remove(tracks)
+    assert dock.seeds.layer is None
+
+
 def test_closing_in_the_middle_of_a_run(dock: CellsWidget, sample: list[Any], qtbot: Any) -> None:
     filled(dock, sample, qtbot)
     dock.run_bar.run_button.click()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -74,5 +75,5 @@ def test_two_clicks_from_nothing_to_cells_that_follow_their_nuclei(viewer: Any, 
     qtbot.waitUntil(lambda: not dock.planner.busy, timeout=20000)
     edited = labels.metadata[KEY]["recipe"]["steps"][-1]["inputs"]["seeds"][0]["path"]
     viewer.window.remove_dock_widget(dock)
-    assert edited.endswith(".csv") and open(edited).read().count("\n") == len(points.data) + 1
+    assert edited.endswith(".csv") and len(Path(edited).read_text().splitlines()) == len(points.data) + 1
     WorkerBase.await_workers(5000)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from napari_recon.core.errors import InputError
 from napari_recon.core.grid import AXIS_NAMES
 from napari_recon.viewer.placement import to_world
+from napari_recon.viewer.selection import selection_kept
 
 if TYPE_CHECKING:
     from napari.layers import Layer, Points
@@ -168,6 +169,12 @@ def _frames(
         times = np.rint(data[:, 0]).astype(int)
         return [i for i in everyone if times[i] == time], np.zeros(len(own), int)
     return everyone, np.zeros(len(own), int)
+
+
+def add_beside(viewer: Any, layer: Layer) -> None:
+    """Add a layer of nuclei; what was selected stays so."""
+    with selection_kept(viewer):
+        viewer.add_layer(layer)
 
 
 def thicken(viewer: Any, layer: Layer) -> None:

@@ -13,8 +13,7 @@ from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QLabel, QPushBut
 
 from napari_recon.core.errors import InputError
 from napari_recon.viewer.layer_input import stack_from_layer
-from napari_recon.viewer.seeds import is_seeds, name_new, points_layer, seeds_of, thicken
-from napari_recon.viewer.selection import selection_kept
+from napari_recon.viewer.seeds import add_beside, is_seeds, name_new, points_layer, seeds_of, thicken
 from napari_recon.viewer.worker import call_in_background
 from napari_recon.widgets.drop import FileDrop
 from napari_recon.widgets.fields import NumberBox
@@ -232,8 +231,7 @@ class SeedsPanel(FileDrop, QWidget):
         self._opening = call_in_background(_found, source, float(diameter), done=done, failed=failed, parent=self)
 
     def _add(self, layer: Any) -> None:
-        with selection_kept(self._viewer):
-            self._viewer.add_layer(layer)
+        add_beside(self._viewer, layer)
         self.combo.choose(layer)
 
     def _file(self, rows: Sequence[Mapping[str, Any]]) -> Path:
@@ -264,12 +262,17 @@ class SeedsPanel(FileDrop, QWidget):
         self.changed.emit()
 
     def _watch(self, layer: Any) -> None:
-        for name in ("data", "features", "scale", "translate"):
-            if self._watched is not None:
-                getattr(self._watched.events, name).disconnect(self._touched)
-            if layer is not None:
-                getattr(layer.events, name).connect(self._touched)
+        for emitter in self._events(self._watched):
+            emitter.disconnect(self._touched)
+        for emitter in self._events(layer):
+            emitter.connect(self._touched)
         self._watched = layer
+
+    def _events(self, layer: Any) -> list[Any]:
+        if layer is None:
+            return []
+        table = "properties" if layer._type_string == "tracks" else "features"
+        return [getattr(layer.events, name) for name in ("data", "scale", "translate", table)]
 
     def _touched(self, event: Any = None) -> None:
         """Follow an edit, soon: a drag says so many times a second."""
