@@ -1,4 +1,4 @@
-"""What a parameter psf_shift may name: a microscope, a table of shifts, or a whole PSF whose centres of mass are taken."""
+"""What a parameter psf_shift may name: a microscope (or the model that brings one), a table of shifts, or a whole PSF."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
+from napari_recon import hub
 from napari_recon.core.grid import Grid
 from napari_recon.optics.lightfield_geometry import (
     GEOMETRY_IDS,
+    VIEW_ORDERS,
     LightFieldGeometry,
+    geometry_of,
     geometry_of_table,
     load_psf_shift,
     read_array,
@@ -23,7 +26,7 @@ OPTICS_FILES = (*TABLES, ".tif", ".tiff", ".ome.tif", ".mat", ".h5", ".zarr")
 
 
 def load_optics(path_or_id: str | Path) -> LightFieldGeometry:
-    """Return the geometry of a named microscope, a psf_shift file or a PSF file (axes VZYX, on fine pixels).
+    """Return the geometry of a named microscope, a model's own, a psf_shift file or a PSF file (axes VZYX, fine pixels).
 
     Raises
     ------
@@ -31,10 +34,23 @@ def load_optics(path_or_id: str | Path) -> LightFieldGeometry:
         What the file holds instead; see `load_psf_shift` and `geometry_of_psf`.
     """
     path = Path(str(path_or_id)).expanduser()
-    if str(path_or_id) in GEOMETRY_IDS or not path.exists():
+    if str(path_or_id) in GEOMETRY_IDS:
         return load_psf_shift(path_or_id)
+    if not path.exists():
+        return _of_model(str(path_or_id)) or load_psf_shift(path_or_id)
     about = path.stat()
     return _read(path, about.st_mtime_ns, about.st_size)
+
+
+def _of_model(id_: str) -> LightFieldGeometry | None:
+    """Return the microscope that a model of this id was trained for, None without one."""
+    card = next((card for card in hub.catalogue() if card.id == id_), None) if id_ else None
+    own = card.contract.get("microscope") if card is not None else None
+    if own:
+        return geometry_of(own)
+    views = int(card.contract.get("views", 0)) if card is not None else 0
+    named = next((n for n, order in VIEW_ORDERS.items() if views in (len(order), n**2)), 0)
+    return load_psf_shift(f"geometric-{named}") if named else None
 
 
 @lru_cache(maxsize=4)

@@ -9,6 +9,7 @@ from qtpy.QtWidgets import QWidget
 
 from napari_recon.widgets.dock import EngineDock
 from napari_recon.widgets.raw_light_field import RawLightField
+from napari_recon.widgets.refine import RefinePanel
 
 
 class LightFieldWidget(EngineDock):
@@ -27,18 +28,20 @@ class LightFieldWidget(EngineDock):
 
     def footer(self) -> list[QWidget]:
         """See `EngineDock.footer`."""
-        self.raw = RawLightField(self)
-        return [self.raw]
+        self.raw, self.refine = RawLightField(self), RefinePanel(self)
+        return [self.raw, self.refine]
 
     def let_go(self) -> None:
         """See `EngineDock.let_go`."""
         if not self._closed:
             self.raw.let_go()
+            self.refine.let_go()
         super().let_go()
 
     def _data_changed(self) -> None:
         super()._data_changed()
         self.raw.consider()
+        self.refine.consider()
 
     def _offer_fix(self, sentence: str) -> None:
         super()._offer_fix(sentence)
@@ -48,3 +51,4 @@ class LightFieldWidget(EngineDock):
     def _finished(self, result: Any) -> None:
         super()._finished(result)
         self.raw.finished(result)
+        self.refine.consider()

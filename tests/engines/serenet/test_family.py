@@ -90,7 +90,7 @@ def test_a_model_brings_its_own_microscope() -> None:
     assert plan.outputs[0].grid.size("Z") == 11
     assert plan.outputs[0].grid.size("Y") == round(12 * 5 / 3)
     events = list(Reconstruct().run(plan, {"views": [frame(25)]}))
-    assert any(isinstance(e, Decided) and e.params["psf_shift"] == "own" for e in events)
+    assert any(isinstance(e, Decided) and e.params["psf_shift"] == model.id for e in events)
     with pytest.raises(InputError, match="should be complete"):
         geometry_of({"nnum": 5})
 

@@ -175,7 +175,7 @@ def setup_of(
     if psf is not None:
         return _with_psf(field, psf, geometry, planes, wander)
     geometry = scanned_as(geometry.with_planes(planes), field)
-    pages = page_indices(field.size("V"), geometry.views, geometry.nnum)
+    pages = geometry.page_indices(field.size("V"))
     return Setup(
         pages=pages,
         field_yx=(field.size("Y"), field.size("X")),

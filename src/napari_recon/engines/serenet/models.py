@@ -60,7 +60,7 @@ def views_of(model: ModelRef) -> int:
 
 
 def geometry_for(psf_shift: str, planes: int, model: ModelRef) -> LightFieldGeometry:
-    """Return the microscope to reconstruct with; ``auto`` is the one the model was trained for.
+    """Return the microscope to reconstruct with; ``auto``, or the model's id, is the one the model was trained for.
 
     Raises
     ------
@@ -70,10 +70,10 @@ def geometry_for(psf_shift: str, planes: int, model: ModelRef) -> LightFieldGeom
     views, options = views_of(model), options_of(model)
     own = model.card.get("contract", {}).get("microscope")
     nnum = _nnum(views)
-    if psf_shift != "auto":
-        geometry = load_optics(psf_shift)
-    elif own:
+    if own and psf_shift in ("auto", model.id):
         geometry = geometry_of(own)
+    elif psf_shift not in ("auto", model.id):
+        geometry = load_optics(psf_shift)
     elif nnum in VIEW_ORDERS:
         geometry = load_optics(f"geometric-{nnum}")
     else:

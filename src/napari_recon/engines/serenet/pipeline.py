@@ -66,7 +66,9 @@ def reconstruct(
     dtype, complaint = arithmetic(field.device, params.precision)
     if index == 0:
         yield from (Warned(text) for text in (prepared.message(), complaint) if text)
-        yield Decided({"psf_shift": params.psf_shift if params.psf_shift != "auto" else geometry.name})
+        if params.psf_shift == "auto":  # a model's own microscope has no other name that finds it again
+            own = plan.model.card.get("contract", {}).get("microscope")
+            yield Decided({"psf_shift": plan.model.id if own else geometry.name})
     if upstream:
         blocks = _as_published(plain, prepared, geometry, field, params, box, token)
     else:
