@@ -52,7 +52,7 @@ def test_it_is_taken_when_no_model_is_named() -> None:
     plan = napari_recon.plan("sim.network", raw, params=OPTICS)
     assert plan.model is not None and plan.model.id == ID
     with pytest.raises(InputError, match="needs a model"):
-        napari_recon.plan("serenet.reconstruct", np.zeros((169, 9, 9), np.float32))
+        napari_recon.plan("fusion.vsi_sr", np.zeros((9, 32, 32), np.float32))
 
 
 @pytest.mark.parametrize(("photons", "period"), [(100, 0.8), (400, 0.6), (1500, 0.9), (5000, 0.7)])
