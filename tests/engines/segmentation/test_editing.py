@@ -12,7 +12,7 @@ import pytest
 from napari_recon.core.errors import InputError
 from napari_recon.core.stack import ImageStack
 from napari_recon.engines.segmentation.editing import Change, Editing
-from napari_recon.engines.segmentation.seeded import numbered
+from napari_recon.engines.segmentation.seeded import SeededParams, numbered
 from napari_recon.engines.segmentation.seeds import Nucleus, mother_between, nuclei_by_time
 from napari_recon.jobs import make_plan
 from napari_recon.samples.embryo import Embryo, Look, anatomy, draw
@@ -106,6 +106,10 @@ def test_a_hand_decides_about_divisions(drawn: Embryo) -> None:
     assert {"N3a", "N3p"} <= names and said["by"] == "hand" and not said["one_cell"]
     (change,) = live.changes(nuclei, live.params.model_copy(update={"apart": (), "together": ("N3",)}))
     assert "N3" in {row["name"] for row in change.rows}
+
+
+def test_a_single_name_is_a_list() -> None:
+    assert SeededParams(apart="C").apart == ("C",) and SeededParams(together="C:1, E").together == ("C:1", "E")
 
 
 def test_a_table_may_name_mothers() -> None:

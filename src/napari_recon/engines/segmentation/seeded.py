@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from napari_recon.core.compute import Compute
 from napari_recon.core.engine import EngineInfo, Inputs, InputSpec, OutputInfo
@@ -77,6 +77,12 @@ class SeededParams(EngineParams):
     sharpen_steps: Annotated[int, Field(ge=0, le=200)] = param(
         30, "Richardson-Lucy steps that undo the blur; 0 leaves it.", advanced=True
     )
+
+    @field_validator("together", "apart", mode="before")
+    @classmethod
+    def _one_is_a_list(cls, value: Any) -> Any:
+        """Take a single name too."""
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
 class Seeded(FrameEngine[SeededParams]):
