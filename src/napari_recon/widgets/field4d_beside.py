@@ -196,6 +196,7 @@ class Beside:
             assert live is not None  # it was just made
             live.failed.connect(lambda text: dock.run_bar.say(text, "error"))
             self._hide_others(layer)
+            dock.viewer.layers.selection.active = layer
             found = recording_of(dock.viewer, source.model.options)
             if found is not None:
                 seen = found[0]
