@@ -75,7 +75,7 @@ def real_region() -> None:
 @pytest.fixture(autouse=True)
 def _own_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     if "plugin_settings" not in request.fixturenames:
-        monkeypatch.setattr("napari_recon.widgets.preferences._settings", lambda: None)
+        monkeypatch.setattr("napari_recon.viewer.preferences._settings", lambda *_: None)
     monkeypatch.setenv("NAPARI_RECON_CONFIG", str(tmp_path / "config"))
 
 
