@@ -81,7 +81,7 @@ def runs_of(architecture: str, network: nn.Module, size: int, dtype: torch.dtype
         return lambda: network(views[None], volume_yx)[0, 0], lambda: torch.from_numpy(next(block.slabs(*whole))[1])
     if architecture == "serenet":
         features = channels_last(random(1, 81, 31, size, size))
-        chunks = [part.to(dtype) for part in features.split(2, dim=2)]
+        chunks = [part.to(dtype) for part in features.split(max(1, min(8, 8000 // size**2)), dim=2)]
         contiguous = features.contiguous()
         placed: Any = network if dtype == torch.float32 else quick
         return (
@@ -91,7 +91,7 @@ def runs_of(architecture: str, network: nn.Module, size: int, dtype: torch.dtype
     if architecture == "twnet":
         frames = random(49, 9, 3 * size, 3 * size)
         return lambda: network(frames), lambda: torch.cat([quick(channels_last(f[None].to(dtype))).float() for f in frames])
-    views = random(169, size, size)
+    views = random(169, min(size, 15), min(size, 15))
     return lambda: network(views[None])[0], lambda: finer_views(quick, views.to(dtype)).float()
 
 
@@ -135,7 +135,7 @@ def main() -> None:
         sys.stdout.flush()
     note = (
         f"{args.size} x {args.size} light-field pixels, 101 planes (SeReNet of 81 views: 31), 49 scanned views for TW-Net, "
-        "169 for VsNet; CPU seconds of one thread. Weights are drawn where no published ones exist: the error of fast "
+        "169 of at most 15 x 15 pixels for VsNet; CPU seconds of one thread. Weights are drawn where no published ones exist: the error of fast "
         "arithmetic is that of drawn weights, which is larger than trained ones show."
     )
     command = "python benchmarks/serenet_family.py" + (" --weights FOLDER" if args.weights else "")

@@ -113,11 +113,11 @@ def test_rlnet_quality_case(family: Path, run: Run) -> None:
 def test_networks_of_all_views_through_the_engine(
     family: Path, run: Run, monkeypatch: pytest.MonkeyPatch, name: str, params: dict[str, Any], output: str
 ) -> None:
-    from napari_recon.engines.serenet import intensity, pipeline
+    from napari_recon.engines.serenet import intensity
 
     fixture = np.load(family / f"{name}_seeded" / "fixture.npz")
     as_it_is = {**intensity.RULES, name: lambda views, _: intensity.Prepared(views, 0.0, 1.0, 1.0, relative=True)}
-    monkeypatch.setattr(pipeline, "RULES", as_it_is)  # the fixture's input is scaled already
+    monkeypatch.setattr(intensity, "RULES", as_it_is)  # the fixture's input is scaled already
     expected = fixture[output][0, 0]
     found = run(fixture["input"][0], name, **params)
     assert_parity(found, expected if "compat" in params else np.maximum(expected, 0))

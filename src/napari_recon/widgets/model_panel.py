@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QPushButton, QVB
 
 from napari_recon import hub
 from napari_recon.core.plan import ModelRef
+from napari_recon.engines.serenet.networks.recognise import SUMMARIES
 from napari_recon.hub import ModelCard
 from napari_recon.viewer.worker import call_in_background
 from napari_recon.widgets.drop import FileDrop
@@ -224,10 +225,10 @@ class ModelPanel(FileDrop, QWidget):
 
 
 def summary(card: ModelCard) -> str:
-    """Return one line about a model: network, contract, origin (what a run made was not fetched from elsewhere)."""
+    """Return what a model is: its network in a sentence, contract, origin (what a run made was not fetched)."""
     origin = "from a run" if card.origin == "imported" and card.training else card.origin
     contract = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in card.contract.items() if _short(value))
-    return " · ".join(part for part in (card.architecture, contract, origin) if part)
+    return " · ".join(part for part in (SUMMARIES.get(card.architecture, card.architecture), contract, origin) if part)
 
 
 def card_text(card: ModelCard) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -15,16 +15,28 @@ _Transposed = (nn.ConvTranspose2d, nn.ConvTranspose3d)
 _Norm = (nn.BatchNorm2d, nn.BatchNorm3d)
 
 
-class NamedConv3d(nn.Conv3d):
+class _Named:
     """A convolution by oneDNN: left to choose, torch takes a 10 times slower loop for few channels."""
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self: Any, x: torch.Tensor) -> torch.Tensor:
         """Convolve; one group, zero padding."""
         if x.device.type != "cpu" or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
-            return super().forward(x)
+            plain: torch.Tensor = super().forward(x)  # type: ignore[misc]
+            return plain
         padding = [int(n) for n in self.padding]
         y: torch.Tensor = torch.mkldnn_convolution(x, self.weight, self.bias, padding, self.stride, self.dilation, 1)
         return y
+
+
+class NamedConv2d(_Named, nn.Conv2d):
+    """See `_Named`."""
+
+
+class NamedConv3d(_Named, nn.Conv3d):
+    """See `_Named`."""
+
+
+_NAMED: dict[type, type] = {nn.Conv2d: NamedConv2d, nn.Conv3d: NamedConv3d}
 
 
 def faster(network: Network, device: str = "cpu", dtype: torch.dtype = torch.float32) -> Network:
@@ -37,8 +49,8 @@ def faster(network: Network, device: str = "cpu", dtype: torch.dtype = torch.flo
         if isinstance(module, nn.Sequential):
             _fold(module)
     for module in network.modules():
-        if type(module) is nn.Conv3d:
-            module.__class__ = NamedConv3d
+        if type(module) in _NAMED:
+            module.__class__ = _NAMED[type(module)]
     network.to(device=device, dtype=dtype)
     for weight in network.parameters():
         if weight.ndim in (4, 5):

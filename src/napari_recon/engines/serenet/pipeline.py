@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TypeVar
+from functools import lru_cache
+from typing import TypeVar, cast
 
 import numpy as np
 import torch
@@ -96,7 +97,7 @@ def _reconstructor(
     if isinstance(plain, SeReNet | FSeReNet):
         placed = plain if (dtype, field.device) == (torch.float32, "cpu") else _placed(plain, field.device, dtype)
         return Reconstructor(placed, _refocuser(prepared, geometry, field.device), field, token.check)
-    network = faster(plain, field.device, dtype)
+    network = _quick(plain, field.device, dtype)
     if isinstance(network, RLNet):
         return FineReconstructor(network, _refocuser(prepared, geometry, field.device), field, token.check)
     assert isinstance(network, VCDNet | HyLFMNet)
@@ -120,7 +121,7 @@ def _as_published(
         network = _placed(plain, field.device, torch.float32)
         tile = feature_tiles(network, _refocuser(prepared, geometry, field.device), field, geometry, z, token)
     elif isinstance(plain, RLNet):
-        quick = faster(plain, field.device)
+        quick = cast(RLNet, _quick(plain, field.device, torch.float32))
         tile = fine_tiles(quick, _refocuser(prepared, geometry, field.device), field, z, token)
         cut_yx, scale = field.volume_yx, lambda h, w: (h, w)
     else:
@@ -198,6 +199,12 @@ def arithmetic(device: str, precision: str) -> tuple[torch.dtype, str]:
     has = torch.cpu._is_avx512_bf16_supported() if device == "cpu" else device.startswith("cuda")
     complaint = "" if has else f"precision=fast has no effect on this {device} (no bfloat16 arithmetic)"
     return torch.bfloat16 if has else torch.float32, complaint
+
+
+@lru_cache(maxsize=2)
+def _quick(network: nn.Module, device: str, dtype: torch.dtype) -> nn.Module:
+    """Return `faster`'s copy of a loaded network, the same for every frame."""
+    return faster(network, device, dtype)
 
 
 def _placed(network: Network, device: str, dtype: torch.dtype) -> Network:

@@ -24,7 +24,8 @@ class Residual(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Add and activate."""
-        return F.relu(self.conv(x) + self.projection_layer(x))
+        y: torch.Tensor = self.conv(x)
+        return F.relu_(y.add_(self.projection_layer(x)))
 
 
 class HyLFMNet(nn.Module):
