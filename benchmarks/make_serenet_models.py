@@ -24,10 +24,10 @@ from napari_recon.hub.state import read_card
 SEED = 1
 EXAMPLES: dict[str, Any] = {"planes": 31, "crop": 30, "pool": 24, "renewal": 6, "precision": "mixed", "validate_every": 110}
 RECIPES: dict[str, dict[str, Any]] = {
-    "lightfield-serenet-small": {**EXAMPLES, "steps": 1200, "averaging": 0.98},
+    "lightfield-serenet-small": {**EXAMPLES, "steps": 1500, "averaging": 0.98},
     "lightfield-fserenet-small": {
-        **{**EXAMPLES, "network": "fserenet", "init": "lightfield-serenet-small", "steps": 600, "averaging": 0.98},
-        **{"learning_rate": 2e-3, "negative": 1.0, "freeze": True},
+        **{**EXAMPLES, "network": "fserenet", "init": "lightfield-serenet-small", "steps": 820, "averaging": 0.98},
+        **{"learning_rate": 1.5e-3, "negative": 1.0, "freeze": False},
     },
 }
 TITLES = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -276,3 +277,14 @@ def test_a_diverging_loss_ends_the_run_with_the_weights_from_before(tmp_path: Pa
     assert any(isinstance(event, Warned) and "not finite at step 4" in event.message for event in events)
     state = events[-1].payload["state"]  # type: ignore[union-attr]
     assert all(np.isfinite(array).all() for array in state.values())
+
+
+def test_every_device_gets_its_own_part_of_the_same_examples() -> None:
+    values = params_of(batch_size=2)
+    task = task_of(values, geometry_for(values), 1, *options("serenet"))
+    whole = task.batch(0, 0, 1)
+    copies = [pickle.loads(pickle.dumps(task_of(values, task.geometry, 1, *options("serenet")))) for _ in range(2)]
+    for rank, copy in enumerate(copies):
+        part = copy.batch(0, rank, 2)
+        assert torch.equal(part["features"][0], whole["features"][rank])
+        assert torch.equal(part["views"][0], whole["views"][rank])

@@ -25,6 +25,8 @@ from napari_recon.training.checkpoints import load_weights
 from napari_recon.training.task import Batch, Network
 
 _FROZEN = (0, 2, 4, 6, 9, 11)
+_SMALL = 1e-6
+"""Squared error, bright pixels being one, below which nothing is gained: dark patches have no other scale."""
 
 
 class Sized(nn.Module):
@@ -139,9 +141,9 @@ class SerenetTask(LightFieldTask):
             published = self.params.compat == "upstream"
             return ((volume - truth) * (1.0 if published else unit)).abs().mean()
         # the logarithm of the squared error, so that dim and bright examples count alike
-        error = (volume - truth).square().flatten(1).mean(dim=1)
-        size = truth.square().flatten(1).mean(dim=1)
-        return torch.log10(error / size.clamp_min(1e-12) + 1e-4).mean()
+        error = ((volume - truth) * unit).square().flatten(1).mean(dim=1)
+        size = (truth * unit).square().flatten(1).mean(dim=1)
+        return torch.log10((error + _SMALL) / (size + _SMALL)).mean()
 
     def answer(self, network: Network, patch: Patch) -> Tensor:
         """See `LightFieldTask.answer`."""
