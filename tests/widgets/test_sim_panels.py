@@ -11,7 +11,7 @@ from napari_recon.engines.sim.calibration import Calibration, Carrier, Group
 from napari_recon.engines.sim.layout import ORDERS, Layout
 from napari_recon.engines.sim.wiener import SimWiener
 from napari_recon.widgets.live_panel import LivePanel
-from napari_recon.widgets.sim_compare import ComparePanel
+from napari_recon.widgets.sim_compare import SimComparePanel
 from napari_recon.widgets.sim_frames import FramesPanel, swapped
 from napari_recon.widgets.sim_pattern import PatternPanel, calibration_in
 
@@ -152,7 +152,7 @@ def test_sliders_cover_their_range_evenly_or_in_the_logarithm(qtbot: Any) -> Non
 
 
 def test_numbers_of_a_comparison_replace_those_of_the_same_method(qtbot: Any) -> None:
-    panel = ComparePanel()
+    panel = SimComparePanel()
     qtbot.addWidget(panel)
     panel.show()
     good = {"verdict": "explains", "agrees": True, "normalised_rms": 0.083, "in_band": 0.4, "share_of_field": 0.0}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -159,6 +159,14 @@ def stack_from_layer(layer: Layer, axes: str) -> ImageStack:
         units=tuple(str(u) for u in layer.units),
     )
     return ImageStack(data, grid, layer.name, uri_of(layer), metadata)
+
+
+def result_stack(layer: Any) -> ImageStack:
+    """Return a result as an input, without the axes of length one that line it up with its data in the viewer."""
+    stack = stack_from_layer(layer, Grid.model_validate(layer.metadata[KEY]["grid"]).axes)
+    axes = "".join(a for a in stack.grid.axes if a in "TCZYX")
+    place = tuple(slice(None) if a in axes else 0 for a in stack.grid.axes)
+    return replace(stack, data=stack.data[place], grid=stack.grid.only(axes))
 
 
 def uri_of(layer: Layer) -> str:

@@ -9,13 +9,12 @@ from typing import Any
 
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QSpinBox, QVBoxLayout, QWidget
 
-from napari_recon.core.grid import Grid
 from napari_recon.core.provenance import KEY
 from napari_recon.core.region import TimeRange
 from napari_recon.core.stack import ImageStack
 from napari_recon.optics.lightfield_geometry import GEOMETRY_IDS, VIEW_ORDERS
 from napari_recon.viewer import preferences
-from napari_recon.viewer.layer_input import stack_from_layer
+from napari_recon.viewer.layer_input import result_stack
 from napari_recon.viewer.run import Job
 from napari_recon.widgets.look import Line, allow, describe, guard_wheel
 from napari_recon.widgets.request import Request
@@ -23,7 +22,7 @@ from napari_recon.widgets.request import Request
 NETWORK, PHYSICS = "serenet.reconstruct", "deconvolution.lightfield_rl"
 STEPS = 12
 WHEN = (
-    "Thin structures gain (filaments about 2 dB in 12 steps). Solid objects don't: there the network's wrong depths stay, and "
+    "Thin structures gain (filaments about 2 dB in 12 steps). Solid objects do not: the network's wrong depths stay, and "
     "Richardson-Lucy from the start does better."
 )
 
@@ -135,14 +134,6 @@ def microscope_of(step: Mapping[str, Any], views: int) -> str:
     if model := (step.get("model") or {}).get("id"):
         return str(model)
     return next((f"geometric-{n}" for n, order in VIEW_ORDERS.items() if views in (len(order), n**2)), GEOMETRY_IDS[0])
-
-
-def result_stack(layer: Any) -> ImageStack:
-    """Return a result as an input, without the axes of length one that line it up with its data in the viewer."""
-    stack = stack_from_layer(layer, Grid.model_validate(layer.metadata[KEY]["grid"]).axes)
-    axes = "".join(a for a in stack.grid.axes if a in "TCZYX")
-    place = tuple(slice(None) if a in axes else 0 for a in stack.grid.axes)
-    return replace(stack, data=stack.data[place], grid=stack.grid.only(axes))
 
 
 def _times(stack: ImageStack, time: TimeRange) -> ImageStack:

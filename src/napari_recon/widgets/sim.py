@@ -34,7 +34,7 @@ from napari_recon.widgets.look import Line
 from napari_recon.widgets.planner import Planner
 from napari_recon.widgets.request import Request
 from napari_recon.widgets.rows import Rows
-from napari_recon.widgets.sim_compare import RESIDUAL, ComparePanel, Comparison
+from napari_recon.widgets.sim_compare import RESIDUAL, SimComparePanel, SimComparison
 from napari_recon.widgets.sim_frames import FramesPanel, swapped
 from napari_recon.widgets.sim_pattern import PatternPanel, calibration_in
 
@@ -67,8 +67,8 @@ class SimWidget(EngineDock):
         self.spectrum = SpectrumLayers(self.viewer, self)
         self.looker = Planner(40, self)
         self.adjuster = Adjuster(self.viewer, self.live, self._known, self)
-        self.compare = ComparePanel()
-        self.comparison = Comparison(self.viewer, self.controller, self.compare, self._calibration_path, self)
+        self.compare = SimComparePanel()
+        self.comparison = SimComparison(self.viewer, self.controller, self.compare, self._calibration_path, self)
         self._diagnoser = Diagnoser()
         self._calibration_file: Path | None = None
         self._seen: Any = None
