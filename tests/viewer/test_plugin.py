@@ -91,6 +91,8 @@ def test_a_very_large_zarr_opens_at_once_with_its_levels(viewer, tmp_path):
     levels = [{"type": "scale", "scale": [1.0, 1.0, f, f]} for f in (0.1, 0.2)]
     datasets = [{"path": str(n), "coordinateTransformations": [level]} for n, level in enumerate(levels)]
     group.attrs["ome"] = {"version": "0.5", "multiscales": [{"name": "huge", "axes": axes, "datasets": datasets}]}
+    assert plugin.get_zarr_reader(str(path)) is None  # somebody else's, and others may open it
+    group.attrs["napari-recon-axes"] = "TZYX"
     read = plugin.get_zarr_reader(str(path))
     assert read is plugin.read_zarr and plugin.get_zarr_reader(str(tmp_path)) is None
     (data,) = read(str(path))

@@ -64,6 +64,16 @@ def read_zarr_provenance(path: Path) -> dict[str, Any] | None:
     return dict(found) if isinstance(found, Mapping) else None
 
 
+def is_ours(path: Path) -> bool:
+    """Return whether this package wrote a store."""
+    import zarr
+
+    try:
+        return f"{KEY}-axes" in dict(zarr.open(path, mode="r").attrs)
+    except (OSError, ValueError, KeyError):
+        return False
+
+
 def read_levels(path: Path, key: str = "") -> list[Any]:
     """Return the arrays of all levels, finest first; one for stores without coarser ones."""
     import zarr

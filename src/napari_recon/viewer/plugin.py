@@ -68,10 +68,12 @@ def read_recipe(path: str) -> list[Any]:
 
 
 def get_zarr_reader(path: str | list[str]) -> Callable[[str], list[Any]] | None:
-    """Return `read_zarr` for a folder that is a zarr store; None for everything else."""
+    """Return `read_zarr` for an OME-Zarr that this package wrote; None for everything else, which others may open."""
+    from napari_recon.io.omezarr import is_ours
     from napari_recon.io.output import is_zarr
 
-    return None if isinstance(path, list) or not is_zarr(Path(path)) else read_zarr
+    mine = not isinstance(path, list) and Path(path).is_dir() and is_zarr(Path(path)) and is_ours(Path(path))
+    return read_zarr if mine else None
 
 
 def read_zarr(path: str) -> list[Any]:
