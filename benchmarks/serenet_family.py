@@ -135,10 +135,12 @@ def main() -> None:
         sys.stdout.flush()
     note = (
         f"{args.size} x {args.size} light-field pixels, 101 planes (SeReNet of 81 views: 31), 49 scanned views for TW-Net, "
-        "169 of at most 15 x 15 pixels for VsNet; CPU seconds of one thread. Weights are drawn where no published ones exist: the error of fast "
-        "arithmetic is that of drawn weights, which is larger than trained ones show."
+        "169 of at most 15 x 15 pixels for VsNet; CPU seconds of one thread, bright noise as input. Weights are drawn where "
+        "no published ones exist; fast arithmetic is further off on noise and drawn weights than on light fields and "
+        "trained ones (RL-Net on a light field: 0.3 % of the maximum)."
     )
-    command = "python benchmarks/serenet_family.py" + (" --weights FOLDER" if args.weights else "")
+    command = f"python benchmarks/serenet_family.py --size {args.size} --repeats {args.repeats}"
+    command += " --weights FOLDER" if args.weights else ""
     headline = f"Against the plain graphs: {', '.join(ratios)} times as fast (one CPU thread)."
     save("serenet_family", rows, command, note, {"serenet.reconstruct": headline})
 
