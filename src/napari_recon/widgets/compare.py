@@ -138,7 +138,7 @@ class ComparePanel(QWidget):
         for number, (title, row) in enumerate(self._known.items()):
             self.rows[title] = self._add_row(3 * number + 1, title, row, columns, stacked)
         for at in range(10):
-            self._grid.setColumnStretch(at, 1 if stacked and at < len(columns) or not stacked and at == 0 else 0)
+            self._grid.setColumnStretch(at, 1 if (stacked and at < len(columns)) or (not stacked and at == 0) else 0)
         for button in (self.table_button, self.picture_button):
             button.setVisible(bool(self._known))
 
