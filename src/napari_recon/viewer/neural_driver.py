@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 from napari.utils.notifications import show_error, show_info
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from napari_recon.core.compute import Compute
 from napari_recon.core.errors import describe
 from napari_recon.core.region import Box, TimeRange
 from napari_recon.engines.inr4d.lattice import factors_of, spelled
 from napari_recon.engines.live_fields import FieldSource
 from napari_recon.fields.live import Landed, LiveField
+from napari_recon.viewer import preferences
 from napari_recon.viewer.buffers import brightness
 from napari_recon.viewer.commands import controller_of
 from napari_recon.viewer.job import Job
@@ -167,7 +167,7 @@ class NeuralLayer(QObject):
         self.closed.emit()
 
     def _export(self, export: Export, path: str | Path | None, how: str) -> None:
-        source, device = self.source, compute()
+        source, device = self.source, preferences.compute()
         title = f"{self.layer.name} · {how}"
         if path is None:
             controller = controller_of(self.viewer)
@@ -283,14 +283,3 @@ class NeuralLayer(QObject):
     def _on_removed(self, event: Any) -> None:
         if event.value is self.layer:
             self.close()
-
-
-def compute() -> Compute:
-    """Return device and threads from napari's preferences."""
-    from napari.settings import get_plugin_settings
-
-    try:
-        settings = get_plugin_settings("napari-recon").compute
-        return Compute(device=str(settings.device), threads=int(settings.threads))
-    except (KeyError, ValueError, AttributeError):
-        return Compute()

@@ -22,9 +22,10 @@ from napari_recon.engines.inr4d.lattice import AXES
 from napari_recon.engines.live_fields import SUFFIXES, FieldSource, field_source, may_be_field
 from napari_recon.fields.live import Landed, LiveField
 from napari_recon.fields.live_array import FieldArray
+from napari_recon.viewer import preferences
 from napari_recon.viewer.files import opened_layer
 from napari_recon.viewer.layer_input import stack_from_layer
-from napari_recon.viewer.neural_driver import NeuralLayer, compute
+from napari_recon.viewer.neural_driver import NeuralLayer
 from napari_recon.viewer.placement import layer_geometry
 from napari_recon.viewer.selection import selection_kept
 
@@ -221,7 +222,7 @@ def _attach(viewer: weakref.ref[ViewerModel], layer: Layer) -> None:
 
 
 def _live(source: FieldSource, time_steps: int, immediate: bool) -> LiveField:
-    device = compute()
+    device = preferences.compute()
     return LiveField(lambda: source.open(device), source.levels(time_steps), immediate, source)
 
 
