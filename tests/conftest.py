@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -35,5 +36,17 @@ def parity_dir() -> Path:
 
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every test has an empty model cache of its own."""
+    """Every test has an empty model cache and a configuration folder of its own."""
     monkeypatch.setenv("NAPARI_RECON_CACHE", str(tmp_path_factory.mktemp("cache")))
+    monkeypatch.setenv("NAPARI_RECON_CONFIG", str(tmp_path_factory.mktemp("config")))
+
+
+@pytest.fixture(autouse=True)
+def _own_queue() -> Iterator[None]:
+    """Every test has an empty queue of jobs."""
+    yield
+    if "napari_recon.viewer.queue" in sys.modules:
+        from napari_recon.viewer.queue import job_queue
+
+        job_queue().reset()
+        job_queue.cache_clear()

@@ -33,8 +33,6 @@ def controller(viewer: ViewerModel, qtbot) -> Iterator[RunController]:
     yield made
     made.close()
     wait_for_workers()
-    RunController._active = None
-    RunController._waiting.clear()
 
 
 def wait_for_workers() -> None:

@@ -25,7 +25,6 @@ def window(make_napari_viewer, qtbot):
     for controller in list(commands._controllers.values()):
         controller.close()
     wait_for_workers()
-    RunController._active = None
 
 
 def complaints() -> list[str]:

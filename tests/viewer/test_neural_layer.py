@@ -25,7 +25,7 @@ from napari_recon.viewer.neural_layer import (
     open_field,
     read_field,
 )
-from napari_recon.viewer.run import RunController
+from napari_recon.viewer.queue import job_queue
 from tests.engines.inr4d import recordings
 from tests.engines.lightfield_inr import fields
 from tests.viewer.conftest import wait_for_workers
@@ -47,7 +47,6 @@ def _quiet():
     for controller in list(commands._controllers.values()):
         controller.close()
     wait_for_workers()
-    RunController._active = None
 
 
 @pytest.fixture
@@ -363,5 +362,5 @@ def test_in_the_real_viewer(window, splines, qtbot) -> None:
     window.dims.ndisplay = 2
     window.layers.selection.active = layer
     export_view(window)
-    qtbot.waitUntil(lambda: len(window.layers) == 2 and RunController._active is None, timeout=20000)
+    qtbot.waitUntil(lambda: len(window.layers) == 2 and not job_queue().busy, timeout=20000)
     assert [str(r) for r in notification_manager.records if str(r.severity) in ("warning", "error")] == []

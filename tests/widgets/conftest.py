@@ -12,7 +12,6 @@ from qtpy.QtCore import QObject, Signal
 from superqt.utils import WorkerBase
 
 from napari_recon.engines import registry
-from napari_recon.viewer.run import RunController
 from napari_recon.widgets.dock import EngineDock
 from tests.viewer.fake import Fake
 
@@ -100,10 +99,9 @@ def dock(viewer: ViewerModel, qtbot: Any) -> Iterator[FakeDock]:
     made.resize(380, 900)
     made.show()
     yield made
+    made.controller.close()
     made.let_go()
     WorkerBase.await_workers(5000)
-    RunController._active = None
-    RunController._waiting.clear()
 
 
 def recording(shape: tuple[int, ...] = (5, 8, 10), name: str = "cells", **options: Any) -> Image:

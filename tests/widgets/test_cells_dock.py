@@ -16,7 +16,6 @@ from superqt.utils import WorkerBase
 
 from napari_recon.core.provenance import KEY
 from napari_recon.samples import cells
-from napari_recon.viewer.run import RunController
 from napari_recon.widgets.cells import CellsWidget
 from tests.widgets.conftest import planned
 
@@ -49,10 +48,9 @@ def dock(qtbot: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
     made.resize(380, 900)
     made.show()
     yield made
+    made.controller.close()
     made.let_go()
     WorkerBase.await_workers(5000)
-    RunController._active = None
-    RunController._waiting.clear()
 
 
 def filled(dock: CellsWidget, layers: list[Any], qtbot: Any) -> None:

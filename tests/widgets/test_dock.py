@@ -7,6 +7,7 @@ import pytest
 from napari._qt.qt_resources import get_stylesheet
 from napari.components import ViewerModel
 from qtpy.QtWidgets import QAbstractButton, QApplication, QComboBox, QDockWidget, QFileDialog, QLineEdit, QWidget
+from superqt.utils import WorkerBase
 
 from napari_recon.core.errors import InputError
 from napari_recon.core.provenance import KEY
@@ -216,7 +217,7 @@ def test_copy_as_python_reaches_the_clipboard(dock: FakeDock, viewer: ViewerMode
     compile(text, "copied", "exec")
 
 
-def test_closing_stops_the_run_and_lets_go_of_the_viewer(viewer: ViewerModel, qtbot: Any) -> None:
+def test_closing_lets_go_of_the_viewer_and_the_run_goes_on(viewer: ViewerModel, qtbot: Any) -> None:
     dock = FakeDock(viewer)
     qtbot.addWidget(dock)
     viewer.add_layer(recording())
@@ -230,6 +231,9 @@ def test_closing_stops_the_run_and_lets_go_of_the_viewer(viewer: ViewerModel, qt
     viewer.add_layer(recording(name="later"))
     viewer.theme = "light"
     assert dock.data.combo.layer is None or dock.data.combo.layer.name != "later"
+    assert dock.controller.state == "running"
+    dock.controller.close()
+    WorkerBase.await_workers(5000)
 
 
 def test_every_focusable_widget_has_a_name_and_every_disabled_button_a_reason(

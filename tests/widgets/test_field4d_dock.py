@@ -14,7 +14,6 @@ import napari_recon
 from napari_recon import hub
 from napari_recon.viewer.layer_input import stack_from_layer
 from napari_recon.viewer.neural_layer import live_field
-from napari_recon.viewer.run import RunController
 from napari_recon.widgets.field4d import FIT, QUERY, Field4DWidget
 from napari_recon.widgets.fold import Fold
 
@@ -33,10 +32,9 @@ def dock(viewer: ViewerModel, qtbot: Any) -> Iterator[Field4DWidget]:
     made.resize(380, 1600)
     made.show()
     yield made
+    made.controller.close()
     made.let_go()
     WorkerBase.await_workers(10000)
-    RunController._active = None
-    RunController._waiting.clear()
 
 
 def movie(shape: tuple[int, ...] = (4, 5, 14, 16), **options: Any) -> Image:

@@ -17,7 +17,6 @@ from napari_recon.core.grid import Grid
 from napari_recon.core.stack import ImageStack
 from napari_recon.engines.deconvolution.agreement import halves, residual
 from napari_recon.optics.lightfield_geometry import load_psf_shift
-from napari_recon.viewer.run import RunController
 from napari_recon.widgets.compare import Column, ComparePanel, Row
 from napari_recon.widgets.light_field import LightFieldWidget
 from napari_recon.widgets.light_field_compare import CORR, MISFIT, PSNR, TIME, at_the_place_of
@@ -39,8 +38,6 @@ def dock(viewer: ViewerModel, qtbot: Any, tmp_path: Path, monkeypatch: pytest.Mo
     made.show()
     yield made
     made.let_go()
-    RunController._active = None
-    RunController._waiting.clear()
 
 
 def add_scene(viewer: ViewerModel) -> tuple[Any, Any]:

@@ -101,10 +101,9 @@ def sheet(viewer: ViewerModel, qtbot: Any, quick: Quick) -> Iterator[LightSheetW
     made.resize(370, 760)
     made.show()
     yield made
+    made.controller.close()
     made.let_go()
     WorkerBase.await_workers(5000)
-    RunController._active = None
-    RunController._waiting.clear()
 
 
 def raw(name: str = "raw", shape: tuple[int, ...] = (24, 32, 48), **metadata: Any) -> Image:

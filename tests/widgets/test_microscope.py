@@ -15,7 +15,6 @@ from napari_recon.core.grid import Grid
 from napari_recon.core.provenance import KEY
 from napari_recon.io import open_stack, read_provenance
 from napari_recon.viewer.psf_picture import psf_picture, shown_views
-from napari_recon.viewer.run import RunController
 from napari_recon.widgets.microscope import MicroscopePanel, microscope_facts
 from tests.engines.simulate.microscopes import SMALL
 
@@ -26,10 +25,9 @@ def panel(viewer: ViewerModel, qtbot: Any) -> Iterator[MicroscopePanel]:
     qtbot.addWidget(made)
     made.show()
     yield made
+    made.controller.close()
     made.let_go()
     WorkerBase.await_workers(5000)
-    RunController._active = None
-    RunController._waiting.clear()
 
 
 def small(panel: MicroscopePanel, qtbot: Any, **params: Any) -> None:

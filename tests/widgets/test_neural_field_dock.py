@@ -16,7 +16,6 @@ from qtpy.QtCore import QPointF, Qt
 from superqt.utils import WorkerBase
 
 from napari_recon.core.provenance import KEY
-from napari_recon.viewer.run import RunController
 from napari_recon.widgets.fold import Fold
 from napari_recon.widgets.neural_field import FIT, QUERY, NeuralFieldWidget
 from tests.engines.lightfield_inr.scenes import stacks
@@ -66,10 +65,9 @@ def dock(viewer: ViewerModel, qtbot: Any) -> Iterator[NeuralFieldWidget]:
     made.resize(380, 1600)
     made.show()
     yield made
+    made.controller.close()
     made.let_go()
     WorkerBase.await_workers(10000)
-    RunController._active = None
-    RunController._waiting.clear()
 
 
 NAMES = {"T": "time", "V": "view", "Z": "z", "Y": "y", "X": "x"}
@@ -391,12 +389,11 @@ def test_deleting_layers_and_closing_in_the_middle_is_safe(viewer: ViewerModel, 
         qtbot.wait(30)
     assert dock.controller.state == "running"
     dock.close()
+    dock.controller.close()  # else the fit would go on without its dock
     WorkerBase.await_workers(10000)
     qtbot.wait(50)
     assert not dock.views.planner.busy and len(viewer.layers) == 0
     viewer.add_image(np.zeros((3, 4, 5)))
-    RunController._active = None
-    RunController._waiting.clear()
 
 
 def test_projections_ask_for_angles_and_no_psf(dock: NeuralFieldWidget, viewer: ViewerModel, qtbot: Any) -> None:

@@ -14,7 +14,6 @@ from napari_recon import hub
 from napari_recon.core.provenance import KEY
 from napari_recon.engines.light_field_optics import load_optics
 from napari_recon.optics.lightfield_geometry import load_psf_shift
-from napari_recon.viewer.run import RunController
 from napari_recon.widgets.light_field import LightFieldWidget
 from napari_recon.widgets.refine import NETWORK, microscope_of
 from tests.engines.serenet.examples import drawn_model, views
@@ -37,8 +36,6 @@ def dock(viewer: ViewerModel, qtbot: Any, own_models: str) -> Iterator[LightFiel
     made.show()
     yield made
     made.let_go()
-    RunController._active = None
-    RunController._waiting.clear()
 
 
 def add_views(viewer: ViewerModel, frames: int = 1) -> Any:

@@ -19,7 +19,6 @@ from napari_recon import hub
 from napari_recon import run as run_engine
 from napari_recon.core.provenance import KEY
 from napari_recon.core.stack import ImageStack
-from napari_recon.viewer.run import RunController
 from napari_recon.widgets.sim import SimWidget
 from tests.engines.sim.sim_data import Stack, simulate
 from tests.widgets.conftest import planned
@@ -67,10 +66,9 @@ def dock(viewer: ViewerModel, qtbot: Any) -> Iterator[SimWidget]:
     made.resize(380, 1600)
     made.show()
     yield made
+    made.controller.close()
     made.let_go()
     WorkerBase.await_workers(10000)
-    RunController._active = None
-    RunController._waiting.clear()
 
 
 def add(viewer: ViewerModel, truth: Stack, frames: Any = None, optics: bool = True) -> Any:

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
+
+from platformdirs import user_config_path
 
 from napari_recon.core.errors import InputError
 
 CACHE = "NAPARI_RECON_CACHE"
+CONFIG = "NAPARI_RECON_CONFIG"
 DEVICE = "NAPARI_RECON_DEVICE"
 MEMORY_GB = "NAPARI_RECON_MEMORY_GB"
 OFFLINE = "NAPARI_RECON_OFFLINE"
+
+
+def config_folder() -> Path:
+    """Return where settings and waiting jobs are kept: in ``$NAPARI_RECON_CONFIG`` or the user's configuration folder."""
+    folder = os.environ.get(CONFIG)
+    return Path(folder) if folder else user_config_path("napari-recon", appauthor=False)
 
 
 def device() -> str:

@@ -41,6 +41,8 @@ class Job:
         The layers it is made from, the main one first.
     preview : bool
         The result replaces that of the previous preview.
+    outline : callable, optional
+        Returns the plan from headers alone, in a worker: what the queue knows of a job that waits.
     """
 
     plan: Plan | Callable[[], tuple[Plan, Inputs]]
@@ -48,6 +50,7 @@ class Job:
     title: str = ""
     parent_layers: tuple[Layer, ...] = ()
     preview: bool = False
+    outline: Callable[[], Plan] | None = None
 
     def prepared(self) -> tuple[Plan, Inputs]:
         """Return the plan and the opened inputs (called in the worker thread)."""
@@ -147,4 +150,4 @@ def smaller_tiles(job: Job, plan: Plan, inputs: Inputs) -> tuple[Job, int] | Non
         params = {**plan.params, "tile_size": size}
         return registry.get(plan.engine).plan(plan.inputs, params, plan.selection, plan.model, plan.compute), inputs
 
-    return replace(job, plan=planned, inputs=inputs), size
+    return replace(job, plan=planned, inputs=inputs, outline=lambda: planned()[0]), size

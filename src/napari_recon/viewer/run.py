@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
-from napari.utils.notifications import show_error, show_warning
+from napari.utils.notifications import show_error, show_info, show_warning
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_recon.core.errors import OutOfMemory, describe
@@ -15,9 +14,12 @@ from napari_recon.core.events import ArtifactReady, CheckpointSaved, Decided, Fi
 from napari_recon.core.plan import Plan
 from napari_recon.core.provenance import Recipe, Record
 from napari_recon.core.token import CancelToken
+from napari_recon.jobs.estimates import describe_seconds
 from napari_recon.viewer import preferences
 from napari_recon.viewer.job import BufferOpened, Job, Planned, Runner, job_events, job_title, smaller_tiles, source_layers
+from napari_recon.viewer.kept_models import keep_quietly
 from napari_recon.viewer.progress import Estimator, Stopwatch
+from napari_recon.viewer.queue import Entry, job_queue
 from napari_recon.viewer.results import ResultLayers
 from napari_recon.viewer.worker import ReconWorker, make_worker
 
@@ -69,7 +71,7 @@ class RunResult:
 
 
 class RunController(QObject):
-    """Runs jobs for one dock. All methods and signals belong to the main thread; docks take turns.
+    """Runs jobs for one dock, one at a time, when the queue of all docks says so; everything belongs to the main thread.
 
     Parameters
     ----------
@@ -95,9 +97,6 @@ class RunController(QObject):
     queue_changed = Signal(object)
     finished = Signal(object)
 
-    _active: ClassVar[RunController | None] = None
-    _waiting: ClassVar[deque[RunController]] = deque()
-
     def __init__(self, viewer: ViewerModel, runner: Runner | None = None, parent: QObject | None = None) -> None:
         super().__init__(parent)
         preferences.use_files()
@@ -105,11 +104,12 @@ class RunController(QObject):
         self.results = ResultLayers(viewer, self)
         self.results.lost.connect(self._on_layer_lost)
         self._runner = runner or _run_plan
-        self._queue: deque[Job] = deque()
+        self.queue = job_queue()
+        self._entry: Entry | None = None
         self._state = "idle"
         self._worker: ReconWorker | None = None
         self._run = _Run()
-        self._closed = False
+        self._closed = self._alone = False
         self._tick = QTimer(self)
         self._tick.setInterval(TICK_MS)
         self._tick.timeout.connect(self._emit_progress)
@@ -127,22 +127,24 @@ class RunController(QObject):
     @property
     def queued(self) -> list[str]:
         """Titles of the jobs that wait."""
-        return [job.title for job in self._queue]
+        return [entry.job.title for entry in self.queue.waiting(self)]
+
+    @property
+    def closed(self) -> bool:
+        """Whether it starts nothing any more."""
+        return self._closed or self._alone
 
     def start(self, jobs: Sequence[Job]) -> None:
         """Run `jobs` one after another; behind those already waiting."""
-        if self._closed or not jobs:
+        if self.closed or not jobs:
             return
-        self._queue.extend(jobs)
+        first = self.queue.add(self, jobs)[0]
         self.queue_changed.emit(self.queued)
-        if self._state == "idle":
-            self._set_state("planning")
-            if RunController._active in (None, self):
-                self._begin()
-            else:
-                RunController._waiting.append(self)
-                self._run = _Run(jobs[0])
-                self._emit_progress("queued behind the run of another dock")
+        self._set_state("planning", only_from="idle")
+        self.queue.advance()
+        if self._worker is None and first.waits:
+            self._run = _Run(jobs[0])
+            self._emit_progress("waiting in the queue")
 
     def pause(self) -> None:
         """Hold the running job at its next check."""
@@ -168,18 +170,44 @@ class RunController(QObject):
 
     def cancel(self) -> None:
         """Stop the running job, keep what it finished, and forget the waiting ones."""
-        self._queue.clear()
-        self.queue_changed.emit([])
-        if self in RunController._waiting:
-            RunController._waiting.remove(self)
-            self._set_state("idle")
-        elif self._worker is not None and self._state != "stopping":
+        self.queue.drop(self)
+        self.queue_shrank()
+        self.stop()
+
+    def stop(self) -> None:
+        """Stop the running job and keep what it finished; those that wait still run."""
+        if self._worker is not None and self._state != "stopping":
             self._set_state("stopping")
             self._run.token.cancel()
             QTimer.singleShot(FORCE_AFTER_MS, self._worker.stop)
 
+    def queue_shrank(self) -> None:
+        """Take note that a waiting job was taken off the queue."""
+        self.queue_changed.emit(self.queued)
+        if self._worker is None and not self.queued:
+            self._set_state("idle")
+
+    def leave(self) -> None:
+        """Go on without the dock, which closes: what runs and waits is made all the same, only previews are not."""
+        if self.closed:
+            return
+        if self._worker is not None and self._worker.closing:
+            self.queue.interrupted(self)
+        for entry in self.queue.waiting(self):
+            if entry.job.preview:
+                self.queue.cancel(entry)
+        if self._worker is not None and self.job is not None and self.job.preview:
+            self.stop()
+        if (self._worker is None or self._worker.closing) and not self.queued:
+            self.close()
+            return
+        self._alone = True
+        self.blockSignals(True)  # the dock that listens is about to be deleted
+        self.setParent(None)
+        _left_alone.add(self)
+
     def close(self) -> None:
-        """Cancel everything and let go of the viewer (the dock closes); layers stay as they are."""
+        """Cancel everything and let go of the viewer; layers stay as they are."""
         if self._closed:
             return
         self._closed = True
@@ -187,11 +215,13 @@ class RunController(QObject):
         self.cancel()
         self._tick.stop()
         self.results.close(unfinished)
-        self._hand_over()
+        self._settle_entry("partial", "its dock was closed")
+        _left_alone.discard(self)
+        self.queue.advance()
 
-    def _begin(self) -> None:
-        RunController._active = self
-        job = self._queue.popleft()
+    def begin(self, entry: Entry) -> None:
+        """Start a job; the queue says when."""
+        self._entry, job = entry, entry.job
         self.queue_changed.emit(self.queued)
         self._run = run = _Run(job)
         self._worker = worker = make_worker(job_events, job, self._runner, run.token, token=run.token)
@@ -212,6 +242,10 @@ class RunController(QObject):
             run.planned = event
             if self._state == "planning":
                 self._set_state("running")
+            if self._entry is not None:
+                self.queue.plan_known(self._entry, event.plan, self._entry.expected_s)
+            if self.queue.paused:
+                self.pause()
         elif isinstance(event, BufferOpened):
             try:
                 self._open_layer(event)
@@ -226,12 +260,14 @@ class RunController(QObject):
             if event.kind == "table":
                 self.results.take_table(event.payload)
             self.artifact.emit(event)
+            if self._alone and run.plan is not None and run.job is not None:
+                keep_quietly(event, run.plan.engine, run.job.title, self._say)
         elif isinstance(event, Warned):
             run.warned.append(event.message)
-            self.message.emit(event.message, "warning")
+            self._say(event.message, "warning")
         elif isinstance(event, Decided):
             run.decided |= event.params
-            self.message.emit("chosen: " + ", ".join(f"{k} = {v}" for k, v in event.params.items()), "info")
+            self._say("chosen: " + ", ".join(f"{k} = {v}" for k, v in event.params.items()), "info")
         elif isinstance(event, CheckpointSaved):
             self.saved.emit(event)
         elif isinstance(event, Finished):
@@ -265,7 +301,7 @@ class RunController(QObject):
         )
         if ours and str(message) not in self._run.library_warnings:
             self._run.library_warnings.add(str(message))
-            self.message.emit(str(message).splitlines()[0], "warning")
+            self._say(str(message).splitlines()[0], "warning")
 
     def _on_worker_finished(self) -> None:
         worker, self._worker = self._worker, None
@@ -281,14 +317,25 @@ class RunController(QObject):
         else:
             result = self._settle(run)
         self._emit_progress()
-        go_on = bool(self._queue) and not worker.closing
-        if not go_on:
-            self._queue.clear()
-            self._hand_over()
-            self._set_state("idle")
+        if worker.closing:
+            self.queue.interrupted(self)
+            self._entry = None
+        else:
+            self._settle_entry(*_outcome(result))
+        self._set_state("planning" if self.queued else "idle")
         self.finished.emit(result)
-        if go_on:
-            self._begin()
+        self.queue.advance()
+        if self._alone and self._state == "idle":
+            self.close()
+        elif self._worker is None and self._state == "planning":
+            self._emit_progress("waiting in the queue")
+
+    def _settle_entry(self, state: str, text: str) -> None:
+        """Say in the queue how the job ended."""
+        entry, self._entry = self._entry, None
+        if entry is not None and entry.active:
+            entry.state, entry.text = state, text
+            self.queue.ended(entry)
 
     def _settle(self, run: _Run) -> RunResult:
         """Leave the layers as they should be and say how it went."""
@@ -307,9 +354,9 @@ class RunController(QObject):
         elif partial:
             kept = "what was finished is kept, marked partial" if layers else "nothing was finished yet"
             how = "finished early" if run.token.finishing else "cancelled"
-            self.message.emit(f"{how} after {run.watch.seconds:.1f} s; {kept}", "info")
+            self._say(f"{how} after {run.watch.seconds:.1f} s; {kept}", "info")
         else:
-            self.message.emit(f"finished in {run.watch.seconds:.1f} s", "info")
+            self._say(f"finished in {run.watch.seconds:.1f} s", "info")
         return RunResult(run.job, run.plan, layers, provenance, partial, run.error, tuple(run.warned))
 
     def _report(self, run: _Run, kept: bool) -> None:
@@ -318,10 +365,11 @@ class RunController(QObject):
         smaller = None
         if isinstance(error, OutOfMemory) and run.planned is not None and run.job is not None:
             smaller = smaller_tiles(run.job, run.planned.plan, run.planned.inputs)
-        self.message.emit(text, "error")
-        show_error(text)
+        self._say(text, "error")
         if smaller is not None:
             job, size = smaller
+            if self._entry is not None:
+                self._entry.smaller = job
             self.offered.emit(Offer(text, f"Retry with tile_size {size}", lambda: self.start([job])))
 
     def _on_layer_lost(self, layer: Layer) -> None:
@@ -332,40 +380,56 @@ class RunController(QObject):
         if self._closed or self._worker is None or self._worker.closing or self._state == "stopping":
             return
         text = f"{layer.name} was removed while it is being filled; the run goes on and the layer can be put back"
-        self.message.emit(text, "warning")
-        show_warning(text)
+        self._say(text, "warning", aloud=True)
         self.offered.emit(Offer(text, "Show the result again", lambda: self.results.readd(layer)))
+
+    def _say(self, text: str, level: str, aloud: bool = False) -> None:
+        """Tell the dock; without one, and errors always, all of napari."""
+        self.message.emit(text, level)
+        if aloud or self._alone or level == "error":
+            {"error": show_error, "warning": show_warning}.get(level, show_info)(text)
 
     def _emit_progress(self, message: str = "") -> None:
         run = self._run
         latest = run.estimator.latest
-        self.progressed.emit(
-            ProgressState(
-                fraction=min(1.0, latest.done / latest.total) if latest and latest.total else None,
-                done=latest.done if latest else 0,
-                total=latest.total if latest else 0,
-                unit=latest.unit if latest else "",
-                message=message or (latest.message if latest else ""),
-                elapsed_s=run.watch.seconds,
-                remaining_s=run.estimator.remaining_s,
-                title=run.job.title if run.job else "",
-                queued=tuple(self.queued),
-            )
+        state = ProgressState(
+            fraction=min(1.0, latest.done / latest.total) if latest and latest.total else None,
+            done=latest.done if latest else 0,
+            total=latest.total if latest else 0,
+            unit=latest.unit if latest else "",
+            message=message or (latest.message if latest else ""),
+            elapsed_s=run.watch.seconds,
+            remaining_s=run.estimator.remaining_s,
+            title=run.job.title if run.job else "",
+            queued=tuple(self.queued),
         )
+        self.progressed.emit(state)
+        if self._entry is not None:
+            self._entry.progress = state
+            self.queue.progressed.emit(self._entry)
 
-    def _set_state(self, state: str) -> None:
-        if state != self._state:
-            self._state = state
-            self.state_changed.emit(state)
+    def _set_state(self, state: str, only_from: str = "") -> None:
+        if state == self._state or (only_from and self._state != only_from):
+            return
+        self._state = state
+        if self._entry is not None and self._entry.active and state != "idle":
+            self._entry.state = state
+            self.queue.note()
+        self.state_changed.emit(state)
 
-    def _hand_over(self) -> None:
-        """Let the next dock run."""
-        if RunController._active is self:
-            RunController._active = None
-            while RunController._waiting and RunController._active is None:
-                following = RunController._waiting.popleft()
-                if following._queue and not following._closed:
-                    following._begin()
+
+_left_alone: set[RunController] = set()
+"""Controllers whose docks are gone; nothing else holds them."""
+
+
+def _outcome(result: RunResult) -> tuple[str, str]:
+    """Return state and words of an entry that ended."""
+    seconds = result.provenance.get("seconds")
+    if result.error is not None:
+        return "failed", str(result.error)
+    if result.partial:
+        return "partial", "stopped; what was finished is kept" if result.layers else "stopped before anything was finished"
+    return "finished", f"finished in {describe_seconds(seconds)}" if seconds is not None else "finished"
 
 
 class _Run:

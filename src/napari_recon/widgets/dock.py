@@ -235,7 +235,7 @@ class EngineDock(LeavingWidget):
             return
         self._closed = True
         self.setEnabled(False)
-        self.controller.close()
+        self.controller.leave()
         self.planner.close()
         self.sharing.let_go()
         self.data.let_go()
@@ -257,7 +257,8 @@ class EngineDock(LeavingWidget):
         for box in request.boxes:
             limited = None if preview or not any(True for _ in box.items()) else box
             title = job_title(self.subject(), self.methods[self.engine], limited, preview)
-            jobs.append(Job(partial(request.plan, box), title=title, parent_layers=layers, preview=preview))
+            outline = partial(request.outline, box)
+            jobs.append(Job(partial(request.plan, box), {}, title, layers, preview, outline))
         self.curves.clear()
         self._jobs_done = 0
         self.controller.start(jobs)

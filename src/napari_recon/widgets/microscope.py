@@ -142,14 +142,16 @@ class MicroscopePanel(LeavingWidget):
         beside = tuple(self.viewer.layers[-1:])
         self._covers = bool(beside)
         title = f"PSF · {KINDS[self.engine]}"
-        self.controller.start([Job(partial(request.plan, request.boxes[0]), title=title, parent_layers=beside)])
+        box = request.boxes[0]
+        outline = partial(request.outline, box)
+        self.controller.start([Job(partial(request.plan, box), title=title, parent_layers=beside, outline=outline)])
 
     def let_go(self) -> None:
         """Stop everything; the panel can't be used afterwards."""
         if not self._closed:
             self._closed = True
             self.setEnabled(False)
-            self.controller.close()
+            self.controller.leave()
             self.planner.close()
 
     def _ask(self) -> None:

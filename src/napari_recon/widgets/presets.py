@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
-from platformdirs import user_config_path
 
 from napari_recon.core.errors import InputError
+from napari_recon.core.settings import config_folder
 
 
 def settings_file() -> Path:
-    """Return where settings are kept: in ``$NAPARI_RECON_CONFIG`` or the user's configuration folder."""
-    folder = os.environ.get("NAPARI_RECON_CONFIG")
-    return (Path(folder) if folder else user_config_path("napari-recon", appauthor=False)) / "settings.yaml"
+    """Return where settings are kept."""
+    return config_folder() / "settings.yaml"
 
 
 class SettingsStore:

@@ -89,6 +89,10 @@ class Request:
 
         return make_plan(self.engine, self.inputs, self.params, self.selection(box), self.model, self.compute)
 
+    def outline(self, box: Box) -> Plan:
+        """Return the plan of one box from headers alone, without fingerprints."""
+        return self._planned(self.selection(box))
+
     def estimate(self, models: Sequence[ModelRef] = ()) -> Estimate:
         """Return plans (from headers alone), time if known, and which of `models` do not fit."""
         from napari_recon.jobs.estimates import estimate

@@ -10,6 +10,7 @@ from qtpy.QtCore import QObject
 from qtpy.QtWidgets import QApplication, QFileDialog
 
 from napari_recon.core.errors import InputError
+from napari_recon.viewer.kept_models import is_early, kept_model
 from napari_recon.viewer.worker import call_in_background
 from napari_recon.widgets.files import FILTER, Settings, read_settings, write_settings
 
@@ -122,18 +123,3 @@ class Sharing(QObject):
             self._dock.run_bar.say(str(error), "error")
         else:
             self._dock.run_bar.say(done)
-
-
-def is_early(payload: Any) -> bool:
-    """Return whether a model says that a better one of the same run is to come."""
-    card = payload.get("card", {}) if isinstance(payload, dict) else {}
-    return not card.get("training", {}).get("complete", True)
-
-
-def kept_model(payload: Any, name: str, title: str) -> ModelCard:
-    """Return the card of a model that a run made, after copying it to where models are kept."""
-    from napari_recon.hub import import_model
-    from napari_recon.jobs.artifacts import model_file
-
-    own = payload.get("card", {}).get("title") if isinstance(payload, dict) else ""
-    return import_model(model_file(payload), name, own or title)

@@ -1,0 +1,277 @@
+"""One queue of jobs for all docks: what waits, what runs and how it ended, in which order, and how long it will take."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QObject, QTimer, Signal
+
+from napari_recon.core.plan import Plan
+from napari_recon.engines import registry
+from napari_recon.viewer.job import Job
+from napari_recon.viewer.queue_store import JobStore, Record, record_of_job
+from napari_recon.viewer.worker import call_in_background
+
+if TYPE_CHECKING:
+    from napari_recon.viewer.run import ProgressState, RunController
+
+ACTIVE = ("planning", "running", "paused", "stopping")
+WAITS = ("waiting", "held")
+KEPT = 20
+SAVE_MS = 300
+
+
+@dataclass(eq=False)
+class Entry:
+    """One job of the queue.
+
+    Attributes
+    ----------
+    state : str
+        waiting, held; planning, running, paused, stopping; finished, partial, failed.
+    plan : Plan or None
+        From headers alone while it waits; None while not even that is known.
+    expected_s : float or None
+        What earlier runs of its kind let expect.
+    text : str
+        How it ended, in words.
+    smaller : Job or None
+        The same with smaller tiles, after it ran out of memory.
+    layers : tuple of str
+        Ids of the layers it left.
+    """
+
+    job: Job
+    controller: RunController
+    state: str = "waiting"
+    plan: Plan | None = None
+    expected_s: float | None = None
+    progress: ProgressState | None = None
+    text: str = ""
+    smaller: Job | None = None
+    layers: tuple[str, ...] = ()
+
+    @property
+    def waits(self) -> bool:
+        """Whether it has not begun."""
+        return self.state in WAITS
+
+    @property
+    def active(self) -> bool:
+        """Whether it has a worker."""
+        return self.state in ACTIVE
+
+    @property
+    def device(self) -> str:
+        """``cpu`` or ``gpu``; empty while nobody knows."""
+        if self.plan is None:
+            return ""
+        return "gpu" if self.plan.compute.device != "cpu" and registry.get(self.plan.engine).uses_torch else "cpu"
+
+    @property
+    def remaining_s(self) -> float | None:
+        """Seconds to go; None while that can't be told."""
+        now = self.progress if self.active else None
+        if now is not None and now.remaining_s is not None:
+            return now.remaining_s
+        return None if self.expected_s is None else max(0.0, self.expected_s - (now.elapsed_s if now else 0.0))
+
+
+class JobQueue(QObject):
+    """Starts jobs in their order: one on the graphics card, one on the processor beside it, one per dock.
+
+    All methods and signals belong to the main thread. `job_queue` returns the one there is: viewers of one process share
+    their devices. What waits or runs is noted on disk, and offered again as `left` when napari did not get to it.
+
+    Notes
+    -----
+    Signals: ``changed()`` entries, order, states or what is left; ``progressed(Entry)``.
+    """
+
+    changed = Signal()
+    progressed = Signal(object)
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.entries: list[Entry] = []
+        self.paused = False
+        self.store = JobStore()
+        self.left: list[Record] = self.store.left()
+        self._saver = QTimer(self)
+        self._saver.setSingleShot(True)
+        self._saver.setInterval(SAVE_MS)
+        self._saver.timeout.connect(self.save)
+
+    @property
+    def busy(self) -> bool:
+        """Whether any job has a worker."""
+        return any(entry.active for entry in self.entries)
+
+    def waiting(self, controller: RunController) -> list[Entry]:
+        """Return the jobs of one dock that wait, in their order."""
+        return [entry for entry in self.entries if entry.waits and entry.controller is controller]
+
+    def add(self, controller: RunController, jobs: Sequence[Job]) -> list[Entry]:
+        """Put jobs behind those that wait; previews in front of them, for somebody waits for these."""
+        made = [Entry(job, controller, plan=job.plan if isinstance(job.plan, Plan) else None) for job in jobs]
+        for entry in made:
+            ahead = [k for k, other in enumerate(self.entries) if other.waits and not other.job.preview]
+            at = ahead[0] if entry.job.preview and ahead else len(self.entries)
+            self.entries.insert(at, entry)
+        return made
+
+    def advance(self) -> None:
+        """Start what may start now."""
+        while (entry := self._next()) is not None:
+            entry.state = "planning"
+            entry.controller.begin(entry)
+        for entry in self.entries:
+            if entry.waits and entry.progress is None and entry.job.outline is not None:
+                self._look_ahead(entry)
+        self.note()
+
+    def note(self) -> None:
+        """Tell that something changed, and have it on disk soon."""
+        self.changed.emit()
+        self._saver.start()
+
+    def plan_known(self, entry: Entry, plan: Plan, seconds: float | None) -> None:
+        """Take in a job's plan: its device may be free."""
+        from napari_recon.jobs.estimates import estimate
+
+        entry.plan, entry.expected_s = plan, seconds or estimate(plan)
+        self.advance()
+
+    def remaining(self) -> tuple[float, bool]:
+        """Return the seconds until everything is done, and whether that counts every job."""
+        known = True
+        per_device: dict[str, float] = {}
+        for entry in self.entries:
+            if entry.waits or entry.active:
+                seconds = entry.remaining_s
+                known &= seconds is not None
+                per_device[entry.device] = per_device.get(entry.device, 0.0) + (seconds or 0.0)
+        together = per_device.pop("", 0.0)
+        return together + max(per_device.values(), default=0.0), known
+
+    def pause_all(self, on: bool) -> None:
+        """Hold everything, or let it go on."""
+        self.paused = on
+        for entry in [e for e in self.entries if e.active]:
+            entry.controller.pause() if on else entry.controller.resume()
+        self.advance()
+
+    def pause(self, entry: Entry, on: bool) -> None:
+        """Hold one job, or let it go on."""
+        if entry.waits:
+            entry.state = "held" if on else "waiting"
+        elif entry.active:
+            entry.controller.pause() if on else entry.controller.resume()
+        self.advance()
+
+    def move(self, entry: Entry, by: int) -> None:
+        """Let a waiting job change places with the one before (-1) or behind (1) it."""
+        places = [k for k, other in enumerate(self.entries) if other.waits]
+        here = next((n for n, k in enumerate(places) if self.entries[k] is entry), None)
+        if here is None or not 0 <= here + by < len(places):
+            return
+        a, b = places[here], places[here + by]
+        self.entries[a], self.entries[b] = self.entries[b], self.entries[a]
+        self.advance()
+
+    def cancel(self, entry: Entry) -> None:
+        """Stop a running job (what it finished stays), forget a waiting one, take an ended one off the list."""
+        if entry.active:
+            entry.controller.stop()
+            return
+        if entry in self.entries:
+            self.entries.remove(entry)
+            entry.controller.queue_shrank()
+        self.note()
+
+    def drop(self, controller: RunController) -> None:
+        """Forget what waits of one dock."""
+        self.entries = [e for e in self.entries if not (e.waits and e.controller is controller)]
+        self.note()
+
+    def ended(self, entry: Entry) -> None:
+        """Keep the last few of those that ended."""
+        ended = [e for e in self.entries if not (e.waits or e.active)]
+        for old in ended[: max(0, len(ended) - KEPT)]:
+            self.entries.remove(old)
+        self.note()
+
+    def clear_ended(self) -> None:
+        """Take those that ended off the list."""
+        self.entries = [e for e in self.entries if e.waits or e.active]
+        self.note()
+
+    def interrupted(self, controller: RunController) -> None:
+        """Offer again what a window left that closes: nothing of it may start any more."""
+        lost = [e for e in self.entries if e.controller.viewer is controller.viewer and (e.waits or e.active)]
+        self.left += self._records(lost)
+        self.entries = [e for e in self.entries if e not in lost]
+        self.note()
+
+    def forget_left(self) -> None:
+        """Offer no longer what was left from last time."""
+        self.left = []
+        self.store.forget_others()
+        self.note()
+
+    def save(self) -> None:
+        """Note what waits or runs."""
+        self._saver.stop()
+        self.store.save([*self._own_left(), *self._records(e for e in self.entries if e.waits or e.active)])
+
+    def reset(self) -> None:
+        """Stop everything and start over with an empty list."""
+        self.paused = True
+        for controller in {id(e.controller): e.controller for e in self.entries}.values():
+            controller.close()
+        self._saver.stop()
+        self.entries, self.left, self.paused = [], [], False
+
+    def _own_left(self) -> list[Record]:
+        return [record for record in self.left if record.own]
+
+    def _records(self, entries: Any) -> list[Record]:
+        return [record_of_job(e.job.title, e.plan) for e in entries if e.plan is not None and not e.job.preview]
+
+    def _next(self) -> Entry | None:
+        busy = [e for e in self.entries if e.active]
+        taken = {e.device for e in busy}
+        for entry in self.entries if not self.paused else ():
+            free = not busy or ("" not in taken and entry.device not in ("", *taken))
+            if entry.state == "waiting" and free and all(e.controller is not entry.controller for e in busy):
+                return entry
+        return None
+
+    def _look_ahead(self, entry: Entry) -> None:
+        """Plan a waiting job from its headers, in the background: for its device, its time and its note on disk."""
+        from napari_recon.viewer.run import ProgressState
+
+        entry.progress = ProgressState(message="waiting", title=entry.job.title)
+
+        def taken(found: tuple[Plan, float | None]) -> None:
+            if entry.waits and entry in self.entries:
+                self.plan_known(entry, *found)
+
+        call_in_background(_outlined, entry.job, done=taken, failed=lambda _: None, parent=self)
+
+
+def _outlined(job: Job) -> tuple[Plan, float | None]:
+    from napari_recon.jobs.estimates import estimate
+
+    assert job.outline is not None  # asked by the caller
+    plan = job.outline()
+    return plan, estimate(plan)
+
+
+@cache
+def job_queue() -> JobQueue:
+    """Return the queue of this process."""
+    return JobQueue()
