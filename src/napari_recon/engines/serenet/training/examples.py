@@ -15,14 +15,18 @@ from torch import Tensor
 from napari_recon.engines.serenet.intensity import BACKGROUND_QUANTILE, BRIGHT_QUANTILE
 from napari_recon.engines.serenet.training.params import SerenetTrainParams
 from napari_recon.engines.serenet.training.sight import Sight
-from napari_recon.engines.simulate.phantom import bubtub
+from napari_recon.engines.simulate.phantom import bubtub, room_of
+from napari_recon.engines.simulate.phantom_kinds import Kind
+from napari_recon.engines.simulate.phantom_kinds import phantom as phantom_of
+from napari_recon.engines.simulate.scene import Canvas
 from napari_recon.optics.lightfield_geometry import LightFieldGeometry
 
 HELD_OUT_SEED = 0x5E7E
 ATTEMPTS = 10
 """Phantoms that are drawn until one can be seen."""
-_MIXED, _DENSE = 0.35, 0.15
-"""Parts of the simulated volumes that show two kinds of structures, and tissue with structures in it."""
+_CELLS, _LINES, _MIXED, _CLOUDY = 0.15, 0.1, 0.5, 0.2
+"""Parts of the simulated volumes that are close-packed cells, and thin lines; of the rest, those that show two kinds of
+structures, and those with clouds around them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,18 +169,21 @@ class Simulator:
 
 
 def phantom(shape_zyx: tuple[int, int, int], plane_step: float, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Return a random volume: beads, bubbles or tubes, two of them together, or tissue with some in it."""
-    volume = bubtub(shape_zyx, rng, plane_step=plane_step)
+    """Return a random volume: beads, bubbles or tubes, two of them together, clouds with some in them, cells, thin lines."""
     kind = rng.random()
-    if kind < _MIXED + _DENSE:
-        other = bubtub(shape_zyx, rng, plane_step=plane_step)
-        volume = volume + np.float32(rng.uniform(0.3, 2.0)) * other
-    if kind < _DENSE:
-        volume = volume + np.float32(rng.uniform(0.02, 0.3) * volume.max()) * tissue(shape_zyx, plane_step, rng)
+    if kind < _CELLS + _LINES:
+        name: Kind = "tissue" if kind < _CELLS else "lines"
+        made = phantom_of(name, room_of(shape_zyx, plane_step), int(rng.integers(2**31)), density=rng.uniform(0.3, 1.0))
+        return made.draw(Canvas(shape_zyx, plane_step), 0.0)
+    volume = bubtub(shape_zyx, rng, plane_step=plane_step)
+    if rng.random() < _MIXED:
+        volume = volume + np.float32(rng.uniform(0.3, 2.0)) * bubtub(shape_zyx, rng, plane_step=plane_step)
+    if rng.random() < _CLOUDY:
+        volume = volume + np.float32(rng.uniform(0.02, 0.3) * volume.max()) * clouds(shape_zyx, plane_step, rng)
     return volume
 
 
-def tissue(shape_zyx: tuple[int, int, int], plane_step: float, rng: np.random.Generator) -> NDArray[np.float32]:
+def clouds(shape_zyx: tuple[int, int, int], plane_step: float, rng: np.random.Generator) -> NDArray[np.float32]:
     """Return clouds with dark holes, 0 to 1, of random coarseness."""
     sigma = math.exp(rng.uniform(math.log(6), math.log(30)))
     frequency = [np.fft.fftfreq(shape_zyx[0]) / plane_step, np.fft.fftfreq(shape_zyx[1]), np.fft.rfftfreq(shape_zyx[2])]
