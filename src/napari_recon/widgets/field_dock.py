@@ -14,8 +14,8 @@ from napari_recon.core.params import nested
 from napari_recon.core.plan import Plan
 from napari_recon.engines import registry
 from napari_recon.viewer.layer_input import letters_of, stack_from_layer
-from napari_recon.viewer.run import Offer
 from napari_recon.widgets.dock import EngineDock
+from napari_recon.widgets.go_on import offer_to_continue
 from napari_recon.widgets.look import describe
 from napari_recon.widgets.request import Estimate, Request
 
@@ -183,23 +183,9 @@ class FieldDock(EngineDock):
         if result.partial:
             self.sharing.keep_early(f"{result.job.title}, early · {datetime.now():%d %b %H:%M}")
         if result.partial and self._saved is not None:
-            self._offer_to_continue(result.layers)
+            offer_to_continue(self, self.fit, self._saved, result.layers, "fit")
         elif not result.partial and self.engine == self.fit and self.settings.values()["resume"]:
             self.settings.change({"resume": ""})
-
-    def _offer_to_continue(self, partial: tuple[Any, ...]) -> None:
-        saved = self._saved
-
-        def go_on() -> None:
-            for layer in partial:
-                layer.visible = False
-            self.choose_method(self.fit)
-            self.settings.change({"resume": saved.path})
-            self.start_run()
-            if self.controller.state != "idle":  # the next fit is a new one
-                self.settings.change({"resume": ""})
-
-        self.run_bar.offer(Offer(f"Go on exactly from step {saved.step}", "Contin&ue the fit", go_on))
 
 
 def alike(grid: Grid, other: Grid) -> bool:

@@ -40,6 +40,10 @@ class PsfPanel(FileDrop, QWidget):
     spec : InputSpec
     main : callable
         Returns the layer of the views, which is no PSF.
+    optional : bool
+        It may be left out, and none is taken unasked.
+    kind : str
+        The engine that simulates the kind of microscope to start with.
 
     Signals
     -------
@@ -49,16 +53,19 @@ class PsfPanel(FileDrop, QWidget):
 
     changed = Signal()
 
-    def __init__(self, viewer: Any, spec: InputSpec, main: Callable[[], Any]) -> None:
+    def __init__(
+        self, viewer: Any, spec: InputSpec, main: Callable[[], Any], optional: bool = False, kind: str = ""
+    ) -> None:
         super().__init__()
-        self._viewer, self._spec, self._main = viewer, spec, main
+        self._viewer, self._spec, self._main, self._optional, self._kind = viewer, spec, main, optional, kind
         self.needed = True
         self._recording: Grid | None = None
         self._look: PsfLook | None = None
         self._looked_at: Any = None
         self._opening: Any = None
         self.microscope: Any = None
-        self.combo = LayerCombo(viewer, self._accepts, none="choose…", prefer=self._best)
+        none, prefer = ("none", None) if optional else ("choose…", self._best)
+        self.combo = LayerCombo(viewer, self._accepts, none=none, prefer=prefer)
         describe(self.combo, "PSF", f"{spec.description}; a layer, or what was opened or made here")
         self.file_button, self.cut = QPushButton("&File…"), CutRow(viewer)
         describe(self.file_button, "Open a PSF file", "MATLAB, TIFF, npz or npy (or drop one here)")
@@ -120,6 +127,8 @@ class PsfPanel(FileDrop, QWidget):
             return ""
         if self._opening is not None:
             return "Wait for the PSF file"
+        if not self.given and self._optional:
+            return ""
         if not self.given:
             return "The PSF is missing: choose its layer, open a file, or make one below; projections need none (Modality)"
         try:
@@ -203,6 +212,8 @@ class PsfPanel(FileDrop, QWidget):
             from napari_recon.widgets.microscope import MicroscopePanel
 
             self.microscope = MicroscopePanel(self._viewer)
+            if self._kind:
+                self.microscope.set_kind(self._kind)
             self.microscope.made.connect(self._made)
             self.microscope.expect(self._recording)
             self._room.addWidget(self.microscope)
