@@ -53,7 +53,8 @@ def test_opening_and_planning_import_no_torch(tmp_path: Path) -> None:
 def test_methods_are_engines_and_the_default_needs_no_weights(viewer: ViewerModel, qtbot: Any) -> None:
     dock = LightFieldWidget(viewer)
     qtbot.addWidget(dock)
-    assert list(dock.methods) == ["deconvolution.lightfield_rl", "serenet.reconstruct", "serenet.refocus", "serenet.realign"]
+    first = ["deconvolution.lightfield_rl", "serenet.reconstruct", "serenet.refocus", "serenet.train"]
+    assert list(dock.methods) == [*first, *(f"serenet.{name}" for name in ("predao", "twnet", "vsnet", "realign"))]
     assert dock.engine == "deconvolution.lightfield_rl" and dock.info.needs_model == "none"
     for name, params in dock.preview_params.items():
         registry.get(name).Params.model_validate(params)
