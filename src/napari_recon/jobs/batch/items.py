@@ -120,7 +120,7 @@ def result_paths(items: Iterable[Item], out: Path, name: str = DEFAULT_NAME) -> 
     twice = [path for path, count in Counter(found.values()).items() if count > 1]
     if twice:
         raise InputError(
-            f"every recording should get a file of its own, found several for {twice[0]}; add {{index}} to --name"
+            f"every recording should get a file of its own, found several for {twice[0]}; add {{index}} to the pattern"
         )
     return found
 

@@ -117,7 +117,7 @@ def prepare_batch(
     """
     folder = BatchFolder(Path(out).expanduser().resolve())
     asked = Settings(
-        recipe=_with_params(read_recipe(recipe), params or {}).to_dict(),
+        recipe=with_params(read_recipe(recipe), params or {}).to_dict(),
         source=str(Path(source).expanduser().resolve()),
         each=each,
         name=name,
@@ -251,7 +251,7 @@ def kept(outcome: Outcome, target: Path, existing: Existing) -> Outcome | None:
     return Outcome(state="skipped", outputs={"result": str(target)}, message="a file of that name was there before")
 
 
-def _with_params(recipe: Recipe, params: Mapping[str, Any]) -> Recipe:
+def with_params(recipe: Recipe, params: Mapping[str, Any]) -> Recipe:
     """Return the recipe with other parameter values (InputError for names that no step has, or unfit values)."""
     unknown = set(params)
     steps = []
@@ -278,7 +278,7 @@ def _difference(before: Settings, asked: Settings) -> str:
     for name, word in (
         ("source", "another folder of recordings"),
         ("name", "another naming pattern"),
-        ("each", "another --each"),
+        ("each", "another choice of what one recording is"),
     ):
         if getattr(before, name) != getattr(asked, name):
             return f"{word} ({getattr(before, name)})"

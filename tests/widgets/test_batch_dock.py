@@ -1,0 +1,276 @@
+"""The Batch dock, worked with as a person would: fields, buttons, table, messages."""
+# ruff: noqa: F811  fixtures of the batch itself
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from napari.components import ViewerModel
+from napari.layers import Image
+from qtpy.QtCore import QMimeData, QPointF, Qt, QUrl
+from qtpy.QtGui import QDesktopServices, QDropEvent
+from superqt.utils import WorkerBase
+
+import napari_recon
+from napari_recon.core.provenance import KEY
+from napari_recon.io import open_stack
+from napari_recon.jobs.batch.watch import Patience
+from napari_recon.widgets.batch import BatchWidget
+from tests.jobs.batch.conftest import recipe, recording, recordings  # noqa: F401
+
+
+@pytest.fixture
+def dock(viewer: ViewerModel, qtbot: Any) -> Iterator[BatchWidget]:
+    made = BatchWidget(viewer)
+    qtbot.addWidget(made)
+    made.resize(350, 860)
+    made.show()
+    yield made
+    made.let_go()
+    WorkerBase.await_workers(10000)
+
+
+@pytest.fixture
+def asked(dock: BatchWidget, recordings: Path, recipe: Path, tmp_path: Path, qtbot: Any) -> BatchWidget:
+    """A dock that could start: everything was dropped."""
+    drop(dock, recipe)
+    drop(dock, recordings)
+    drop(dock, tmp_path / "out")
+    choose(dock, "each", "file")
+    looked(dock, qtbot)
+    return dock
+
+
+def drop(dock: BatchWidget, path: Path) -> None:
+    data = QMimeData()
+    data.setUrls([QUrl.fromLocalFile(str(path))])
+    if path.name == "out":
+        path.mkdir(exist_ok=True)
+    no, left = Qt.KeyboardModifier.NoModifier, Qt.MouseButton.LeftButton
+    dock.dropEvent(QDropEvent(QPointF(1, 1), Qt.DropAction.CopyAction, data, left, no))
+
+
+def choose(dock: BatchWidget, name: str, value: Any) -> None:
+    field = dock.form.rows[name].field
+    field.set_value(value)
+    field.changed.emit()
+
+
+def looked(dock: BatchWidget, qtbot: Any) -> None:
+    qtbot.waitUntil(lambda: not dock.planner.busy, timeout=10000)
+
+
+def ran(dock: BatchWidget, qtbot: Any) -> None:
+    """Press the button and wait for the end."""
+    with qtbot.waitSignal(dock.runner.finished, timeout=60000):
+        qtbot.mouseClick(dock.run_bar.run_button, Qt.MouseButton.LeftButton)
+    looked(dock, qtbot)
+
+
+def states(dock: BatchWidget) -> list[str]:
+    return [dock.table.state(item) for item in dock.table.items]
+
+
+def problem(dock: BatchWidget, name: str) -> str:
+    line = dock.form.rows[name].line
+    return line.text() if line.property("level") == "error" else ""
+
+
+def test_an_empty_dock_says_what_comes_next(dock: BatchWidget, recordings: Path, qtbot: Any) -> None:
+    looked(dock, qtbot)
+    assert "Drop a recipe" in dock.run_bar.message_line.text()
+    assert not dock.run_bar.run_button.isEnabled() and "Choose a recipe" in dock.run_bar.run_button.toolTip()
+    assert not any(problem(dock, name) for name in dock.form.rows)
+    drop(dock, recordings)
+    looked(dock, qtbot)
+    assert "2 recordings" in dock.form.rows["source"].line.text() and len(dock.table.items) == 2
+
+
+def test_names_are_shown_before_anything_is_written(asked: BatchWidget, tmp_path: Path, qtbot: Any) -> None:
+    assert "background" in asked.form.recipe_line.text().lower()
+    assert "2 → out/monday/cells.ome.zarr\nout/tuesday/cells.ome.zarr" in asked.form.names_line.text()
+    box = asked.form.rows["name"].field.inputs()[0]
+    box.clear()
+    qtbot.keyClicks(box, "{index}_{stem}.ome.tif")
+    looked(asked, qtbot)
+    assert "out/0000_cells.ome.tif" in asked.form.names_line.text()
+    assert list((tmp_path / "out").iterdir()) == [] and states(asked) == ["waiting", "waiting"]
+    assert asked.run_bar.run_button.isEnabled()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("name", "{stem}.xyz", "should end in one of"),
+        ("name", "cells.ome.zarr", "a file of its own"),
+        ("name", "{day}.ome.zarr", "may hold"),
+        ("params", "camera_offset", "name=value"),
+        ("params", "no_such_setting=1", "no parameter 'no_such_setting'"),
+        ("params", "camera_offset=wide", "camera_offset"),
+        ("workers", 0, "whole number"),
+        ("source", "/no/such/folder", "found none"),
+        ("recipe", "/no/such.recipe.yaml", "found no file"),
+    ],
+)
+def test_what_is_wrong_stands_beside_its_field(asked: BatchWidget, qtbot: Any, name: str, value: Any, said: str) -> None:
+    choose(asked, name, value)
+    looked(asked, qtbot)
+    assert said in problem(asked, name) and asked.form.rows[name].line.isVisible()
+    assert [other for other in asked.form.rows if problem(asked, other)] == [name]
+    assert not asked.run_bar.run_button.isEnabled() and said in asked.run_bar.run_button.toolTip()
+
+
+def test_results_may_not_hold_the_recordings(asked: BatchWidget, recordings: Path, qtbot: Any) -> None:
+    asked.form.take("out", str(recordings))
+    looked(asked, qtbot)
+    assert "apart from the recordings" in problem(asked, "out")
+
+
+def test_a_batch_runs_and_its_results_open(
+    asked: BatchWidget, recordings: Path, recipe: Path, qtbot: Any, monkeypatch
+) -> None:
+    (recordings / "monday" / "broken.ome.tif").write_bytes(b"II*\0")
+    choose(asked, "params", "camera_offset=7")
+    looked(asked, qtbot)
+    went_on: list[str] = []
+    asked.runner.went_on.connect(lambda event: went_on.append(asked.table.state(event.item)))
+    ran(asked, qtbot)
+    assert states(asked) == ["✕ failed", "✓ done", "✓ done"] and any("frame" in text for text in went_on)
+    assert "2 done" in asked.run_bar.message_line.text() and "broken" in asked.run_bar.log_view.toPlainText()
+    asked.table.table.selectRow(0)
+    assert "broken" in asked.table.line.text()
+    cell = asked.table.table.item(1, 0)
+    asked.table.table.itemDoubleClicked.emit(cell)
+    qtbot.waitUntil(lambda: len(asked.viewer.layers) == 1, timeout=10000)
+    layer = asked.viewer.layers[0]
+    made = napari_recon.run(
+        "fusion.background", recordings / "monday" / "cells.ome.tif", params={"preset": "SKL", "camera_offset": 7.0}
+    )["clean"]
+    np.testing.assert_array_equal(np.asarray(layer.data), made)
+    shown: list[str] = []
+    monkeypatch.setattr(QDesktopServices, "openUrl", lambda url: shown.append(url.toLocalFile()))
+    asked.report_button.click()
+    assert Path(shown[0]).read_text().count("data:image/png") == 2
+    # what failed is tried again, the others are kept
+    recording(recordings / "monday" / "broken.ome.tif", 3)
+    assert "Resume" in asked.run_bar.run_button.text() and asked.run_bar.run_button.isEnabled()
+    ran(asked, qtbot)
+    assert states(asked) == ["✓ done"] * 3
+    assert "nothing left" in asked.run_bar.run_button.toolTip() and not asked.run_bar.run_button.isEnabled()
+    # the result carries its recipe
+    choose(asked, "params", "")
+    asked.viewer.layers.selection.active = layer
+    asked.form.layer_button.click()
+    looked(asked, qtbot)
+    assert "camera_offset: 7.0" in asked.form.recipe_line.toolTip()
+    choose(asked, "recipe", str(recipe))
+
+
+def test_cancel_pause_and_resume_also_in_another_session(
+    asked: BatchWidget, viewer: ViewerModel, tmp_path: Path, qtbot: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked.runner.went_on.connect(lambda event: asked.run_bar.pause_button.click() if event.done == 2 else None)
+    monkeypatch.setattr("napari_recon.widgets.batch_request.EVERY_S", 0.0)
+    asked.run_bar.run_button.click()
+    qtbot.waitUntil(lambda: asked.runner.state == "paused", timeout=20000)
+    assert asked.run_bar.pause_button.text() == "Res&ume" and not asked.form.isEnabled()
+    asked.run_bar.pause_button.click()
+    assert asked.runner.state == "running"
+    asked.run_bar.pause_button.click()
+    with qtbot.waitSignal(asked.runner.finished, timeout=20000) as end:
+        asked.run_bar.cancel_button.click()
+    looked(asked, qtbot)
+    if not end.args[0].cancelled:
+        pytest.skip("the batch was quicker than the button")
+    assert "Resume goes on" in asked.run_bar.message_line.text() and asked.run_bar.run_button.text() == "&Resume batch"
+    asked.let_go()
+
+    later = BatchWidget(viewer)
+    qtbot.addWidget(later)
+    drop(later, tmp_path / "out")
+    looked(later, qtbot)
+    assert "Take up the batch" in later.run_bar.offer_button.text()
+    later.run_bar.offer_button.click()
+    looked(later, qtbot)
+    assert later.form.request().each == "file" and later.run_bar.run_button.text() == "&Resume batch"
+    ran(later, qtbot)
+    assert states(later) == ["✓ done", "✓ done"]
+    for item in later.table.items:
+        made = napari_recon.run("fusion.background", item.source, params={"preset": "SKL", "camera_offset": 5.0})["clean"]
+        np.testing.assert_array_equal(open_stack(later.table.result(item)).data, made)
+    choose(later, "name", "{stem}_{index}.ome.zarr")
+    looked(later, qtbot)
+    assert "another naming pattern" in problem(later, "out") and not later.run_bar.run_button.isEnabled()
+    later.run_bar.offer_button.click()
+    looked(later, qtbot)
+    assert not problem(later, "out")
+    later.let_go()
+
+
+@pytest.mark.parametrize(("existing", "said"), [("skip", ["⚠ skipped", "✓ done"]), ("overwrite", ["✓ done", "✓ done"])])
+def test_files_that_are_there_are_kept_or_replaced(
+    asked: BatchWidget, tmp_path: Path, qtbot: Any, existing: str, said: list[str]
+) -> None:
+    (tmp_path / "out" / "monday").mkdir()
+    there = recording(tmp_path / "out" / "monday" / "cells.ome.tif", 9)
+    before = there.read_bytes()
+    choose(asked, "name", "{folder}/{stem}.ome.tif")
+    looked(asked, qtbot)
+    assert "1 of 2 results are there already" in problem(asked, "existing") and states(asked)[0] == "⚠ in the way"
+    choose(asked, "existing", existing)
+    looked(asked, qtbot)
+    ran(asked, qtbot)
+    assert states(asked) == said and (there.read_bytes() == before) is (existing == "skip")
+
+
+def test_a_watched_folder_may_be_empty(asked: BatchWidget, tmp_path: Path, qtbot: Any) -> None:
+    (tmp_path / "today").mkdir()
+    asked.form.take("source", str(tmp_path / "today"))
+    looked(asked, qtbot)
+    assert "found none" in problem(asked, "source")
+    qtbot.mouseClick(asked.form.watch_box, Qt.MouseButton.LeftButton)
+    looked(asked, qtbot)
+    assert asked.run_bar.run_button.isEnabled() and "Nothing there yet" in asked.form.rows["source"].line.text()
+    choose(asked, "workers", 2)
+    looked(asked, qtbot)
+    assert "one process" in problem(asked, "workers")
+    choose(asked, "workers", 1)
+    looked(asked, qtbot)
+    asked.patience = Patience(settle=0.0, complete=0.5)
+    asked.run_bar.run_button.click()
+    landed = recording(tmp_path / "landing.ome.tif", 4, frames=2)
+    os.replace(landed, tmp_path / "today" / "landed.ome.tif")
+    qtbot.waitUntil(lambda: states(asked) == ["✓ done"], timeout=30000)
+    asked.newest_button.click()
+    qtbot.waitUntil(lambda: len(asked.viewer.layers) == 1, timeout=10000)
+    with qtbot.waitSignal(asked.runner.finished, timeout=10000):
+        asked.run_bar.cancel_button.click()
+
+
+def test_a_recipe_that_used_another_layer_is_refused(dock: BatchWidget, recipe: Path, qtbot: Any) -> None:
+    values = yaml.safe_load(recipe.read_text())
+    values["steps"][0]["inputs"]["psf"] = [{"path": "layer:1", "axes": "ZYX"}]
+    layer = Image(np.zeros((4, 4)), name="liked", metadata={KEY: {"recipe": values}})
+    assert not dock.form.layer_button.isEnabled()
+    dock.viewer.layers.append(layer)
+    assert dock.form.layer_button.isEnabled()
+    dock.form.layer_button.click()
+    looked(dock, qtbot)
+    assert "input psf" in problem(dock, "recipe")
+
+
+def test_closing_the_dock_stops_the_batch(
+    asked: BatchWidget, recordings: Path, recipe: Path, tmp_path: Path, qtbot: Any
+) -> None:
+    asked.run_bar.run_button.click()
+    qtbot.waitUntil(lambda: asked.runner.state == "running", timeout=20000)
+    asked.close()
+    WorkerBase.await_workers(10000)
+    end = napari_recon.batch(recipe, recordings, tmp_path / "out", resume=True, each="file")
+    assert {outcome.state for outcome in end.outcomes.values()} == {"done"}
