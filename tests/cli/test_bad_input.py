@@ -179,7 +179,7 @@ CASES: dict[str, tuple[Words, str]] = {
     # engines, models, devices
     "unknown engine": (_run("good.ome.tif", engine="deconvolution.magic"), RL),
     "model where none is used": (_run("good.ome.tif", "--model", "missing.pth"), "missing.pth"),
-    "no model where one is needed": (_run("good.ome.tif", engine=NET), "model"),
+    "no model where one is needed": (_run("good.ome.tif", engine="serenet.twnet"), "model"),
     "unknown model": (_run("good.ome.tif", "--model", "no-such-model", engine=NET), "no-such-model"),
     "model file missing": (_run("good.ome.tif", "--model", "gone.pth", engine=NET), "gone.pth"),
     "checkpoint of another network": (_run("good.ome.tif", "--model", "other_network.pth", engine=NET), "layer.weight"),
