@@ -97,6 +97,7 @@ def test_from_the_sample_to_edited_cells(dock: CellsWidget, sample: list[Any], q
     ]
     assert np.mean(overlaps) > 0.93 and min(overlaps) > 0.85
     assert labels.contour == 1 and {"index", "name", "volume", "surface", "contacts", "time"} <= set(labels.features)
+    assert dock.viewer.layers.index(points) > dock.viewer.layers.index(labels), "outlines hide no nuclei"
     dock.outline_box.click()
     assert labels.contour == 0
 
@@ -114,7 +115,7 @@ def test_from_the_sample_to_edited_cells(dock: CellsWidget, sample: list[Any], q
     data[0, 2] += 6
     after(dock, qtbot, lambda: setattr(points, "data", data))
     assert (labels.data[0] != before[0]).any() and (labels.data[1] == before[1]).all()
-    assert dock.live_line.text().startswith("followed in")
+    assert " followed in " in dock.live_line.text()
     points.selected_data = {0}
     after(dock, qtbot, lambda: points.add(data[0] + (0, 1, -12, 3)))
     assert "new1" in {row["name"] for row in dock.live.rows[0]} and points.features["name"].iloc[-1] == "new1"

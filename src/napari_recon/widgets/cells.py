@@ -182,6 +182,7 @@ class CellsWidget(EngineDock):
 
     def _start(self, request: Request, preview: bool) -> None:
         self.live.close()
+        self.live_line.say("")
         self._rows, self._sisters, self._edits = [], {}, False
         self._asked = request.inputs["stack"][0], self.seeds.rows()
         self.seeds.keep_file()
@@ -211,9 +212,13 @@ class CellsWidget(EngineDock):
         self._show_cells()
         self._order_focus()
         count = len({row["name"] for row in self._rows})
-        self.run_bar.say(f"{count} {'cell' if count == 1 else 'cells'} found; edit nuclei and they follow", "good")
-        if self.seeds.layer is not None and self.seeds.layer in self.viewer.layers:
-            self.viewer.layers.selection.active = self.seeds.layer  # what there is to edit
+        if not result.partial:
+            self.run_bar.say(f"{count} {'cell' if count == 1 else 'cells'} found; edit nuclei and they follow", "good")
+        layers, nuclei = self.viewer.layers, self.seeds.layer
+        if nuclei is not None and nuclei in layers:
+            if layers.index(nuclei) < layers.index(layer):
+                layers.move(layers.index(nuclei), layers.index(layer) + 1)  # outlines would hide them and their names
+            layers.selection.active = nuclei  # what there is to edit
         self._follow()
 
     def _follow(self) -> None:
@@ -233,8 +238,8 @@ class CellsWidget(EngineDock):
 
     def _live_shown(self, milliseconds: float) -> None:
         self._edits = True
-        where = "near the nucleus" if self.live.near else "all"
-        self.live_line.say(f"followed in {milliseconds / 1000:.2g} s ({where})")
+        which = "Cells near the edit" if self.live.near else "All cells"
+        self.live_line.say(f"{which} followed in {milliseconds / 1000:.2g} s")
         self._show_cells()
         self._ask()
 
@@ -331,8 +336,10 @@ class CellsWidget(EngineDock):
             self._write(write_masks, folder, layer_stack(layer.data, layer.as_layer_data_tuple()[1]), names)
 
     def export_table(self, path: str = "") -> None:
-        """Write what was measured."""
-        self._write_rows(path, "cells.csv", self._all_rows())
+        """Write what was measured, and in what unit."""
+        stack = self._membranes()[0]
+        unit = str(stack.units[-1]) if stack is not None else ""
+        self._write_rows(path, "cells.csv", [{**row, "unit": unit} for row in self._all_rows()])
 
     def export_nuclei(self, path: str = "") -> None:
         """Write the nuclei as they are."""

@@ -21,6 +21,7 @@ from napari_recon.widgets.fold import Fold
 from napari_recon.widgets.layer_combo import LayerCombo
 from napari_recon.widgets.layout import beside
 from napari_recon.widgets.look import Line, allow, describe, guard_wheel
+from napari_recon.widgets.movie_row import SHOWN
 
 TABLES = "Tables (*.csv);;All files (*)"
 DEBOUNCE_MS = 40
@@ -65,7 +66,7 @@ class SeedsPanel(FileDrop, QWidget):
         self.channel = LayerCombo(viewer, lambda layer: layer._type_string == "image", none="choose…", prefer=self._channel)
         describe(self.channel, "Nucleus channel", "The layer in which nuclei are bright")
         self.diameter = NumberBox(False, low=0)
-        describe(self.diameter, "Diameter of nuclei", "In the unit of the voxel size; half to twice as much is found too")
+        describe(self.diameter, "Diameter of nuclei", "In the unit beside it; half to twice as much is found too")
         self.find_button = QPushButton("F&ind nuclei")
         self.line = Line()
         self._edited = QTimer(self)
@@ -300,6 +301,9 @@ class SeedsPanel(FileDrop, QWidget):
         times = {row["time"] for row in rows}
         at = f" at {len(times)} times" if len(times) > 1 else ""
         cells = len({row["cell"] for row in rows})
+        if not len(self.layer.data):
+            self.line.say("no nuclei yet: click one into every cell")
+            return
         self.line.say(f"{cells} {'nucleus' if cells == 1 else 'nuclei'}{at}; move, add or delete points and cells follow")
 
     def _allow(self) -> None:
@@ -311,6 +315,8 @@ class SeedsPanel(FileDrop, QWidget):
         if channel is not None and self.diameter.value() in (None, ""):
             width = channel.data.shape[-1] * float(abs(channel.scale[-1]))
             self.diameter.set_value(float(f"{FIRST_DIAMETER * width:.2g}"))
+        unit = str(channel.units[-1]) if channel is not None else ""
+        self._size_label.setText(f"Diameter {SHOWN.get(unit, unit)}".strip())
         looking = "Wait: it is being looked at" if self._opening is not None else ""
         reason = missing or looking or ("" if channel is not None else "Choose the nucleus channel first")
         allow(self.find_button, reason, "Find bright blobs of that size, at every time, and name them")
@@ -332,7 +338,7 @@ class SeedsPanel(FileDrop, QWidget):
         below.setSpacing(4)
         below.addWidget(self.channel)
         size = QHBoxLayout()
-        label = QLabel("Diameter")
+        self._size_label = label = QLabel("Diameter")
         label.setBuddy(self.diameter)
         for button in (self.table_button, self.new_button, self.find_button):
             button.setStyleSheet("QPushButton {padding-left: 4px; padding-right: 4px; min-width: 0px;}")

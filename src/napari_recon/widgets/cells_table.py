@@ -18,8 +18,10 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+from superqt import QElidingLabel
 
 from napari_recon.widgets.look import describe, guard_wheel
+from napari_recon.widgets.movie_row import SHOWN
 
 Row = Mapping[str, Any]
 COLUMNS = ("name", "volume", "surface", "contacts")
@@ -60,7 +62,7 @@ class CellTable(QTableWidget):
         before = self.label()
         self._quiet = True
         self.setSortingEnabled(False)
-        length = {"micrometer": "µm"}.get(unit, unit)
+        length = SHOWN.get(unit, unit)
         self.setHorizontalHeaderLabels(["Cell", f"Vol. {length}³", f"Area {length}²", "Touches"])
         self.setRowCount(len(rows))
         for at, row in enumerate(rows):
@@ -155,8 +157,10 @@ class DivisionsPanel(QWidget):
         line = QHBoxLayout(whole)
         line.setContentsMargins(0, 0, 0, 0)
         found = ONE if row["one_cell"] else TWO
-        label = QLabel(f"{' + '.join(row['sisters'])} → {mother}")
-        label.setToolTip(f"Membrane between them: {row['membrane_between']:.2f} (0 as inside cells, 1 as between all cells)")
+        sisters = " + ".join(row["sisters"])
+        label = QElidingLabel(f"{sisters} → {mother}")
+        between = f"Membrane between them: {row['membrane_between']:.2f} (0 as inside cells, 1 as between all cells)"
+        label.setToolTip(f"{sisters}, daughters of {mother}. {between}")
         box.addItems([f"{AUTO}: {found}" if row.get("by") != "hand" else AUTO, ONE, TWO])
         said = {mother, key}
         box.setCurrentIndex(1 if said & self._together else 2 if said & self._apart else 0)

@@ -48,7 +48,8 @@ class EstimateLine(QWidget):
 def estimate_text(estimate: Estimate) -> str:
     """Return ``"about 40 s · 1.2 of 8.0 GB on cpu"``."""
     device = estimate.plans[0].compute.device
-    previewed = estimate.plans[0].inputs and registry.get(estimate.plans[0].engine).info.kind != "fit"
+    kind = registry.get(estimate.plans[0].engine).info.kind
+    previewed = estimate.plans[0].inputs and kind not in ("fit", "train", "segment")
     later = "time known after a preview" if previewed else "time known once it runs"
     time = later if estimate.seconds is None else describe_seconds(estimate.seconds)
     time = time if time.startswith(("less", "time")) else f"about {time}"

@@ -68,11 +68,13 @@ class SeededParams(EngineParams):
         le=1.0,
     )
     nucleus_radius: float = param(
-        2.0, "Radius of the balls that cells grow from.", unit="isotropic voxel", gt=0.0, le=50.0, advanced=True
+        2.0, "Radius of the balls that cells grow from, in isotropic voxels.", unit="voxel", gt=0.0, le=50.0, advanced=True
     )
-    blur_z: float = param(2.5, "Width (sigma) of the blur along z.", unit="isotropic voxel", ge=0.0, le=20.0, advanced=True)
+    blur_z: float = param(
+        2.5, "Width (sigma) of the blur along z, in isotropic voxels.", unit="voxel", ge=0.0, le=20.0, advanced=True
+    )
     blur_xy: float = param(
-        0.8, "Width (sigma) of the blur in the plane.", unit="isotropic voxel", gt=0.0, le=20.0, advanced=True
+        0.8, "Width (sigma) of the blur in the plane, in isotropic voxels.", unit="voxel", gt=0.0, le=20.0, advanced=True
     )
     sharpen_steps: Annotated[int, Field(ge=0, le=200)] = param(
         30, "Richardson-Lucy steps that undo the blur; 0 leaves it.", advanced=True
