@@ -102,9 +102,9 @@ def frames_of(part: Part, token: CancelToken | None = None) -> Iterator[FrameRec
         if isinstance(event, BlockReady | PreviewReady):
             held.stores[event.output].write(event.slices, event.array)
         elif isinstance(event, FrameDone):
-            now = time.perf_counter()
-            yield FrameRecord(event.number, said, now - started, peak_memory_bytes(part.plan.compute.device))
-            said, started = [], now
+            seconds = time.perf_counter() - started
+            yield FrameRecord(event.number, said, seconds, peak_memory_bytes(part.plan.compute.device))
+            said, started = [], time.perf_counter()  # what the reader does meanwhile is not ours
         elif type(event).__name__ in _SAID:
             said.append(as_json(event))
         elif isinstance(event, Finished) and event.partial:
