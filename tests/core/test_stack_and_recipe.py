@@ -68,7 +68,7 @@ def test_recipes_round_trip_and_refuse_other_things() -> None:
     assert Recipe.from_yaml(recipe.to_yaml()) == recipe
     assert recipe.to_dict()["schema"] == 1 and recipe.steps[0].inputs["image"][0].path == "a.tif"
     assert {"tile", "device", "threads", "seed"} <= set(recipe.steps[0].resolved)
-    for text in ("", "3", "a: b", "schema: 2\nsteps: []", "schema: 1\nsteps: [{}]", "a: [", "schema: 1"):
+    for text in ("", "3", "a: b", "schema: [1]\nsteps: []", "schema: 1\nsteps: [{}]", "a: [", "schema: 1"):
         with pytest.raises(InputError):
             Recipe.from_yaml(text)
 

@@ -172,7 +172,7 @@ def migrated(values: dict[str, Any], where: str = "the recipe") -> dict[str, Any
         When the schema is newer than this version, or no number.
     """
     version = values.get("schema")
-    while version in MIGRATIONS:
+    while isinstance(version, int) and version in MIGRATIONS:
         values = {**MIGRATIONS[version](values), "schema": version + 1}
         version += 1
     if version != SCHEMA:
