@@ -24,7 +24,10 @@ def test_levels_halve_what_is_sampled_finest_and_keep_the_middle(size: tuple[int
     for level in levels:
         for axis in "ZYX":
             assert level.origin(axis) - level.step(axis) / 2 == pytest.approx(grid.origin(axis) - grid.step(axis) / 2)
+    flipped = pyramid.coarser_grids(Grid.of("ZYX", size, scale={"Z": -step, "Y": -1}))
+    assert [level.shape for level in flipped] == [level.shape for level in levels]
     if levels:
+        assert levels[0].size("Z") == (-(-size[0] // 2) if step < 1.5 else size[0])
         assert max(levels[-1].shape[1:]) <= pyramid.SMALL
 
 

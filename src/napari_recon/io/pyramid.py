@@ -19,9 +19,9 @@ def coarser_grids(grid: Grid) -> list[Grid]:
     """Return the grids of the coarser levels, finest first: halved in y and x, in z where that is sampled as finely."""
     found: list[Grid] = []
     while "Y" in grid.axes and "X" in grid.axes and max(grid.size("Y"), grid.size("X")) > SMALL:
-        finest = min(grid.step("Y"), grid.step("X"))
+        finest = min(abs(grid.step(a)) for a in "YX")
         halved = [a for a in "YX" if grid.size(a) > 1]
-        if "Z" in grid.axes and grid.size("Z") > 1 and grid.step("Z") < 1.5 * finest:
+        if "Z" in grid.axes and grid.size("Z") > 1 and abs(grid.step("Z")) < 1.5 * finest:
             halved.append("Z")
         grid = _halved(grid, halved)
         found.append(grid)
