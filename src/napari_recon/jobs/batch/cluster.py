@@ -64,7 +64,12 @@ class Workers:
                 self._client = distributed.Client(scheduler, timeout="10s")
             else:
                 self._cluster = distributed.LocalCluster(
-                    n_workers=count, threads_per_worker=1, processes=True, memory_limit=0, dashboard_address=None
+                    n_workers=count,
+                    threads_per_worker=1,
+                    processes=True,
+                    memory_limit=0,
+                    dashboard_address=None,
+                    scheduler_kwargs={"dashboard_address": ":0"},  # its fixed port is taken when two batches run
                 )
                 self._client = distributed.Client(self._cluster)
         except (OSError, ValueError) as error:
@@ -98,7 +103,7 @@ class Workers:
             After running frames were told to stop; what was finished is noted.
         DiskFull
         """
-        tasks = self._tasks(todo, token)
+        tasks = self._tasks(todo)
         running: dict[Any, Task] = {}
         try:
             while True:
@@ -120,7 +125,7 @@ class Workers:
             if running:
                 self._client.cancel(list(running))
 
-    def _tasks(self, todo: list[ItemRun], token: CancelToken) -> Iterator[Task | ItemChanged]:
+    def _tasks(self, todo: list[ItemRun]) -> Iterator[Task | ItemChanged]:
         """Yield the work of each recording when its turn comes; one that can't be opened says so."""
         for run in todo:
             yield ItemChanged(run.item, "running", message="opening")
