@@ -18,7 +18,6 @@ from napari_recon.optics.lightfield_geometry import (
     geometric_psf_shift,
     load_psf_shift,
     page_indices,
-    select_views,
 )
 
 FILES = {13: "Ideal_PhazeSpacePSF_M63", 15: "debye_integral_0"}
@@ -33,11 +32,9 @@ def test_view_orders_start_in_the_centre_and_are_distinct(nnum: int, views: int)
     assert np.array_equal(np.sort(centred, axis=0), np.sort(-centred, axis=0)), "views should be point symmetric"
 
 
-def test_select_views_orders_full_stacks_and_keeps_selected_ones() -> None:
-    full = np.arange(169)[:, None, None] * np.ones((1, 2, 3))
-    assert select_views(full, 49)[:, 0, 0].tolist() == list(VIEW_ORDERS[13])
-    picked = select_views(full, 49)
-    assert select_views(picked, 49) is picked
+def test_page_indices_order_full_stacks_and_keep_selected_ones() -> None:
+    assert page_indices(169, 49) == VIEW_ORDERS[13]
+    assert page_indices(49, 49) == tuple(range(49))
     with pytest.raises(InputError, match=r"169 views .* or the 49 views in use, found 225"):
         page_indices(225, 49)
     with pytest.raises(InputError, match="found 50"):

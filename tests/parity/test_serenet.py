@@ -136,7 +136,7 @@ def test_refocus_of_a_field(family: Path) -> None:
     import torch
 
     from napari_recon.engines.serenet.intensity import prepare
-    from napari_recon.optics.lightfield_geometry import load_psf_shift, select_views
+    from napari_recon.optics.lightfield_geometry import load_psf_shift, page_indices
     from napari_recon.optics.refocus import Refocuser
 
     units = np.load(family / "units" / "units.npz")
@@ -144,7 +144,8 @@ def test_refocus_of_a_field(family: Path) -> None:
     np.testing.assert_allclose(small[0].numpy(), units["rolldim"], atol=1e-4 * np.abs(units["rolldim"]).max())
 
     steps = np.load(family / "serenet_small" / "intermediate.npz")
-    views = select_views(tifffile.imread(family / "serenet_small" / "lf_views169.tif").astype(np.float32), 49)
+    pages = tifffile.imread(family / "serenet_small" / "lf_views169.tif").astype(np.float32)
+    views = pages[list(page_indices(len(pages), 49))]
     prepared = prepare(views)
     assert prepared.background == pytest.approx(float(steps["quantile01"]))
     geometry = load_psf_shift(next((family / "upstream_weights" / "psf").glob("*_49views.pt"))).with_planes(33)

@@ -11,7 +11,7 @@ from napari_recon import hub
 from napari_recon.core.grid import Grid
 from napari_recon.optics.lightfield_geometry import (
     GEOMETRY_IDS,
-    VIEW_ORDERS,
+    NNUMS,
     LightFieldGeometry,
     geometry_of,
     geometry_of_table,
@@ -49,8 +49,7 @@ def _of_model(id_: str) -> LightFieldGeometry | None:
     if own:
         return geometry_of(own)
     views = int(card.contract.get("views", 0)) if card is not None else 0
-    named = next((n for n, order in VIEW_ORDERS.items() if views in (len(order), n**2)), 0)
-    return load_psf_shift(f"geometric-{named}") if named else None
+    return load_psf_shift(f"geometric-{NNUMS[views]}") if views in NNUMS else None
 
 
 @lru_cache(maxsize=4)

@@ -190,18 +190,6 @@ def _in_stack(pages: int, order: tuple[int, ...], nnum: int) -> tuple[int, ...]:
     return order
 
 
-def select_views(vyx: NDArray[Any], n_views: int, nnum: int | None = None) -> NDArray[Any]:
-    """Return the `n_views` network views of a stack, shape (n_views, h, w); see `page_indices`.
-
-    Raises
-    ------
-    InputError
-        When the stack has neither ``Nnum**2`` nor `n_views` pages.
-    """
-    pages = page_indices(vyx.shape[0], n_views, nnum)
-    return vyx if pages == tuple(range(vyx.shape[0])) else vyx[list(pages)]
-
-
 def geometric_psf_shift(
     nnum: int = 13,
     planes: int = 101,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +18,7 @@ from napari_recon.core.token import CancelToken
 from napari_recon.engines.light_field_optics import load_optics
 from napari_recon.engines.serenet.intensity import prepare
 from napari_recon.engines.serenet.training.params import FROM_VIEWS, SerenetTrainParams
-from napari_recon.optics.lightfield_geometry import MICROMETERS, LightFieldGeometry, geometric_psf_shift
+from napari_recon.optics.lightfield_geometry import MEDIUM_INDEX, MICROMETERS, LightFieldGeometry, geometric_psf_shift
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -190,11 +191,15 @@ def _truth(volume: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def all_pages(geometry: LightFieldGeometry) -> LightFieldGeometry:
     """Return the microscope with every page in page order, by the sine condition, for networks that look at all."""
-    from dataclasses import replace
-
     pitch_um = geometry.fine_pixel_um * geometry.nnum * geometry.magnification
     shift = geometric_psf_shift(
-        geometry.nnum, geometry.planes, geometry.z_step_um, geometry.magnification, geometry.na, pitch_um, medium_index=1.406
+        geometry.nnum,
+        geometry.planes,
+        geometry.z_step_um,
+        geometry.magnification,
+        geometry.na,
+        pitch_um,
+        medium_index=MEDIUM_INDEX,
     )
     return replace(geometry, psf_shift=shift, pages=tuple(range(geometry.nnum**2)))
 
