@@ -79,5 +79,5 @@ def test_exposures_of_a_scan_hold_every_pixel_once() -> None:
     views = _views(3, 9, 6)
     again = np.zeros_like(views)
     for step, cell in enumerate(scan_order(3)):
-        again[:, cell // 3 :: 3, cell % 3 :: 3] = scanned_lenslets(views, 3, 3, step)
+        again[:, cell // 3 :: 3, cell % 3 :: 3] = scanned_lenslets(views, 3, step)
     np.testing.assert_array_equal(again, views)

@@ -41,7 +41,7 @@ def aligned(
     centre = int(np.argmin(np.abs(angles).sum(axis=1)))
     yield Progress(0, 3, "step", "finding the shifts of the views")
     if upstream:
-        shifts, confidence = highest_points(light, scale, token.check), np.ones(len(pages))
+        shifts, confidence = highest_points(light, token.check), np.ones(len(pages))
     else:
         shifts, confidence = found_shifts(light, centre, token.check)
         shifts = shifts * scale

@@ -19,7 +19,7 @@ _STEPS = 16
 """Parts of a pixel that the correlation is looked at before a parabola."""
 
 
-def highest_points(views: torch.Tensor, scale: float, check: Check) -> Array:
+def highest_points(views: torch.Tensor, check: Check) -> Array:
     """Return shifts (views, 2) in whole fine pixels: the highest point of the correlation with view 0, as published.
 
     The fine grid is always 13/3 and the width stands for the height too, as in the authors' script.

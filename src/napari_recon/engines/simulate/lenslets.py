@@ -91,7 +91,7 @@ def raw_lenslet(
     return raw
 
 
-def scanned_lenslets(views_vyx: NDArray[np.floating], nnum: int, scanning: int, step: int) -> NDArray[np.float32]:
+def scanned_lenslets(views_vyx: NDArray[np.floating], scanning: int, step: int) -> NDArray[np.float32]:
     """Return the part (V, rows, columns) of interleaved views (V, Y, X) that exposure `step` of a scan sees."""
     row, column = divmod(scan_order(scanning)[step], scanning)
     return np.asarray(views_vyx[:, row::scanning, column::scanning], dtype=np.float32)

@@ -41,7 +41,6 @@ class Imaging:
         _, size_y, size_x = volume_shape_zyx
         self._rows = torch.from_numpy(_sampling_matrix(size_y, upsampling, psf_sigma, margin))
         self._columns = torch.from_numpy(_sampling_matrix(size_x, upsampling, psf_sigma, margin))
-        self.view_shape = (self._rows.shape[0], self._columns.shape[0])
 
     def view(self, pieces: Sequence[Piece], shift_z2: NDArray[np.floating], check: Check = lambda: None) -> Tensor:
         """Return one view (Y, X).

@@ -211,7 +211,7 @@ def _behind_lenslets(
     for step in range(scanning**2):
         check()
         clean = raw_lenslet(
-            scanned_lenslets(views, nnum, scanning, step),
+            scanned_lenslets(views, scanning, step),
             nnum,
             shape_yx=shape,
             pitch_px=params.pitch_px or nnum,

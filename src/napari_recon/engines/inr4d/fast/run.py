@@ -27,7 +27,7 @@ from napari_recon.core.pieces import FramePieces
 from napari_recon.core.plan import Plan
 from napari_recon.core.token import CancelToken
 from napari_recon.engines.inr4d.checkpoint import MOTION
-from napari_recon.engines.inr4d.fast.denoise import Noise, denoised, noise_of
+from napari_recon.engines.inr4d.fast.denoise import denoised, noise_of
 from napari_recon.engines.inr4d.fast.motion import PLAIN, QUICK, QUICK_PLAIN, MotionSettings, estimated
 from napari_recon.engines.inr4d.fast.planes import PlaneFit
 from napari_recon.engines.inr4d.fast.spacing import plane_distance
@@ -81,7 +81,7 @@ class FastRun(FitRun):
                 yield self._early(planes, clean, early, token)
                 yield from self._learnt(planes, clean, early, token)
                 frames = planes.all_filled(clean, token.check)
-            yield from self._judged(values, clean, noise, token)
+            yield from self._judged(clean, token)
             yield Progress(0, 1, "step", "motion")
             motion = estimated(_scaled(frames), factor_step(self.step(), factor), MotionSettings(), token.check)
             if factor > 1:
@@ -176,7 +176,7 @@ class FastRun(FitRun):
                     "splines go between them"
                 )
 
-    def _judged(self, values: Tensor, clean: Tensor, noise: Noise, token: CancelToken) -> Iterator[Event]:
+    def _judged(self, clean: Tensor, token: CancelToken) -> Iterator[Event]:
         """Yield what a fit without every other frame makes of those frames, as a score, beside linear interpolation."""
         if not self._params.judge or len(clean) < 3 or token.finishing:
             return

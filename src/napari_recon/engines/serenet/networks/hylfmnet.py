@@ -8,9 +8,6 @@ from torch import nn
 
 from napari_recon.engines.serenet.networks.serenet import resize_yx
 
-FACTOR = 4
-"""Samples of the network's own output per light-field pixel."""
-
 
 class Residual(nn.Module):
     """Two convolutions added to the input, which is projected when the channels differ; active after the sum."""

@@ -8,9 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-FACTOR = 16
-"""Samples of the network's own output per light-field pixel."""
-
 
 class _Down(nn.Module):
     """Convolution added to its input; more channels than the input has begin at zero."""

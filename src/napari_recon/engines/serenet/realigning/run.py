@@ -69,7 +69,7 @@ class Realigner:
         report = self._report(found, order)
         outside = grid.outside(self._corner, self._lenslets, picture.shape)
         if outside:
-            yield Warned(self._cut(outside, picture.shape))
+            yield Warned(self._cut(outside))
         decided = {
             "pitch_px": grid.pitch_px,
             "rotation_deg": grid.rotation_deg,
@@ -229,7 +229,7 @@ class Realigner:
             report["scan_order"] = order
         return report
 
-    def _cut(self, outside: int, shape: tuple[int, ...]) -> str:
+    def _cut(self, outside: int) -> str:
         fits = [n - 1 if n > 1 else n for n in self._lenslets]
         return (
             f"{outside} of {self._lenslets[0] * self._lenslets[1]} lenslets are cut by the picture's edge, where its last "
