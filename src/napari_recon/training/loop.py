@@ -117,8 +117,10 @@ class Training:
                     yield MetricLogged("loss", step, loss)
                     curve.append(loss)
                     if _exploded(curve):
-                        yield Warned(f"the loss is {loss:.3g} at step {step}, it was {min(curve):.3g}; training ends, the best "
-                                     "model before is kept")  # fmt: skip
+                        yield Warned(
+                            f"the loss is {loss:.3g} at step {step}, it was {min(curve):.3g}; training ends, the best model "
+                            "before is kept"
+                        )
                         return
                     losses.clear()
                 yield Progress(step, total, "step")

@@ -175,7 +175,7 @@ def test_unfit_views_and_models(frame: ImageStack) -> None:
     with pytest.raises(InputError):
         Reconstruct().plan([ref], {})
     other = ModelRef(id="twnet", path="x.pth", architecture="twnet")
-    with pytest.raises(CheckpointError, match="VCD-Net or HyLFM-Net, found twnet .TW-Net.; run serenet.twnet"):
+    with pytest.raises(CheckpointError, match=r"VCD-Net or HyLFM-Net, found twnet .TW-Net.; run serenet.twnet"):
         Reconstruct().plan([ref], {}, model=other)
 
 
