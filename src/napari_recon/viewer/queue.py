@@ -3,81 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from napari.utils.notifications import show_info
 from qtpy.QtCore import QObject, QTimer, Signal
 
+from napari_recon.core.errors import InputError
 from napari_recon.core.plan import Plan
-from napari_recon.engines import registry
 from napari_recon.viewer.job import Job
-from napari_recon.viewer.queue_store import JobStore, Record, record_of_job
+from napari_recon.viewer.queue_entry import Entry, outlined
+from napari_recon.viewer.queue_store import JobStore, Record, job_again
+from napari_recon.viewer.run_state import ProgressState
 from napari_recon.viewer.worker import call_in_background
 
 if TYPE_CHECKING:
-    from napari_recon.viewer.run import ProgressState, RunController
+    from napari_recon.viewer.run import RunController
 
-ACTIVE = ("planning", "running", "paused", "stopping")
-WAITS = ("waiting", "held")
 KEPT = 20
 SAVE_MS = 300
-
-
-@dataclass(eq=False)
-class Entry:
-    """One job of the queue.
-
-    Attributes
-    ----------
-    state : str
-        waiting, held; planning, running, paused, stopping; finished, partial, failed.
-    plan : Plan or None
-        From headers alone while it waits; None while not even that is known.
-    expected_s : float or None
-        What earlier runs of its kind let expect.
-    text : str
-        How it ended, in words.
-    smaller : Job or None
-        The same with smaller tiles, after it ran out of memory.
-    layers : tuple of str
-        Ids of the layers it left.
-    """
-
-    job: Job
-    controller: RunController
-    state: str = "waiting"
-    plan: Plan | None = None
-    expected_s: float | None = None
-    progress: ProgressState | None = None
-    text: str = ""
-    smaller: Job | None = None
-    layers: tuple[str, ...] = ()
-
-    @property
-    def waits(self) -> bool:
-        """Whether it has not begun."""
-        return self.state in WAITS
-
-    @property
-    def active(self) -> bool:
-        """Whether it has a worker."""
-        return self.state in ACTIVE
-
-    @property
-    def device(self) -> str:
-        """``cpu`` or ``gpu``; empty while nobody knows."""
-        if self.plan is None:
-            return ""
-        return "gpu" if self.plan.compute.device != "cpu" and registry.get(self.plan.engine).uses_torch else "cpu"
-
-    @property
-    def remaining_s(self) -> float | None:
-        """Seconds to go; None while that can't be told."""
-        now = self.progress if self.active else None
-        if now is not None and now.remaining_s is not None:
-            return now.remaining_s
-        return None if self.expected_s is None else max(0.0, self.expected_s - (now.elapsed_s if now else 0.0))
 
 
 class JobQueue(QObject):
@@ -198,7 +143,9 @@ class JobQueue(QObject):
         self.note()
 
     def ended(self, entry: Entry) -> None:
-        """Keep the last few of those that ended."""
+        """Let go of the data of a job that is done, and keep the last few of those that ended."""
+        if entry.state == "finished" and entry.plan is not None:
+            entry.job = Job(entry.plan, title=entry.job.title, preview=entry.job.preview)
         ended = [e for e in self.entries if not (e.waits or e.active)]
         for old in ended[: max(0, len(ended) - KEPT)]:
             self.entries.remove(old)
@@ -215,6 +162,37 @@ class JobQueue(QObject):
         self.left += self._records(lost)
         self.entries = [e for e in self.entries if e not in lost]
         self.note()
+
+    def resume_left(self, controller: RunController) -> list[str]:
+        """Let a controller make what was left from last time; return what is missing of the rest, which stays."""
+        jobs: list[Job] = []
+        records: list[Record] = []
+        missing: list[Record] = []
+        problems: list[str] = []
+        for record in self.left:
+            try:
+                jobs.append(job_again(record, controller.viewer))
+                records.append(replace(record, own=True))
+            except InputError as error:
+                missing.append(replace(record, own=True))
+                problems.append(str(error))
+        self.left = missing
+        controller.start(jobs)
+        for entry in self.entries:
+            if entry.job in jobs:
+                entry.given = records[jobs.index(entry.job)]
+        self.save()
+        self.store.forget_others()
+        self.note()
+        return problems
+
+    def again(self, entry: Entry, job: Job) -> None:
+        """Make a job of an entry that ended once more; it goes to the end of the queue."""
+        from napari_recon.viewer.commands import controller_of
+
+        controller = controller_of(entry.controller.viewer) if entry.controller.closed else entry.controller
+        self.cancel(entry)
+        controller.start([job])
 
     def forget_left(self) -> None:
         """Offer no longer what was left from last time."""
@@ -239,7 +217,7 @@ class JobQueue(QObject):
         return [record for record in self.left if record.own]
 
     def _records(self, entries: Any) -> list[Record]:
-        return [record_of_job(e.job.title, e.plan) for e in entries if e.plan is not None and not e.job.preview]
+        return [record for entry in entries if (record := entry.record) is not None]
 
     def _next(self) -> Entry | None:
         busy = [e for e in self.entries if e.active]
@@ -252,26 +230,28 @@ class JobQueue(QObject):
 
     def _look_ahead(self, entry: Entry) -> None:
         """Plan a waiting job from its headers, in the background: for its device, its time and its note on disk."""
-        from napari_recon.viewer.run import ProgressState
-
         entry.progress = ProgressState(message="waiting", title=entry.job.title)
 
         def taken(found: tuple[Plan, float | None]) -> None:
             if entry.waits and entry in self.entries:
                 self.plan_known(entry, *found)
 
-        call_in_background(_outlined, entry.job, done=taken, failed=lambda _: None, parent=self)
-
-
-def _outlined(job: Job) -> tuple[Plan, float | None]:
-    from napari_recon.jobs.estimates import estimate
-
-    assert job.outline is not None  # asked by the caller
-    plan = job.outline()
-    return plan, estimate(plan)
+        call_in_background(outlined, entry.job, done=taken, failed=lambda _: None, parent=self)
 
 
 @cache
 def job_queue() -> JobQueue:
     """Return the queue of this process."""
-    return JobQueue()
+    queue = JobQueue()
+    if queue.left:
+        show_info(f"{left_text(queue.left)}; the Jobs dock resumes or forgets them")
+    return queue
+
+
+def left_text(left: Sequence[Record]) -> str:
+    """Return how many jobs were left from last time, in words."""
+    return (
+        f"{len(left)} jobs were waiting when napari was closed"
+        if len(left) > 1
+        else ("1 job was waiting when napari was closed")
+    )

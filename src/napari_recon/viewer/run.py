@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from napari.utils.notifications import show_error, show_info, show_warning
@@ -12,15 +11,14 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from napari_recon.core.errors import OutOfMemory, describe
 from napari_recon.core.events import ArtifactReady, CheckpointSaved, Decided, Finished, MetricLogged, Progress, Warned
 from napari_recon.core.plan import Plan
-from napari_recon.core.provenance import Recipe, Record
+from napari_recon.core.provenance import Recipe
 from napari_recon.core.token import CancelToken
-from napari_recon.jobs.estimates import describe_seconds
 from napari_recon.viewer import preferences
 from napari_recon.viewer.job import BufferOpened, Job, Planned, Runner, job_events, job_title, smaller_tiles, source_layers
 from napari_recon.viewer.kept_models import keep_quietly
-from napari_recon.viewer.progress import Estimator, Stopwatch
 from napari_recon.viewer.queue import Entry, job_queue
 from napari_recon.viewer.results import ResultLayers
+from napari_recon.viewer.run_state import Offer, ProgressState, Run, RunResult
 from napari_recon.viewer.worker import ReconWorker, make_worker
 
 if TYPE_CHECKING:
@@ -31,43 +29,6 @@ __all__ = ["Job", "Offer", "ProgressState", "RunController", "RunResult", "job_t
 
 TICK_MS = 250
 FORCE_AFTER_MS = 2000
-
-
-@dataclass(frozen=True)
-class ProgressState:
-    """What the run bar shows; `fraction` and `remaining_s` are None while they can't be told ("estimating...")."""
-
-    fraction: float | None = None
-    done: float = 0
-    total: float = 0
-    unit: str = ""
-    message: str = ""
-    elapsed_s: float = 0
-    remaining_s: float | None = None
-    title: str = ""
-    queued: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Offer:
-    """A remedy one click away: the dock shows a button `label` that calls `action` in the main thread."""
-
-    text: str
-    label: str
-    action: Callable[[], None]
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """How a job ended. `error` is None unless it failed; `layers` are those it left in the viewer; `warned`: of what."""
-
-    job: Job
-    plan: Plan | None = None
-    layers: tuple[Layer, ...] = ()
-    provenance: dict[str, Any] = field(default_factory=dict)
-    partial: bool = False
-    error: Exception | None = None
-    warned: tuple[str, ...] = ()
 
 
 class RunController(QObject):
@@ -108,7 +69,7 @@ class RunController(QObject):
         self._entry: Entry | None = None
         self._state = "idle"
         self._worker: ReconWorker | None = None
-        self._run = _Run()
+        self._run = Run()
         self._closed = self._alone = False
         self._tick = QTimer(self)
         self._tick.setInterval(TICK_MS)
@@ -143,7 +104,7 @@ class RunController(QObject):
         self._set_state("planning", only_from="idle")
         self.queue.advance()
         if self._worker is None and first.waits:
-            self._run = _Run(jobs[0])
+            self._run = Run(jobs[0])
             self._emit_progress("waiting in the queue")
 
     def pause(self) -> None:
@@ -223,7 +184,7 @@ class RunController(QObject):
         """Start a job; the queue says when."""
         self._entry, job = entry, entry.job
         self.queue_changed.emit(self.queued)
-        self._run = run = _Run(job)
+        self._run = run = Run(job)
         self._worker = worker = make_worker(job_events, job, self._runner, run.token, token=run.token)
         worker.yielded.connect(self._on_event)
         worker.errored.connect(self._on_error)
@@ -321,7 +282,9 @@ class RunController(QObject):
             self.queue.interrupted(self)
             self._entry = None
         else:
-            self._settle_entry(*_outcome(result))
+            if self._entry is not None:
+                self._entry.layers = tuple(str(layer.unique_id) for layer in result.layers)
+            self._settle_entry(*result.outcome)
         self._set_state("planning" if self.queued else "idle")
         self.finished.emit(result)
         self.queue.advance()
@@ -337,7 +300,7 @@ class RunController(QObject):
             entry.state, entry.text = state, text
             self.queue.ended(entry)
 
-    def _settle(self, run: _Run) -> RunResult:
+    def _settle(self, run: Run) -> RunResult:
         """Leave the layers as they should be and say how it went."""
         assert run.job is not None  # a worker has one
         partial = run.error is not None or run.ended is None or run.ended.partial
@@ -359,7 +322,7 @@ class RunController(QObject):
             self._say(f"finished in {run.watch.seconds:.1f} s", "info")
         return RunResult(run.job, run.plan, layers, provenance, partial, run.error, tuple(run.warned))
 
-    def _report(self, run: _Run, kept: bool) -> None:
+    def _report(self, run: Run, kept: bool) -> None:
         error = run.error
         text = str(error) + ("; what was finished is kept, marked partial" if kept else "")
         smaller = None
@@ -420,43 +383,6 @@ class RunController(QObject):
 
 _left_alone: set[RunController] = set()
 """Controllers whose docks are gone; nothing else holds them."""
-
-
-def _outcome(result: RunResult) -> tuple[str, str]:
-    """Return state and words of an entry that ended."""
-    seconds = result.provenance.get("seconds")
-    if result.error is not None:
-        return "failed", str(result.error)
-    if result.partial:
-        return "partial", "stopped; what was finished is kept" if result.layers else "stopped before anything was finished"
-    return "finished", f"finished in {describe_seconds(seconds)}" if seconds is not None else "finished"
-
-
-class _Run:
-    """What is known about the job in work."""
-
-    def __init__(self, job: Job | None = None) -> None:
-        self.job = job
-        self.token = CancelToken()
-        self.watch = Stopwatch()
-        self.estimator = Estimator(self.watch)
-        self.planned: Planned | None = None
-        self.ended: Finished | None = None
-        self.error: Exception | None = None
-        self.decided: dict[str, Any] = {}
-        self.library_warnings: set[str] = set()
-        self.warned: list[str] = []
-
-    @property
-    def plan(self) -> Plan | None:
-        """The plan, once it is made."""
-        return self.planned.plan if self.planned else None
-
-    def record_of(self, plan: Plan) -> dict[str, Any]:
-        """Return the provenance of a run that failed, from what was known."""
-        record = Record(plan)
-        record.decide(self.decided)
-        return {**record.finish(partial=True), "seconds": round(self.watch.seconds, 3)}
 
 
 def _run_plan(plan: Plan, inputs: Any, token: CancelToken) -> Any:

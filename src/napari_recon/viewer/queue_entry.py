@@ -1,0 +1,93 @@
+"""One job of the queue: where it stands, on what device it runs, how long it will take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from napari_recon.core.plan import Plan
+from napari_recon.engines import registry
+from napari_recon.viewer.job import Job
+from napari_recon.viewer.queue_store import Record, record_of_job
+from napari_recon.viewer.run_state import ProgressState
+
+if TYPE_CHECKING:
+    from napari_recon.viewer.run import RunController
+
+ACTIVE = ("planning", "running", "paused", "stopping")
+WAITS = ("waiting", "held")
+
+
+@dataclass(eq=False)
+class Entry:
+    """One job of the queue.
+
+    Attributes
+    ----------
+    state : str
+        waiting, held; planning, running, paused, stopping; finished, partial, failed.
+    plan : Plan or None
+        From headers alone while it waits; None while not even that is known.
+    expected_s : float or None
+        What earlier runs of its kind let expect.
+    text : str
+        How it ended, in words.
+    smaller : Job or None
+        The same with smaller tiles, after it ran out of memory.
+    layers : tuple of str
+        Ids of the layers it left.
+    given : Record or None
+        The note it was resumed from.
+    """
+
+    job: Job
+    controller: RunController
+    state: str = "waiting"
+    plan: Plan | None = None
+    expected_s: float | None = None
+    progress: ProgressState | None = None
+    text: str = ""
+    smaller: Job | None = None
+    layers: tuple[str, ...] = ()
+    given: Record | None = None
+
+    @property
+    def waits(self) -> bool:
+        """Whether it has not begun."""
+        return self.state in WAITS
+
+    @property
+    def active(self) -> bool:
+        """Whether it has a worker."""
+        return self.state in ACTIVE
+
+    @property
+    def record(self) -> Record | None:
+        """What makes it again after napari was closed; None while that is not known, and for previews."""
+        if self.plan is None or self.job.preview:
+            return self.given
+        return record_of_job(self.job.title, self.plan)
+
+    @property
+    def device(self) -> str:
+        """``cpu`` or ``gpu``; empty while nobody knows."""
+        if self.plan is None:
+            return ""
+        return "gpu" if self.plan.compute.device != "cpu" and registry.get(self.plan.engine).uses_torch else "cpu"
+
+    @property
+    def remaining_s(self) -> float | None:
+        """Seconds to go; None while that can't be told."""
+        now = self.progress if self.active else None
+        if now is not None and now.remaining_s is not None:
+            return now.remaining_s
+        return None if self.expected_s is None else max(0.0, self.expected_s - (now.elapsed_s if now else 0.0))
+
+
+def outlined(job: Job) -> tuple[Plan, float | None]:
+    """Return plan and expected seconds of a job that waits, from headers alone."""
+    from napari_recon.jobs.estimates import estimate
+
+    assert job.outline is not None  # asked by the caller
+    plan = job.outline()
+    return plan, estimate(plan)
