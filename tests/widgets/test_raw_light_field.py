@@ -46,8 +46,19 @@ def test_a_raw_picture_is_realigned_and_its_lenslets_shown(viewer: ViewerModel, 
     # circles lie where the picture shows lenslets, in its own coordinates
     np.testing.assert_allclose(circles.data_to_world(circles.data[0]), raw.data_to_world(circles.data[0]), atol=1e-6)
     assert not dock.raw.isHidden()
+    assert viewer.dims.current_step[0] == 24, "the view through the middle of the pupil is shown"
     dock.run_bar.offer_button.click()
+    assert not circles.visible
     assert dock.engine == "deconvolution.lightfield_rl" and dock.data.layer is views
+    dock.let_go()
+
+
+def test_nine_pages_are_taken_for_a_scan(viewer: ViewerModel, qtbot: Any) -> None:
+    dock = LightFieldWidget(viewer)
+    qtbot.addWidget(dock)
+    viewer.add_layer(Image(np.ones((9, 60, 60)), name="scanned"))
+    dock.raw.start()
+    assert dock.settings.values()["scanning"] == 3 and "set Scanning to 1" in dock.run_bar.message_line.text()
     dock.let_go()
 
 

@@ -95,6 +95,8 @@ class NumberBox(QAbstractSpinBox):
     def set_value(self, value: Any) -> None:
         """Show `value` with as many digits as it has."""
         self.lineEdit().setText("" if value is None else str(value) if self._whole else _shortest(value))
+        if not self.hasFocus():
+            self.lineEdit().setCursorPosition(0)  # where there is no room the first digits matter
 
     def validate(self, text: str | None, pos: int) -> tuple[QValidator.State, str, int]:
         """Accept any text: the form judges the whole and explains."""

@@ -56,7 +56,7 @@ class PixelRow(QWidget):
             said = file_facts(layer).pixel_um
             own = float(layer.scale[axes.index("X")])
             if said or own != 1:
-                self.box.set_value(said[1] if said else own)
+                self.box.set_value(float(f"{said[1] if said else own:.6g}"))
         self.setVisible(lacking)
         self._allow()
 

@@ -14,6 +14,8 @@ from napari_recon.widgets.look import describe
 REALIGN = "serenet.realign"
 #: Pages from which an odd square number of them is taken for views, not for a scan.
 LEAST_VIEWS = 49
+SCANS = {9: 3, 25: 5}
+"""Pages of a raw picture -> scan positions per axis."""
 
 
 class RawLightField(QWidget):
@@ -63,14 +65,22 @@ class RawLightField(QWidget):
 
     def start(self) -> None:
         """Show the settings with which the chosen layer can be realigned."""
-        self._before = self._dock.engine
-        self._dock.choose_method(REALIGN)
-        self._dock.run_bar.say("Say how many pixels a lenslet has (nnum); the rest is found. Then press Reconstruct.")
+        dock = self._dock
+        self._before = dock.engine
+        layer = dock.data.layer
+        dock.choose_method(REALIGN)
+        text = "Say how many pixels a lenslet has (Nnum, odd); the rest is found. Then press Reconstruct."
+        scan = SCANS.get(layer.data.shape[0]) if layer is not None and layer.ndim == 3 else None
+        if scan is not None:
+            dock.settings.change({"scanning": scan})
+            text += f" {scan * scan} pages are taken for a scan of {scan} × {scan}; set Scanning to 1 where they are times."
+        dock.run_bar.say(text)
 
     def finished(self, result: Any) -> None:
         """Offer to reconstruct from views that were made."""
         if result.error is None and result.layers and not result.job.preview and self._dock.engine == REALIGN:
             views = result.layers[0]
+            show_middle_view(self._dock.viewer, views)
             self._dock.run_bar.offer(Offer("Go on with the views", "Reconstruct the &views…", lambda: self._go_on(views)))
 
     def take(self) -> None:
@@ -87,6 +97,9 @@ class RawLightField(QWidget):
 
     def _go_on(self, views: Any) -> None:
         dock = self._dock
+        circles = lenslets_on(dock.viewer, dock.data.layer)
+        if circles is not None:
+            circles.visible = False  # they belong to the raw picture
         if views in dock.viewer.layers:
             dock.choose_method(self._before)
             dock.data.combo.prefer(views)
@@ -96,3 +109,12 @@ class RawLightField(QWidget):
         if event.name == "lenslets" and event.kind == "points" and layer is not None and layer in self._dock.viewer.layers:
             show_lenslets(self._dock.viewer, layer, event.payload)
             self.setVisible(self._dock.engine == REALIGN)
+
+
+def show_middle_view(viewer: Any, views: Any) -> None:
+    """Move the slider to the view through the middle of the pupil: those at its edge are dark."""
+    axis = viewer.dims.ndim - 3
+    middle = (views.data.shape[-3] - 1) // 2
+    at = [0] * (views.ndim - 3) + [middle, 0, 0]
+    if axis >= 0 and axis in viewer.dims.not_displayed:
+        viewer.dims.set_point(axis, float(views.data_to_world(at)[-3]))
