@@ -13,6 +13,7 @@ import pytest
 import yaml
 from napari.components import ViewerModel
 from napari.layers import Image
+from npe2 import PluginManifest
 from qtpy.QtCore import QMimeData, QPointF, Qt, QUrl
 from qtpy.QtGui import QDesktopServices, QDropEvent
 from superqt.utils import WorkerBase
@@ -23,6 +24,7 @@ from napari_recon.io import open_stack
 from napari_recon.jobs.batch.watch import Patience
 from napari_recon.widgets.batch import BatchWidget
 from tests.jobs.batch.conftest import recipe, recording, recordings  # noqa: F401
+from tests.widgets.test_light_field import MANIFEST
 
 
 @pytest.fixture
@@ -89,12 +91,13 @@ def test_an_empty_dock_says_what_comes_next(dock: BatchWidget, recordings: Path,
     assert not any(problem(dock, name) for name in dock.form.rows)
     drop(dock, recordings)
     looked(dock, qtbot)
+    assert "Choose a recipe" in dock.run_bar.message_line.text()
     assert "2 recordings" in dock.form.rows["source"].line.text() and len(dock.table.items) == 2
 
 
 def test_names_are_shown_before_anything_is_written(asked: BatchWidget, tmp_path: Path, qtbot: Any) -> None:
     assert "background" in asked.form.recipe_line.text().lower()
-    assert "2 → out/monday/cells.ome.zarr\nout/tuesday/cells.ome.zarr" in asked.form.names_line.text()
+    assert "→ out/monday/cells.ome.zarr\n    out/tuesday/cells.ome.zarr" in asked.form.names_line.text()
     box = asked.form.rows["name"].field.inputs()[0]
     box.clear()
     qtbot.keyClicks(box, "{index}_{stem}.ome.tif")
@@ -274,3 +277,25 @@ def test_closing_the_dock_stops_the_batch(
     WorkerBase.await_workers(10000)
     end = napari_recon.batch(recipe, recordings, tmp_path / "out", resume=True, each="file")
     assert {outcome.state for outcome in end.outcomes.values()} == {"done"}
+
+
+@pytest.mark.gl
+def test_other_docks_hand_their_settings_over(make_napari_viewer: Any, npe2pm: Any, qtbot: Any, tmp_path: Path) -> None:
+    npe2pm.register(PluginManifest.from_file(MANIFEST))
+    viewer = make_napari_viewer()
+    _, other = viewer.window.add_plugin_dock_widget("napari-recon", "Light sheet")
+    sheet = np.random.default_rng(0).integers(90, 300, (8, 16, 16)).astype(np.uint16)
+    other.choose_method("fusion.background")
+    viewer.add_image(sheet, scale=(0.1, 0.1, 0.1), units="um", axis_labels=("z", "y", "x"))
+    qtbot.waitUntil(lambda: other.run_bar.run_button.isEnabled() and not other.planner.busy, timeout=20000)
+    next(a for a in other.run_bar.menu_button.menu().actions() if "Batch" in a.text()).trigger()
+    name = "Batch (napari-recon)"
+    qtbot.waitUntil(lambda: name in viewer.window.dock_widgets, timeout=20000)
+    batch = viewer.window.dock_widgets[name]
+    assert isinstance(batch, BatchWidget)
+    looked(batch, qtbot)
+    assert [step.engine for step in batch.form.request().recipe.steps] == ["fusion.background"] and not problem(
+        batch, "recipe"
+    )
+    batch.let_go()
+    other.let_go()

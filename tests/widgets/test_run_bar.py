@@ -76,7 +76,7 @@ def test_offer_is_a_button_that_works_once(bar: RunBar) -> None:
 
 
 def test_menu_entries_emit(bar: RunBar, qtbot: Any) -> None:
-    signals = [bar.copy_python, bar.copy_command, bar.save_settings, bar.load_settings]
+    signals = [bar.copy_python, bar.copy_command, bar.save_settings, bar.load_settings, bar.batch]
     for action, signal in zip(bar.menu_button.menu().actions(), signals, strict=True):
         with qtbot.waitSignal(signal):
             action.trigger()

@@ -63,7 +63,6 @@ class BatchWidget(FileDrop, LeavingWidget):
         self._connect()
         self._look()
         self._selection_changed()
-        self.run_bar.hint("Drop a recipe, or a result you liked, then the folder of recordings.")
 
     def take_file(self, path: str) -> None:
         """Use what was dropped: a folder of results, a folder of recordings, a recipe or a result."""
@@ -114,6 +113,8 @@ class BatchWidget(FileDrop, LeavingWidget):
         self.table.show_rows(found.rows)
         self.run_bar.set_kind("&Resume batch" if found.resumes else "&Run batch", "no preview")
         self.run_bar.set_reason(self._reason(found))
+        empty = not found.rows and found.recipe is None and not found.problems
+        self.run_bar.hint("Drop a recipe, or a result you liked, then the folder of recordings." if empty else found.missing)
         self._allow_buttons()
         self._offer_held(found)
 

@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QCheckBox, QPushButton, QVBoxLayout, QWidget
 
 from napari_recon.core.provenance import Recipe
 from napari_recon.engines import registry
+from napari_recon.io.output import is_zarr
 from napari_recon.io.suffixes import stem_of
 from napari_recon.jobs.batch.items import DEFAULT_NAME
 from napari_recon.jobs.batch.records import Settings
@@ -109,6 +110,8 @@ class BatchForm(QWidget):
         remarks = {"source": f"{count} recording{'s' if count != 1 else ''}" if count else ""}
         if self.watch_box.isChecked() and not count:
             remarks["source"] = "Nothing there yet; what lands will be taken up" if self.rows["source"].field.value() else ""
+        if any(Path(row.item.source).is_dir() and not is_zarr(Path(row.item.source)) for row in found.rows):
+            remarks["each"] = "The files of a folder are one recording, along time"
         for name, row in self.rows.items():
             row.judge(found.problems.get(name, ""), remarks.get(name, ""))
         if {"params", "workers"} & set(found.problems):
@@ -121,7 +124,7 @@ class BatchForm(QWidget):
         out = Path(self.rows["out"].field.value()).expanduser().resolve()
         first = [f"{out.name}/{row.target.relative_to(out).as_posix()}" for row in found.rows[:NAMED]]
         more = len(found.rows) - len(first)
-        return f"{len(found.rows)} → " + "\n".join([*first, *([f"and {more} more"] if more else [])])
+        return "→ " + "\n    ".join([*first, *([f"and {more} more"] if more else [])])
 
     def _give(self, recipe: Recipe, name: str) -> None:
         self._given, self._device = recipe, ""

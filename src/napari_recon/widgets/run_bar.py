@@ -27,7 +27,7 @@ class RunBar(QWidget):
 
     Signals
     -------
-    preview, run, pause, resume, finish, cancel, copy_python, copy_command, save_settings, load_settings
+    preview, run, pause, resume, finish, cancel, copy_python, copy_command, save_settings, load_settings, batch
     """
 
     preview = Signal()
@@ -40,6 +40,7 @@ class RunBar(QWidget):
     copy_command = Signal()
     save_settings = Signal()
     load_settings = Signal()
+    batch = Signal()
 
     def __init__(self, run_text: str = "&Reconstruct") -> None:
         super().__init__()
@@ -189,6 +190,7 @@ class RunBar(QWidget):
             ("Copy as &command", self.copy_command, "The same run as a command line, on the clipboard"),
             ("&Save settings…", self.save_settings, "Write engine, model and parameters to a YAML file"),
             ("&Load settings…", self.load_settings, "Read them from a settings file, a recipe or a result"),
+            ("&Batch…", self.batch, "The same for every recording in a folder"),
         ):
             action = menu.addAction(text)
             action.setToolTip(tip)

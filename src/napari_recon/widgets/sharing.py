@@ -10,6 +10,7 @@ from qtpy.QtCore import QObject
 from qtpy.QtWidgets import QApplication, QFileDialog
 
 from napari_recon.core.errors import InputError
+from napari_recon.core.provenance import Recipe
 from napari_recon.viewer.kept_models import is_early, kept_model
 from napari_recon.viewer.worker import call_in_background
 from napari_recon.widgets.files import FILTER, Settings, read_settings, write_settings
@@ -29,6 +30,7 @@ class Sharing(QObject):
         self._copying: Any = None
         self.early: Any = None
         """The last model of this run that is not its final one."""
+        dock.run_bar.batch.connect(self.open_batch)
 
     def copy(self, how: str) -> None:
         """Put the run onto the clipboard, written by the function `how` of `jobs.code`."""
@@ -47,6 +49,23 @@ class Sharing(QObject):
             return "\n".join(getattr(code, how)(request.plan(box)[0]) for box in request.boxes)
 
         self._copying = call_in_background(write, done=self._copied, failed=self._dock._failed, parent=self._dock)
+
+    def open_batch(self) -> None:
+        """Open the Batch dock with what this dock asks for as its recipe."""
+        dock = self._dock
+        request = dock.request()
+        if request is None:
+            dock.run_bar.say(dock.run_bar.run_button.toolTip(), "warning")
+            return
+
+        def recipe() -> Recipe:
+            return Recipe.of(request.plan(request.boxes[0])[0])
+
+        def show(made: Recipe) -> None:
+            _, batch = dock.viewer.window.add_plugin_dock_widget("napari-recon", "Batch")
+            batch.take_recipe(made, f"as set in the dock: {dock.methods[request.engine]}")
+
+        self._copying = call_in_background(recipe, done=show, failed=dock._failed, parent=dock)
 
     def load(self, path: str) -> None:
         """Show the settings of a file, a recipe or a result.
