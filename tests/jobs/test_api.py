@@ -92,6 +92,20 @@ def test_an_engine_without_inputs_takes_its_model_as_the_only_thing() -> None:
     assert split_model(ToySmooth(), ["image.tif"], None) == (["image.tif"], None)
 
 
+def test_a_field_among_the_inputs_of_a_query_is_its_model(tmp_path: Path) -> None:
+    from napari_recon.engines import registry
+
+    query = registry.get("inr4d.query")
+    (tmp_path / "save").mkdir()
+    (tmp_path / "save/current.pth").touch()
+    save = str(tmp_path / "save")
+    assert split_model(query, ["field.safetensors"], None) == ([], "field.safetensors")
+    assert split_model(query, ["movie.nii.gz", save], None) == (["movie.nii.gz"], save)
+    assert split_model(query, ["movie.nii.gz"], None) == (["movie.nii.gz"], None)
+    assert split_model(query, ["movie.nii.gz"], save) == (["movie.nii.gz"], save)
+    assert split_model(registry.get("serenet.reconstruct"), ["weights.pth"], None) == (["weights.pth"], None)
+
+
 def test_packages_of_the_public_interface_need_no_import_of_their_own() -> None:
     code = "import napari_recon; napari_recon.hub.check, napari_recon.samples.path"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -208,10 +208,24 @@ def assign_inputs(
 
 
 def split_model(engine: Engine[Any], positional: Sequence[Any], model: Any) -> tuple[list[Any], Any]:
-    """Return inputs and model: an engine without inputs (a query) takes the one thing it is given as its model."""
-    if not engine.info.inputs and engine.info.needs_model != "none" and model is None and len(positional) == 1:
-        return [], positional[0]
-    return list(positional), model
+    """Return inputs and model: an engine that can do without inputs (a query) takes the field it is given as its model."""
+    info, things = engine.info, list(positional)
+    if model is not None or info.needs_model == "none" or any(spec.required for spec in info.inputs):
+        return things, model
+    fields = things if not info.inputs else [thing for thing in things if _looks_like_model(thing)]
+    if len(fields) != 1:
+        return things, model
+    return [thing for thing in things if thing is not fields[0]], fields[0]
+
+
+def _looks_like_model(thing: Any) -> bool:
+    """Whether this names a checkpoint, or a folder that holds one and so no images."""
+    from napari_recon.hub.menu import SUFFIXES
+
+    if not isinstance(thing, str | Path):
+        return False
+    path = Path(thing).expanduser()
+    return path.suffix in SUFFIXES or (path.is_dir() and any(file.suffix in SUFFIXES for file in path.iterdir()))
 
 
 def listed(things: Any) -> list[Any]:
