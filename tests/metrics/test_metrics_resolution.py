@@ -67,3 +67,17 @@ def test_rings_are_round_in_the_world_for_unequal_voxels():
 def test_what_has_no_rings_is_one_sentence(first, second, spacing):
     with pytest.raises(InputError):
         fourier_ring_correlation(first, second, spacing)
+
+
+def test_planes_share_what_each_of_them_shares():
+    rng = np.random.default_rng(2)
+    signal = rng.normal(size=(5, 64, 64))
+    spectrum = np.fft.fft2(signal)
+    radius = np.hypot(*np.meshgrid(np.fft.fftfreq(64), np.fft.fftfreq(64), indexing="ij"))
+    smooth = np.fft.ifft2(spectrum * (radius < 0.2)).real
+    noisy = [smooth + 0.2 * rng.normal(size=signal.shape) for _ in range(2)]
+    found = fourier_ring_correlation(*noisy, spacing=0.5, planes=True)
+    assert found.resolution == pytest.approx(0.5 / 0.2, rel=0.2)
+    assert found.correlation[:8].min() > 0.9
+    with pytest.raises(InputError, match="8 voxels"):
+        fourier_ring_correlation(*noisy)  # five planes are too few for shells

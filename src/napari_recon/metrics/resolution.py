@@ -35,7 +35,11 @@ class FourierCorrelation:
 
 
 def fourier_ring_correlation(
-    first: ArrayLike, second: ArrayLike, spacing: float | Sequence[float] = 1.0, threshold: float = 1 / 7
+    first: ArrayLike,
+    second: ArrayLike,
+    spacing: float | Sequence[float] = 1.0,
+    threshold: float = 1 / 7,
+    planes: bool = False,
 ) -> FourierCorrelation:
     """Return the Fourier ring correlation of two images, or the shell correlation of two volumes.
 
@@ -47,6 +51,8 @@ def fourier_ring_correlation(
         Voxel size per axis; rings are round in physical frequency, up to the coarsest axis' Nyquist frequency.
     threshold : float
         Fixed threshold (1/7; Rosenthal and Henderson 2003, doi:10.1016/j.jmb.2003.07.013).
+    planes : bool
+        Take volumes as stacks of planes: rings along y and x, those of all planes together (`spacing` is theirs).
 
     Raises
     ------
@@ -54,23 +60,25 @@ def fourier_ring_correlation(
         Different shapes, or other than 2 or 3 dimensions of at least 8 voxels.
     """
     a, b = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
-    if a.shape != b.shape or a.ndim not in (2, 3) or min(a.shape) < 8:
+    axes = (-2, -1) if planes else tuple(range(-a.ndim, 0))
+    ringed = a.shape[-len(axes) :]
+    if a.shape != b.shape or a.ndim not in (2, 3) or min(ringed) < 8:
         raise InputError(
             f"two images or volumes of one shape with at least 8 voxels per axis were expected, found {a.shape} and "
             f"{b.shape}; crop them alike"
         )
-    steps = np.broadcast_to(np.asarray(spacing, dtype=np.float64), (a.ndim,))
+    steps = np.broadcast_to(np.asarray(spacing, dtype=np.float64), (len(axes),))
     if not (np.isfinite(steps).all() and (steps > 0).all()):
         raise InputError(f"the voxel size should be above 0 along every axis, found {tuple(steps)}; give it in um")
-    window = _hann(a.shape)
-    fa, fb = (np.fft.fftn((x - x.mean()) * window) for x in (a, b))
-    grids = np.meshgrid(*(np.fft.fftfreq(n, d) for n, d in zip(a.shape, steps, strict=True)), indexing="ij", sparse=True)
+    window = _hann(ringed)
+    fa, fb = (np.fft.fftn((x - x.mean(axis=axes, keepdims=True)) * window, axes=axes) for x in (a, b))
+    grids = np.meshgrid(*(np.fft.fftfreq(n, d) for n, d in zip(ringed, steps, strict=True)), indexing="ij", sparse=True)
     radius = np.sqrt(sum(g**2 for g in grids))
     nyquist = 0.5 / steps.max()
     # Rings as wide as the coarsest frequency step hold at least one sample each.
-    width = max(1 / (n * d) for n, d in zip(a.shape, steps, strict=True))
+    width = max(1 / (n * d) for n, d in zip(ringed, steps, strict=True))
     rings = max(1, int(nyquist / width))
-    number = np.minimum((radius / width + 0.5).astype(int), rings + 1).ravel()
+    number = np.broadcast_to(np.minimum((radius / width + 0.5).astype(int), rings + 1), a.shape).ravel()
 
     def summed(values: NDArray[Any]) -> NDArray[np.float64]:
         return np.asarray(np.bincount(number, values.ravel(), rings + 2)[1 : rings + 1], dtype=np.float64)

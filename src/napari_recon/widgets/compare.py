@@ -15,7 +15,7 @@ from napari_recon.viewer.run import Job, RunResult
 from napari_recon.widgets.compare_picture import save_picture
 from napari_recon.widgets.look import Level, Line, bold, describe
 
-WIDE = 4
+WIDE = 3
 """With more columns the name of a method stands above its numbers."""
 
 

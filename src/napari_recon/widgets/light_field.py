@@ -36,12 +36,12 @@ class LightFieldWidget(EngineDock):
 
     methods: ClassVar[Mapping[str, str]] = {
         "deconvolution.lightfield_rl": "Richardson-Lucy",
-        "serenet.reconstruct": "SeReNet and other networks",
+        "serenet.reconstruct": "Network",
         "serenet.refocus": "Refocus",
         "serenet.train": "Train a network",
-        "serenet.predao": "First: take out aberration",
-        "serenet.twnet": "First: take out motion (TW-Net)",
-        "serenet.vsnet": "First: make views finer (VsNet)",
+        "serenet.predao": "Aberration correction",
+        "serenet.twnet": "Motion correction (TW-Net)",
+        "serenet.vsnet": "Finer views (VsNet)",
         "serenet.realign": "Realign a raw picture",
     }
     what: ClassVar[str] = "light-field recording"
@@ -198,6 +198,11 @@ class LightFieldWidget(EngineDock):
         self.aberration.hide()
         super()._start(request, preview)
 
+    def _add_metric(self, name: str, step: int, value: float, series: str) -> None:
+        """See `EngineDock._add_metric`; curves of a comparison would be many for nothing."""
+        if self.controller.job is None or not self.comparison.owns(self.controller.job):
+            super()._add_metric(name, step, value, series)
+
     def _take_artifact(self, event: Any) -> None:
         job = self.controller.job
         if self.engine == AO and event.name == "report" and job is not None and not self.comparison.owns(job):
@@ -218,6 +223,7 @@ class LightFieldWidget(EngineDock):
             return
         if (wavefront := wavefront_of(result.layers)) is not None:
             self.aberration.show_layer(wavefront)
+            wavefront.visible = False  # it would cover the views
         engine = result.plan.engine if result.plan is not None else ""
         if engine == TRAIN and result.partial and self._saved is not None:
             offer_to_continue(self, TRAIN, self._saved, result.layers, "training")

@@ -40,7 +40,7 @@ COLUMNS = (
         "FRC",
         "FRC of odd and even views, um",
         "Finest detail (µm) that two reconstructions share, each from every other view with the rest filled in from its "
-        "neighbours: Fourier ring correlation above 1/7, of projections along z",
+        "neighbours: Fourier ring correlation of their planes above 1/7; two voxels is all that the voxels can hold",
         lambda v: f"{v:.2g} µm",
         "low",
     ),
@@ -283,9 +283,9 @@ def numbers_of(
         geometry = microscope(request, recorded.shape[0]).with_planes(len(volume))
         numbers[MISFIT] = residual(volume, np.asarray(recorded, np.float32)[:, place[0], place[1]], geometry, sigma)
     if len(from_halves) == 2:
-        first, second = (half.reshape(-1, *half.shape[-3:])[0].max(axis=0) for half in from_halves)
-        if min(first.shape) >= 8:
-            finest = fourier_ring_correlation(first, second, abs(result.grid.step("Y"))).resolution
+        first, second = (half.reshape(-1, *half.shape[-3:])[0] for half in from_halves)
+        if min(first.shape[1:]) >= 8:
+            finest = fourier_ring_correlation(first, second, abs(result.grid.step("Y")), planes=True).resolution
             if np.isfinite(finest):
                 numbers[FRC] = finest
     if truth is not None:
@@ -325,7 +325,8 @@ def _may_be_truth(layer: Any) -> bool:
     if layer._type_string != "image" or getattr(layer, "rgb", False) or layer.ndim not in (3, 4):
         return False
     letters = letters_of(layer.axis_labels)
-    return "V" not in letters and KEY not in layer.metadata
+    made_here = layer.metadata.get(KEY, {}).get("engine", "simulate").partition(".")[0]
+    return "V" not in letters and made_here == "simulate"
 
 
 def _likely_truth(layers: list[Any]) -> Any:
