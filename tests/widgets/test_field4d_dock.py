@@ -354,7 +354,7 @@ def test_plain_interpolations_stand_beside_the_field(dock: Field4DWidget, viewer
     for button in scrub.beside.values():
         if button.isChecked():
             button.click()
-    assert not grid.enabled and not truth.visible and layer.visible
+    assert not grid.enabled and not truth.visible and layer.visible and not cubic.visible
 
 
 def test_a_saved_field_is_opened_without_its_recording(

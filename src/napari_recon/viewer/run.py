@@ -228,7 +228,7 @@ class RunController(QObject):
             self._say(event.message, "warning")
         elif isinstance(event, Decided):
             run.decided |= event.params
-            self._say("chosen: " + ", ".join(f"{k} = {v}" for k, v in event.params.items()), "info")
+            self._say("chosen: " + ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in event.params.items()), "info")
         elif isinstance(event, CheckpointSaved):
             self.saved.emit(event)
         elif isinstance(event, Finished):

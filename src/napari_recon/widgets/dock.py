@@ -370,7 +370,7 @@ class EngineDock(LeavingWidget):
             again = show_alone(self.viewer, layers)
             self.run_bar.offer(Offer("The layers that were hidden", "Show the other &layers again", again))
 
-        text = "Hides the other images; in 3D the stack of views would be drawn as if it were a volume"
+        text = "Hides the other images, which lie in the same place"
         self.run_bar.offer(Offer(text, "Show the result a&lone", alone))
 
     def _take_checkpoint(self, event: Any) -> None:

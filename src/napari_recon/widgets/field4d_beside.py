@@ -188,6 +188,7 @@ class Beside:
         layer = add_field(dock.viewer, source, name=name, time_steps=STEPS)
         self._layers[id, method] = layer
         if folder is not None:
+            layer.visible = False  # but for its place in the row: alone it would pass for the field
             weakref.finalize(layer, folder.cleanup)
             if self.layer is not None:
                 dress_alike(layer, self.layer)
