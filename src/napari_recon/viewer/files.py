@@ -63,8 +63,15 @@ def layer_stack(data: Any, attributes: Mapping[str, Any]) -> ImageStack:
     return ImageStack(data, grid, name)
 
 
-def opened_layer(path: str) -> LayerData:
+def opened_layer(path: str, axes: str | None = None, voxel_size_um: Mapping[str, float] | None = None) -> LayerData:
     """Return a file as layer data; how it was made comes along when the file says so.
+
+    Parameters
+    ----------
+    axes : str, optional
+        One letter per dimension, where the file does not say.
+    voxel_size_um : mapping, optional
+        Micrometers per axis letter, where the file does not say.
 
     Raises
     ------
@@ -73,7 +80,7 @@ def opened_layer(path: str) -> LayerData:
     """
     from napari_recon.io import open_stack, read_provenance
 
-    stack = open_stack(path, default_axes="ZYX")
+    stack = open_stack(path, axes, voxel_size_um, default_axes="ZYX")
     record = read_provenance(path)
     attributes: dict[str, Any] = {
         "name": stack.name,
