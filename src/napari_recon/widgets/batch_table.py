@@ -104,9 +104,9 @@ class RecordingTable(QWidget):
         self.table.scrollToItem(self._cell(item))
 
     def result(self, item: Item) -> str:
-        """Return where the first output of a recording is, empty when there is none."""
+        """Return where the result of a recording is, empty when there is none."""
         outcome = self.outcomes.get(item)
-        return next(iter(outcome.outputs.values()), "") if outcome is not None else ""
+        return outcome.result if outcome is not None else ""
 
     def state(self, item: Item) -> str:
         """Return what the table says of a recording."""

@@ -20,6 +20,7 @@ from napari_recon.io import open_stack
 from napari_recon.io.omezarr import ZarrOutput
 from napari_recon.jobs.batch.records import FOLDER
 from napari_recon.jobs.batch.run import ItemChanged
+from napari_recon.samples.files import path
 
 from .conftest import recording
 
@@ -60,6 +61,7 @@ def test_every_recording_is_what_a_single_run_gives(recordings, recipe, tmp_path
     assert [item.stem for item in end.failed] == ["broken"] and "broken" in end.outcomes[end.failed[0]].message
     rows = {row["recording"]: row for row in csv.DictReader(end.table.read_text().splitlines())}
     assert rows["monday/cells"]["state"] == "done" and rows["monday/cells"]["frames"] == "4"
+    assert rows["monday/cells"]["result"] == str(out / "monday" / "cells.ome.zarr")
     page = end.page.read_text()
     assert page.count("data:image/png;base64,") == 2 and "monday/broken" in page and "fusion.background" in page
     assert not _left_over(out)
@@ -185,3 +187,12 @@ def test_settings_have_to_be_the_same_on_resume(recordings, recipe, tmp_path) ->
         napari_recon.batch(recipe, recordings, tmp_path / "out", resume=True, params={"preset": "ER"}, **OPTIONS)
     with pytest.raises(InputError, match="the recipe has no parameter 'presets'"):
         napari_recon.batch(recipe, recordings, tmp_path / "new", params={"presets": "ER"}, **OPTIONS)
+
+
+def test_the_result_is_the_picture_and_not_what_lies_beside_it(tmp_path: Path) -> None:
+    sample = path("sim")
+    once = napari_recon.run("sim.wiener", sample, roi={"y": (0, 64), "x": (0, 64)})
+    end = napari_recon.batch(once, sample, tmp_path / "out")
+    (outcome,) = end.outcomes.values()
+    assert len(outcome.outputs) > 1 and outcome.result == outcome.outputs["sr"]
+    assert f'href="{Path(outcome.result).name}"' in end.page.read_text()

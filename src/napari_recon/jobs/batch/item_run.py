@@ -230,6 +230,7 @@ class ItemRun:
         first = paths.get(plan.outputs[0].name) if plan.outputs else None
         outcome = Outcome(
             state="done",
+            result=str(first or next(iter(paths.values()), "")),
             outputs={name: str(Path(path)) for name, path in paths.items()},
             frames=plan.frames,
             seconds=seconds,

@@ -36,9 +36,10 @@ class Settings(Frozen):
 
 
 class Outcome(Frozen):
-    """How a recording ended, as the report shows it."""
+    """How a recording ended, as the report shows it; `result` is the main one of its `outputs`."""
 
     state: State = "waiting"
+    result: str = ""
     outputs: dict[str, str] = Field(default_factory=dict)
     frames: int = 1
     seconds: float = 0.0

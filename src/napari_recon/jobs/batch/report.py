@@ -33,7 +33,7 @@ def _row(item: Item, outcome: Outcome) -> dict[str, Any]:
     return {
         "recording": item.label,
         "state": outcome.state,
-        "result": next(iter(outcome.outputs.values()), ""),
+        "result": outcome.result,
         "frames": outcome.frames,
         "seconds": round(outcome.seconds, 2),
         "peak_memory_mb": round(outcome.peak_memory_bytes / 1e6),
@@ -66,7 +66,7 @@ def _page(out: Path, settings: Settings, outcomes: Mapping[Item, Outcome]) -> st
 
 def _line(out: Path, item: Item, outcome: Outcome) -> str:
     picture = f'<img alt="" src="data:image/png;base64,{outcome.thumbnail}">' if outcome.thumbnail else ""
-    result = next(iter(outcome.outputs.values()), "")
+    result = outcome.result
     name = html.escape(item.label)
     if result:
         place = Path(result)

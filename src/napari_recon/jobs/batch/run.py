@@ -248,7 +248,8 @@ def kept(outcome: Outcome, target: Path, existing: Existing) -> Outcome | None:
         return None
     if existing == "refuse":
         raise InputError(f"{target} exists already; choose another folder, or --existing skip or overwrite")
-    return Outcome(state="skipped", outputs={"result": str(target)}, message="a file of that name was there before")
+    there = str(target)
+    return Outcome(state="skipped", result=there, outputs={"result": there}, message="a file of that name was there before")
 
 
 def with_params(recipe: Recipe, params: Mapping[str, Any]) -> Recipe:
