@@ -26,7 +26,7 @@ EXAMPLES: dict[str, Any] = {"planes": 31, "crop": 30, "pool": 24, "renewal": 6, 
 RECIPES: dict[str, dict[str, Any]] = {
     "lightfield-serenet-small": {**EXAMPLES, "steps": 1500, "averaging": 0.98},
     "lightfield-fserenet-small": {
-        **{**EXAMPLES, "network": "fserenet", "init": "lightfield-serenet-small", "steps": 820, "averaging": 0.98},
+        **{**EXAMPLES, "network": "fserenet", "init": "lightfield-serenet-small", "steps": 1540, "averaging": 0.98},
         **{"learning_rate": 1.5e-3, "negative": 1.0, "freeze": False},
     },
 }
@@ -38,7 +38,7 @@ METHODS = {"lightfield-serenet-small": "SeReNet (small)", "lightfield-fserenet-s
 DATA = (
     "simulated light fields of microscope geometric-13 (63x, NA 1.4, 49 of 13 x 13 views, 3 x 3 scan, fine pixel 0.122 um, "
     "31 planes of 0.2 um, blur of 2 fine pixels): tubes, beads, bubbles by the published statistics, two of them together, "
-    "tissue; 40 to 1500 photons in bright pixels, read noise 3"
+    "clouds, cells and thin lines; 40 to 1500 photons in bright pixels, read noise 3"
 )
 HARDWARE = "one thread of a busy two-core x86-64 machine without accelerator, bfloat16"
 
