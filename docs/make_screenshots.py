@@ -1,6 +1,6 @@
 """Makes docs/images from the real program: opens napari, the sample and the dock, works with them, takes pictures.
 
-    python docs/make_screenshots.py [FOLDER [light_field | sim | neural_field | field4d | light_sheet | cells]]
+    python docs/make_screenshots.py [FOLDER [light_field | light_field_methods | sim | neural_field | field4d | light_sheet | cells | batch | ...]]
 
 Needs a display; without one it starts itself again under xvfb-run.
 """
@@ -251,6 +251,77 @@ def take_cells_pictures(folder: Path) -> None:
     viewer.close()
 
 
+def take_batch_pictures(folder: Path) -> None:
+    """From a result that was liked to a folder of recordings, one of them damaged, and a result that is opened."""
+    import napari_recon
+    from napari_recon.samples.files import path
+
+    folder, before = folder.resolve(), Path.cwd()
+    os.chdir(tempfile.mkdtemp())
+    raw = Path("raw")
+    for day in ("monday", "tuesday"):
+        for number in range(1, 5):
+            (raw / day).mkdir(parents=True, exist_ok=True)
+            shutil.copy(path("sim"), raw / day / f"cell{number:02d}.ome.tif")
+    (raw / "tuesday" / "cell05.ome.tif").write_bytes(b"II*")
+    liked = Path("liked.ome.tif")
+    napari_recon.run("sim.wiener", raw / "monday" / "cell01.ome.tif", out=liked)
+    viewer, _, dock, shoot = opened("Batch", folder)
+    dock.take_file(str(liked))
+    dock.take_file(str(raw))
+    dock.form.take("out", "results")
+    each = dock.form.rows["each"].field
+    each.set_value("file")
+    each.changed.emit()
+    planned(dock)
+    shoot("batch-names")
+    ended: list[Any] = []
+    dock.runner.item_ended.connect(lambda *end: ended.append(end))
+    dock.run_bar.run_button.click()
+    until(lambda: len(ended) == 3)
+    shoot("batch-running")
+    until(lambda: dock.runner.state == "idle")
+    planned(dock)
+    dock.newest_button.click()
+    until(lambda: bool(viewer.layers))
+    dock.table.table.selectRow(8)
+    shoot("batch-dock")
+    dock.let_go()
+    viewer.close()
+    made_in = Path.cwd()
+    os.chdir(before)
+    shutil.rmtree(made_in)
+
+
+def take_jobs_pictures(folder: Path) -> None:
+    """A run that is done and three boxes of another method, the first of them running; their dock is closed."""
+    from qtpy.QtCore import Qt
+
+    from napari_recon.viewer.queue import job_queue
+
+    viewer, dock_widget, dock, shoot = opened("Light field", folder)
+    dock.data.sample_button.click()
+    planned(dock)
+    dock.choose_method("serenet.refocus")
+    planned(dock)
+    volume = run(dock.run_bar.run_button.click, dock).layers[0]
+    show(viewer, volume)
+    dock.choose_method("deconvolution.lightfield_rl")
+    dock.region.draw_button.click()
+    for y, x in ((9.6, 9.6), (9.6, 35.0), (35.0, 9.6)):
+        viewer.layers.selection.active.add_rectangles([[y, x], [y + 20, x + 20]])
+    planned(dock)
+    dock.run_bar.run_button.click()
+    until(lambda: job_queue().remaining()[1])
+    jobs_widget, jobs = viewer.window.add_plugin_dock_widget("napari-recon", "Jobs")
+    viewer.window.remove_dock_widget(dock_widget)
+    viewer.window._qt_window.resizeDocks([jobs_widget], [300], Qt.Orientation.Horizontal)
+    shoot("jobs-dock")
+    dock.controller.close()
+    jobs.let_go()
+    viewer.close()
+
+
 def from_the_side(viewer: Any) -> None:
     """Show z downwards and x to the right, in the middle of y."""
     viewer.dims.order = (1, 0, 2)
@@ -316,6 +387,61 @@ def take_light_field_pictures(folder: Path) -> None:
     wait(0.5)
     dock.resize(350, dock.height())
     dock.grab().save(str(folder / "narrow.png"))
+    dock.let_go()
+    viewer.close()
+
+
+def take_light_field_method_pictures(folder: Path) -> None:
+    """Compare methods, refine a network's volume, train one."""
+    from qtpy.QtCore import Qt
+
+    from napari_recon import hub
+
+    viewer, dock_widget, dock, shoot = opened("Light field", folder)
+    window = viewer.window._qt_window
+    dock.data.sample_button.click()
+    dock.settings.change({"planes": 101, "iterations": 20})
+    viewer.dims.set_current_step(0, 2)
+    dock.compare_fold.set_open(True)
+    planned(dock)
+    ended: list[Any] = []
+    dock.comparison.ended.connect(lambda: ended.append(True))
+    dock.compare.compare_button.click()
+    until(lambda: bool(ended), 900)
+    viewer.dims.ndisplay = 3
+    viewer.reset_view()
+    scroll_to(dock, dock.compare_fold)
+    shoot("light-field-compare")
+    dock.compare.save_picture(folder / "light-field-methods.png")
+    window.resizeDocks([dock_widget], [310], Qt.Orientation.Horizontal)
+    wait(0.5)
+    dock.compare.grab().save(str(folder / "light-field-compare-table.png"))
+    window.resizeDocks([dock_widget], [370], Qt.Orientation.Horizontal)
+    dock.compare.side_button.click()
+    dock.compare_fold.set_open(False)
+    small = next(card.id for card in hub.catalogue("serenet.reconstruct") if card.architecture == "serenet")
+    dock.choose_method("serenet.reconstruct")
+    dock.model.choose(small)
+    volume = next(layer for layer in viewer.layers if layer.name.endswith(f"· {dock.model.card.name}"))
+    viewer.layers.selection.active = volume
+    planned(dock)
+    run(dock.refine.button.click, dock)
+    for layer in viewer.layers:
+        layer.visible = layer.name.endswith("refined")
+    viewer.layers.selection.active = volume
+    dock.scroll.verticalScrollBar().setValue(0)
+    face(viewer, volume)
+    shoot("light-field-refine")
+    dock.fine_tune.click()
+    dock.settings.change({"steps": 12, "validate_every": 3, "crop": 30, "planes": 31})
+    planned(dock)
+    dock.scroll.verticalScrollBar().setValue(0)
+    run(dock.run_bar.run_button.click, dock)
+    until(lambda: "trained model" in dock.run_bar.offer_button.text())
+    for layer in list(viewer.layers)[:-1]:
+        layer.visible = False
+    viewer.reset_view()
+    shoot("light-field-train")
     dock.let_go()
     viewer.close()
 
@@ -417,11 +543,14 @@ def save(rgba: Any, path: Path) -> None:
 
 PICTURES = {
     "light_field": take_light_field_pictures,
+    "light_field_methods": take_light_field_method_pictures,
     "sim": take_sim_pictures,
     "neural_field": take_neural_field_pictures,
     "field4d": take_field4d_pictures,
     "light_sheet": take_light_sheet_pictures,
     "cells": take_cells_pictures,
+    "batch": take_batch_pictures,
+    "jobs": take_jobs_pictures,
 }
 
 if __name__ == "__main__":

@@ -13,9 +13,10 @@ from napari_recon.core.errors import InputError
 from napari_recon.core.settings import config_folder
 from napari_recon.jobs import make_plan
 from napari_recon.viewer.layer_input import stack_from_layer
-from napari_recon.viewer.queue import Entry, JobQueue, job_queue
+from napari_recon.viewer.queue import JobQueue, job_queue
+from napari_recon.viewer.queue_entry import Entry
 from napari_recon.viewer.queue_store import Record, job_again
-from napari_recon.viewer.run import Job, RunController
+from napari_recon.viewer.run import Job, ProgressState, RunController
 from tests.viewer.conftest import views, wait_for_workers
 from tests.viewer.fake import Fake
 
@@ -90,7 +91,7 @@ def test_a_job_on_the_processor_runs_beside_one_on_the_graphics_card(
     qtbot.waitUntil(lambda: states(queue) == {"gpu": "running", "gpu too": "waiting", "cpu": "running"}, timeout=5000)
     assert [e.device for e in queue.entries] == ["gpu", "gpu", "cpu"]
     controller.cancel()
-    qtbot.waitUntil(lambda: states(queue)["gpu too"] == "finished", timeout=5000)
+    qtbot.waitUntil(lambda: queue.entries[1].text.startswith("finished"), timeout=15000)
     assert states(queue)["cpu"] == "running" and states(queue)["gpu"] == "partial"
     third.close()
     wait_for_workers()
@@ -164,6 +165,16 @@ def test_remaining_time_counts_devices_beside_each_other(queue, controller, laye
     assert queue.remaining() == (107.0, True)
     queue.entries.append(Entry(Job(plans[0]), controller, expected_s=None))
     assert queue.remaining() == (107.0, False)
+    queue.entries.clear()
+
+
+def test_a_waiting_job_takes_as_long_as_a_running_one_of_its_kind(queue, controller, layer) -> None:
+    small, large = outlined(layer).outline(), outlined(layer, planes=6).outline()
+    resources = large.resources.model_copy(update={"work": 2 * small.work})
+    runs, waits = (Entry(Job(p), controller, plan=p) for p in (small, large.model_copy(update={"resources": resources})))
+    runs.state, runs.progress = "running", ProgressState(elapsed_s=2.0, remaining_s=8.0)
+    queue.entries = [runs, waits]
+    assert queue.remaining() == (8.0 + 20.0, True)
     queue.entries.clear()
 
 

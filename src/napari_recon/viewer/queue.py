@@ -13,8 +13,8 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from napari_recon.core.errors import InputError
 from napari_recon.core.plan import Plan
 from napari_recon.viewer.job import Job
-from napari_recon.viewer.queue_entry import Entry, outlined
-from napari_recon.viewer.queue_store import JobStore, Record, job_again
+from napari_recon.viewer.queue_entry import Entry, like_others, outlined
+from napari_recon.viewer.queue_store import JobStore, Record, job_again, left_text
 from napari_recon.viewer.run_state import ProgressState
 from napari_recon.viewer.worker import call_in_background
 
@@ -97,6 +97,8 @@ class JobQueue(QObject):
         for entry in self.entries:
             if entry.waits or entry.active:
                 seconds = entry.remaining_s
+                if seconds is None:
+                    seconds = like_others(entry, self.entries)
                 known &= seconds is not None
                 per_device[entry.device] = per_device.get(entry.device, 0.0) + (seconds or 0.0)
         together = per_device.pop("", 0.0)
@@ -146,6 +148,11 @@ class JobQueue(QObject):
         """Let go of the data of a job that is done, and keep the last few of those that ended."""
         if entry.state == "finished" and entry.plan is not None:
             entry.job = Job(entry.plan, title=entry.job.title, preview=entry.job.preview)
+        from napari_recon.jobs.estimates import estimate
+
+        for other in self.entries:  # it taught how long its like takes
+            if other.waits and other.plan is not None:
+                other.expected_s = estimate(other.plan)
         ended = [e for e in self.entries if not (e.waits or e.active)]
         for old in ended[: max(0, len(ended) - KEPT)]:
             self.entries.remove(old)
@@ -246,12 +253,3 @@ def job_queue() -> JobQueue:
     if queue.left:
         show_info(f"{left_text(queue.left)}; the Jobs dock resumes or forgets them")
     return queue
-
-
-def left_text(left: Sequence[Record]) -> str:
-    """Return how many jobs were left from last time, in words."""
-    return (
-        f"{len(left)} jobs were waiting when napari was closed"
-        if len(left) > 1
-        else ("1 job was waiting when napari was closed")
-    )

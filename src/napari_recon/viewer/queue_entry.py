@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -91,3 +92,13 @@ def outlined(job: Job) -> tuple[Plan, float | None]:
     assert job.outline is not None  # asked by the caller
     plan = job.outline()
     return plan, estimate(plan)
+
+
+def like_others(entry: Entry, others: Iterable[Entry]) -> float | None:
+    """Return the seconds of a job that waits, from how fast a running one of its engine is."""
+    for other in others:
+        now, left = other.progress, other.remaining_s
+        if other.active and now is not None and left is not None and other.plan is not None and entry.plan is not None:
+            if other.plan.engine == entry.plan.engine and other.plan.work > 0:
+                return (now.elapsed_s + left) * entry.plan.work / other.plan.work
+    return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -81,6 +81,12 @@ def job_again(record: Record, viewer: ViewerModel) -> Job:
         return stage.plan, stage.inputs
 
     return Job(planned, title=record.title, parent_layers=tuple(parents), outline=lambda: planned()[0])
+
+
+def left_text(left: Sequence[Record]) -> str:
+    """Return how many jobs were left from last time, in words."""
+    many = "1 job was" if len(left) == 1 else f"{len(left)} jobs were"
+    return f"{many} waiting when napari was closed"
 
 
 class JobStore:

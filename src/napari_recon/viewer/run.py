@@ -16,7 +16,8 @@ from napari_recon.core.token import CancelToken
 from napari_recon.viewer import preferences
 from napari_recon.viewer.job import BufferOpened, Job, Planned, Runner, job_events, job_title, smaller_tiles, source_layers
 from napari_recon.viewer.kept_models import keep_quietly
-from napari_recon.viewer.queue import Entry, job_queue
+from napari_recon.viewer.queue import job_queue
+from napari_recon.viewer.queue_entry import Entry
 from napari_recon.viewer.results import ResultLayers
 from napari_recon.viewer.run_state import Offer, ProgressState, Run, RunResult
 from napari_recon.viewer.worker import ReconWorker, make_worker
@@ -203,6 +204,7 @@ class RunController(QObject):
             run.planned = event
             if self._state == "planning":
                 self._set_state("running")
+                self._emit_progress()
             if self._entry is not None:
                 self.queue.plan_known(self._entry, event.plan, self._entry.expected_s)
             if self.queue.paused:

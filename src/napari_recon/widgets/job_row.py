@@ -10,12 +10,14 @@ from qtpy.QtWidgets import QFrame, QHBoxLayout, QMenu, QProgressBar, QToolButton
 from superqt import QElidingLabel
 
 from napari_recon.jobs.estimates import describe_seconds
-from napari_recon.viewer.queue import Entry
+from napari_recon.viewer.queue_entry import Entry
 from napari_recon.widgets.look import Level, Line, bold, describe, small_button
-from napari_recon.widgets.run_bar import progress_text
+from napari_recon.widgets.run_bar import clock
 
 LEVELS: dict[str, Level] = {"finished": "good", "partial": "warning", "failed": "error"}
+DEVICES = {"cpu": "On the processor", "gpu": "On the graphics card"}
 WIDTH = 24
+LINE = "JobRow {border: none; border-bottom: 1px solid rgba(128, 128, 128, 90);}"
 
 
 class JobRow(QFrame):
@@ -44,7 +46,7 @@ class JobRow(QFrame):
         for action, sign, name, tip in (
             ("up", "▲", "Earlier", "Run it before the job above"),
             ("down", "▼", "Later", "Run it after the job below"),
-            ("pause", "‖", "Pause", "Wait; what is done stays"),
+            ("pause", "❚❚", "Pause", "Wait; what is done stays"),
             ("resume", "▶", "Resume", "Go on"),
             ("smaller", "↻", "Retry with smaller tiles", "Memory was not enough: run it again with tiles of half the size"),
             ("cancel", "✕", "Cancel", "Stop; what is done stays"),
@@ -85,6 +87,7 @@ class JobRow(QFrame):
             self.bar.setRange(0, 1000 if known else 0)
             self.bar.setValue(round(1000 * now.fraction) if known else 0)
         self.line.say(state_text(entry), LEVELS.get(entry.state, "info"))
+        self.line.setToolTip(DEVICES.get(entry.device, ""))
 
     def menu(self) -> QMenu:
         """Return what can be done about this job, in words."""
@@ -116,7 +119,7 @@ class JobRow(QFrame):
         return entry
 
     def _lay_out(self) -> None:
-        self.setFrameShape(QFrame.Shape.StyledPanel)
+        self.setStyleSheet(LINE)
         below = QHBoxLayout()
         below.setSpacing(1)
         below.addWidget(self.line, 1)
@@ -131,22 +134,27 @@ class JobRow(QFrame):
 
 
 def state_text(entry: Entry) -> str:
-    """Return ``"running · tile 31/64 · 0:24 elapsed · 0:19 left"`` or how it ended."""
+    """Return ``"frame 2/5 · iteration 31/64 · 0:19 left"``, or why it does not run, or how it ended."""
     if entry.waits:
         words = "paused" if entry.state == "held" else "waiting"
-        device = {"cpu": "on the processor", "gpu": "on the graphics card"}.get(entry.device, "")
-        takes = f"takes about {describe_seconds(entry.expected_s)}" if entry.expected_s is not None else ""
-        return " · ".join(part for part in (words, device, takes) if part)
-    if entry.active:
-        now = entry.progress
-        return " · ".join([entry.state, *([progress_text(now)] if now is not None and entry.state != "planning" else [])])
-    return entry.text or entry.state
+        return f"{words} · about {describe_seconds(entry.expected_s)}" if entry.expected_s is not None else words
+    if not entry.active:
+        return entry.text or entry.state
+    now = entry.progress
+    parts = [] if entry.state == "running" else [entry.state]
+    if now is not None and entry.state != "planning":
+        parts += [now.message] if now.message else []
+        parts += [f"{now.unit} {now.done:g}/{now.total:g}"] if now.total else []
+        left = f"{clock(now.remaining_s)} left" if now.remaining_s is not None else f"{clock(now.elapsed_s)} elapsed"
+        parts.append(left)
+    return " · ".join(parts)
 
 
 def frame(*widgets: QWidget) -> QFrame:
     """Return `widgets` below each other in a frame."""
     whole = QFrame()
-    whole.setFrameShape(QFrame.Shape.StyledPanel)
+    whole.setObjectName("framed")
+    whole.setStyleSheet("#framed {border: 1px solid rgba(128, 128, 128, 160); border-radius: 3px;}")
     column = QVBoxLayout(whole)
     column.setContentsMargins(6, 6, 6, 6)
     for widget in widgets:

@@ -15,7 +15,9 @@ from napari_recon.core.provenance import Recipe
 from napari_recon.jobs.estimates import describe_seconds
 from napari_recon.viewer.commands import controller_of
 from napari_recon.viewer.plugin import open_dock
-from napari_recon.viewer.queue import Entry, JobQueue, job_queue, left_text
+from napari_recon.viewer.queue import JobQueue, job_queue
+from napari_recon.viewer.queue_entry import Entry
+from napari_recon.viewer.queue_store import left_text
 from napari_recon.widgets.job_row import JobRow, frame
 from napari_recon.widgets.layout import beside
 from napari_recon.widgets.leaving import LeavingWidget
