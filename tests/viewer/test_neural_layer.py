@@ -308,6 +308,8 @@ def test_files_and_folders_are_recognised(tmp_path, splines) -> None:
     other.write_bytes(b"")
     with pytest.raises(CheckpointError):
         field_source(other)
+    assert read_field(str(other)) == [(None,)]
+    assert "other.safetensors" in str(notification_manager.records[-1])
 
 
 def test_without_a_viewer_an_array_waits_for_exact_values(splines) -> None:

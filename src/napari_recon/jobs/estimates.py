@@ -133,9 +133,10 @@ class Pace:
 
 
 def _key(plan: Plan) -> tuple[str, int]:
-    """Return engine, device and network in words, and the decade of one frame's work."""
+    """Return engine, device, network and way in words, and the decade of one frame's work."""
     network = plan.model.architecture if plan.model else ""
-    return f"{plan.engine}|{plan.compute.device}|{network}", len(str(int(max(plan.resources.work, 1)))) - 1
+    way = plan.params.get("method", "")  # an interpolation takes a moment, a fit by the same engine minutes
+    return f"{plan.engine}|{plan.compute.device}|{network or way}", len(str(int(max(plan.resources.work, 1)))) - 1
 
 
 def _store() -> Path:

@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 
 from napari.utils.notifications import show_error, show_info, show_warning
 
-from napari_recon.core.errors import InputError
+from napari_recon.core.errors import InputError, ReconError
 from napari_recon.core.grid import Grid
 from napari_recon.engines.inr4d.checkpoint import FILES
 from napari_recon.engines.inr4d.lattice import AXES
@@ -156,16 +156,21 @@ def get_field_reader(path: str | list[str]) -> Callable[[str], list[Any]] | None
 def read_field(path: str | list[str]) -> list[tuple[Any, ...]]:
     """Return a saved field as a layer; a folder that holds none is opened as images.
 
-    Raises
-    ------
-    InputError, CheckpointError
-        It is neither.
+    What is neither gives no layer and says why.
     """
+    place = Path(path if isinstance(path, str) else path[0])
+    try:
+        return [_read(place)]
+    except ReconError as error:
+        show_error(str(error))
+        return [(None,)]
+
+
+def _read(place: Path) -> tuple[Any, ...]:
     import napari
 
-    place = Path(path if isinstance(path, str) else path[0])
     if place.is_dir() and not may_be_field(place):
-        return [opened_layer(str(place))]
+        return opened_layer(str(place))
     if place.name in FILES:  # of a published save folder, in which both belong together
         place = place.parent
     source, viewer = field_source(place), napari.current_viewer()
@@ -175,7 +180,7 @@ def read_field(path: str | list[str]) -> list[tuple[Any, ...]]:
     if source.note:
         show_warning(source.note)
     beside = next(iter(viewer.layers[::-1]), None) if viewer is not None else None
-    return [field_layer(source, beside=beside, immediate=viewer is not None)]
+    return field_layer(source, beside=beside, immediate=viewer is not None)
 
 
 def export_view(viewer: Any = None) -> None:

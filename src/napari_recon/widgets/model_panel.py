@@ -224,11 +224,20 @@ class ModelPanel(FileDrop, QWidget):
         column.addWidget(self.card_view)
 
 
+FOR_THE_RUN = {"intensity", "units", "psf_shift"}
+"""Parts of a contract that a run obeys and nobody chooses a model by; the button i shows them."""
+
+
 def summary(card: ModelCard) -> str:
     """Return what a model is: its network in a sentence, contract, origin (what a run made was not fetched)."""
     origin = "from a run" if card.origin == "imported" and card.training else card.origin
-    contract = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in card.contract.items() if _short(value))
-    return " · ".join(part for part in (SUMMARIES.get(card.architecture, card.architecture), contract, origin) if part)
+    contract = ", ".join(
+        f"{'Nnum' if key == 'nnum' else key.replace('_', ' ')} {value}"
+        for key, value in card.contract.items()
+        if _short(value) and key not in FOR_THE_RUN
+    )
+    what = SUMMARIES.get(card.architecture, card.architecture).removesuffix(".")
+    return " · ".join(part for part in (what, contract, origin) if part)
 
 
 def card_text(card: ModelCard) -> str:
