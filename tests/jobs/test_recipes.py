@@ -47,6 +47,20 @@ def test_axes_and_voxel_size_given_by_hand_are_kept(tmp_path: Path, image: np.nd
     assert again.specs == first.specs and again.specs["smooth"].grid.axes == "CYX"
 
 
+def test_another_recording_without_axes_and_voxel_size_has_those_of_the_first(tmp_path: Path, image: np.ndarray) -> None:
+    for name in ("raw", "other"):
+        np.save(tmp_path / f"{name}.npy", image)
+    scale, units = {"Y": 0.7, "X": 0.7}, {"Y": "micrometer", "X": "micrometer"}
+    sized = write_stack(tmp_path / "sized.ome.tif", ImageStack.of(image, "TYX", scale=scale, units=units))
+    first = napari_recon.run("toy.smooth", tmp_path / "raw.npy", axes="CYX", voxel_size={"y": 0.3, "x": 0.4})
+    grid = first.specs["smooth"].grid
+    for thing in (tmp_path / "other.npy", image):
+        other = napari_recon.rerun(first.provenance, inputs={"image": [thing]}).specs["smooth"].grid
+        assert other.scale[1:] == grid.scale[1:] and other.units[1:] == ("micrometer", "micrometer")
+    told = napari_recon.rerun(first.provenance, inputs={"image": [sized]}).specs["smooth"].grid
+    assert told.axes == "TYX" and told.step("X") == pytest.approx(grid.step("X") * 0.7 / 0.4)
+
+
 def test_a_moved_file_is_given_by_name_without_a_complaint(image_file: Path, tmp_path: Path) -> None:
     first = _run(image_file, tmp_path / "a.ome.tif")
     moved = tmp_path / "moved.ome.tif"

@@ -48,6 +48,9 @@ def batch(
     from napari_recon.jobs.batch.run import BatchFinished, choice, prepare_batch, run_batch
     from napari_recon.jobs.batch.watch import Patience, watch_batch
 
+    if workers < 1 or idle < 0:
+        given = f"--workers {workers}" if workers < 1 else f"--idle {idle:g}"
+        raise InputError(f"--workers should be 1 or more and --idle 0 or more, found {given}; choose another number")
     prepared = prepare_batch(
         recipe,
         source,
@@ -68,7 +71,8 @@ def batch(
         return
     end: BatchFinished | None = None
     with interruptible() as token, workers_for(workers, scheduler) as helpers:
-        events = watch_batch(prepared, token, Patience(idle=idle)) if watch else run_batch(prepared, token, helpers)
+        patience = Patience(idle=idle, complete=min(idle or Patience.complete, Patience.complete))
+        events = watch_batch(prepared, token, patience) if watch else run_batch(prepared, token, helpers)
         for event in shown(events, prepared, quiet):
             end = event if isinstance(event, BatchFinished) else end
     assert end is not None  # run_batch ends with it
@@ -103,8 +107,12 @@ def shown(events: Iterator[BatchEvent], prepared: Prepared, quiet: bool) -> Iter
 
 def _summarise(end: BatchFinished, as_json: bool, quiet: bool) -> None:
     if as_json:
+        labels = [item.label for item in end.outcomes]
         items = {
-            item.label: outcome.model_dump(mode="json", exclude={"thumbnail"}) for item, outcome in end.outcomes.items()
+            item.label if labels.count(item.label) == 1 else item.source: outcome.model_dump(
+                mode="json", exclude={"thumbnail"}
+            )
+            for item, outcome in end.outcomes.items()
         }
         typer.echo(dumps({"items": items, "table": str(end.table), "report": str(end.page), "cancelled": end.cancelled}))
     elif not quiet:

@@ -21,7 +21,7 @@ COMMANDS = {
     "run": ("run:run", "Run an engine and write its images."),
     "train": ("run:train", "Run an engine that makes a model and write that."),
     "rerun": ("rerun:rerun", "Repeat a run from its recipe, or from a result that carries one."),
-    "batch": ("batch:batch", "Run a recipe over a folder (comes later)."),
+    "batch": ("batch:batch", "Run a recipe over a folder, a pattern or an OME-Zarr."),
     "simulate": ("simulate:simulate", "Make raw data with ground truth."),
     "models": ("models:app", "List, show, check, import, fetch and remove models."),
     "metrics": ("metrics:metrics", "Compare a result with a reference: PSNR, SSIM, NRMSE, correlation."),

@@ -128,8 +128,7 @@ def plan_of(
     for name, sources in step.inputs.items():
         spec = engine.info.input(name)
         if inputs is not None and name in inputs:
-            axes = next((s.axes for s in sources), "") or None
-            things = [t for given in inputs[name] for t in _open_replacement(spec, given, axes)]
+            things = [t for given in inputs[name] for t in _open_replacement(spec, given, next(iter(sources), None))]
         else:
             things = [t for source in sources for t in _open_source(spec, source, earlier or {})]
         opened[name] = things
@@ -227,13 +226,23 @@ def _check_names(recipe: Recipe, inputs: Replaced) -> None:
         raise InputError(f"the recipe has no input {unknown[0]!r}; its inputs are: {', '.join(sorted(known)) or 'none'}")
 
 
-def _open_replacement(spec: Any, thing: Any, axes: str | None) -> list[Any]:
-    try:
+def _open_replacement(spec: Any, thing: Any, recorded: InputSource | None) -> list[Any]:
+    """Open what takes a recorded input's place; axes and voxel size that it does not tell are the recorded ones."""
+    if recorded is None or not recorded.axes:
         return open_input(spec, thing)
+    axes = None
+    try:
+        opened = open_input(spec, thing)
     except InputError:
-        if axes is None:
-            raise
-        return open_input(spec, thing, axes)
+        axes = recorded.axes
+        opened = open_input(spec, thing, axes)
+    grids = [stack.grid for stack in opened if isinstance(stack, ImageStack) and stack is not thing]
+    unknown = {
+        axis: size
+        for axis, size in recorded.voxel_size_um.items()
+        if any(axis.upper() in grid.axes and grid.unit(axis.upper()) != "micrometer" for grid in grids)
+    }
+    return open_input(spec, thing, axes, unknown) if unknown else opened
 
 
 def _open_source(spec: Any, source: InputSource, earlier: Mapping[str, Result]) -> list[Any]:

@@ -64,7 +64,7 @@ def test_positions_of_a_plate_are_recordings(tmp_path: Path) -> None:
         ("{stem}.doc", "should end in one of"),
         ("{when}.tif", r"may hold \{folder\}"),
         ("../{stem}.tif", "should lie below"),
-        ("same.tif", "found several"),
+        ("same.tif", r"found same.tif for a.tif and for b.tif; .* 'same_\{index\}.tif'"),
     ],
 )
 def test_patterns_that_can_not_be_are_one_sentence(tmp_path: Path, name: str, sentence: str) -> None:

@@ -119,8 +119,12 @@ def result_paths(items: Iterable[Item], out: Path, name: str = DEFAULT_NAME) -> 
         found[item.id] = path
     twice = [path for path, count in Counter(found.values()).items() if count > 1]
     if twice:
+        names = [Path(item.source).name for item in items if found[item.id] == twice[0]]
+        suffix = suffix_of(name)
+        numbered = name.removesuffix(suffix) + "_{index}" + suffix
         raise InputError(
-            f"every recording should get a file of its own, found several for {twice[0]}; add {{index}} to the pattern"
+            f"every recording should get a file of its own, found {twice[0].name} for {names[0]} and for {names[1]}; "
+            f"name them otherwise, with their number for example (--name {numbered!r})"
         )
     return found
 

@@ -123,6 +123,10 @@ def prepare_batch(
         name=name,
         device=device,
     )
+    if Path(asked.source).is_relative_to(folder.out):
+        raise InputError(
+            f"results should go to a folder that does not hold the recordings, found {out}; choose another folder"
+        )
     before = folder.settings()
     if before is not None and not resume:
         raise InputError(f"{out} holds a batch already; add --resume to go on with it, or choose another folder")
