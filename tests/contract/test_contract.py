@@ -170,7 +170,7 @@ def test_pause_holds_and_cancel_ends_a_pause(example: Example) -> None:
     token.pause()
     thread = threading.Thread(target=lambda: seen.extend(example.events(plan, token)))
     thread.start()
-    time.sleep(0.3)
+    time.sleep(0.1)
     assert thread.is_alive() and not seen
     token.cancel()
     thread.join(20)
