@@ -136,7 +136,7 @@ def test_results_may_not_hold_the_recordings(asked: BatchWidget, recordings: Pat
 
 
 def test_a_batch_runs_and_its_results_open(
-    asked: BatchWidget, recordings: Path, recipe: Path, qtbot: Any, monkeypatch
+    asked: BatchWidget, recordings: Path, recipe: Path, tmp_path: Path, qtbot: Any, monkeypatch
 ) -> None:
     (recordings / "monday" / "broken.ome.tif").write_bytes(b"II*\0")
     choose(asked, "params", "camera_offset=7")
@@ -160,7 +160,12 @@ def test_a_batch_runs_and_its_results_open(
     monkeypatch.setattr(QDesktopServices, "openUrl", lambda url: shown.append(url.toLocalFile()))
     asked.report_button.click()
     assert Path(shown[0]).read_text().count("data:image/png") == 2
-    # what failed is tried again, the others are kept
+    # what failed is tried again, the others are kept, also where the folders are given in other words
+    monkeypatch.chdir(tmp_path)
+    asked.form.take("source", "raw")
+    asked.form.take("out", "out")
+    looked(asked, qtbot)
+    assert states(asked) == ["✕ failed", "✓ done", "✓ done"]
     recording(recordings / "monday" / "broken.ome.tif", 3)
     assert "Resume" in asked.run_bar.run_button.text() and asked.run_bar.run_button.isEnabled()
     ran(asked, qtbot)

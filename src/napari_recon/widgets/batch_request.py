@@ -157,12 +157,13 @@ class BatchRequest:
         return ""
 
     def _items(self) -> Sequence[Item]:
+        source = Path(self.source).expanduser().resolve()
         if not self.watch:
-            return find_items(self.source, self.each)
-        if not Path(self.source).expanduser().is_dir():
-            raise InputError(f"a folder to be watched was expected, found {self.source}; choose a folder that exists")
+            return find_items(source, self.each)
+        if not source.is_dir():
+            raise InputError(f"a folder to be watched was expected, found {source}; choose a folder that exists")
         try:
-            return find_items(self.source, self.each)
+            return find_items(source, self.each)
         except InputError:  # nothing landed yet
             return ()
 

@@ -44,6 +44,7 @@ class RecordingTable(QWidget):
         self.table, self.line = QTableWidget(0, 2), Line()
         self.items: list[Item] = []
         self.outcomes: dict[Item, Outcome] = {}
+        self._rows: tuple[Row, ...] | None = None
         self._at: dict[Item, int] = {}
         self._said: dict[Item, tuple[str, Level]] = {}
         table = self.table
@@ -73,6 +74,9 @@ class RecordingTable(QWidget):
     def show_rows(self, rows: Iterable[Row]) -> None:
         """Show the recordings of a batch that does not run."""
         rows = tuple(rows)
+        if rows == self._rows:
+            return
+        self._rows = rows
         self.table.setUpdatesEnabled(False)
         self.table.setRowCount(0)
         self.items, self.outcomes, self._at, self._said = [], {}, {}, {}
@@ -81,19 +85,24 @@ class RecordingTable(QWidget):
             if row.clash:
                 self._say(row.item, "in the way", "warning", f"{row.target} is there already")
             else:
-                self.end(row.item, row.outcome)
+                self._show(row.item, row.outcome)
         self.table.setUpdatesEnabled(True)
         self._tell()
 
     def go_on(self, item: Item, done: float, total: float, message: str) -> None:
         """Show that a recording is being made; one that was not there before gets a row."""
+        self._rows = None
         self._add(item)
         text = f"frame {done:g} of {total:g}" if total > 1 else message or f"{done:.0%}"
         self._say(item, text, "info", message)
         self._cell(item).setData(_FRACTION, done / total if total else 0.0)
 
     def end(self, item: Item, outcome: Outcome) -> None:
-        """Show how a recording ended, or that it waits."""
+        """Show how a recording ended."""
+        self._rows = None
+        self._show(item, outcome)
+
+    def _show(self, item: Item, outcome: Outcome) -> None:
         self._add(item)
         self.outcomes[item] = outcome
         self._cell(item).setData(_FRACTION, 0.0)
