@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from napari_recon.core.compute import Compute
-from napari_recon.core.engine import EngineInfo, InputSpec, OutputInfo
+from napari_recon.core.engine import EngineInfo, OutputInfo
 from napari_recon.core.errors import InputError
 from napari_recon.core.events import Event
 from napari_recon.core.frames import Frame, FrameEngine, Refs
@@ -18,14 +18,9 @@ from napari_recon.engines.serenet.compat import SCRIPTS
 from napari_recon.engines.serenet.layout import HALO_YX, HALO_Z, NetworkField, bounds_of, tiles_of, working_device
 from napari_recon.engines.serenet.models import check_pages, geometry_for, options_of, reconstructing
 from napari_recon.engines.serenet.params import RefocusParams, SerenetParams
-from napari_recon.optics.lightfield_geometry import (
-    MICROMETERS,
-    LightFieldGeometry,
-)
+from napari_recon.engines.serenet.prestep import PAPER, VIEWS
+from napari_recon.optics.lightfield_geometry import MICROMETERS, LightFieldGeometry
 from napari_recon.optics.psf_shift import check_field
-
-_VIEWS = InputSpec(name="views", axes="VYX", description="the light field, realigned to one page per view")
-_PAPER = "10.1038/s41592-025-02698-z"
 
 
 class Reconstruct(FrameEngine[SerenetParams]):
@@ -37,7 +32,7 @@ class Reconstruct(FrameEngine[SerenetParams]):
         kind="reconstruct",
         title="SeReNet and other networks (light field)",
         summary="Volume from a light field with a trained SeReNet, F-SeReNet, RL-Net, VCD-Net or HyLFM-Net",
-        inputs=(_VIEWS,),
+        inputs=(VIEWS,),
         outputs=(OutputInfo(name="volume", axes="ZYX", description="the volume on the fine grid"),),
         needs_model="required",
         halo=(
@@ -47,7 +42,7 @@ class Reconstruct(FrameEngine[SerenetParams]):
             f"HyLFM-Net {HALO_YX['hylfmnet']} and {HALO_Z['hylfmnet']}, VCD-Net {HALO_YX['vcdnet']}"
         ),
         roi_tolerance=1e-5,
-        references=(_PAPER,),
+        references=(PAPER,),
     )
 
     def outputs_of(self, refs: Refs, params: SerenetParams, model: ModelRef | None) -> tuple[OutputSpec, ...]:
@@ -109,11 +104,11 @@ class Refocus(FrameEngine[RefocusParams]):
         kind="reconstruct",
         title="Refocus (light field)",
         summary="Focal stack from a light field by shifting and averaging its views; needs no model",
-        inputs=(_VIEWS,),
+        inputs=(VIEWS,),
         outputs=(OutputInfo(name="volume", axes="ZYX", description="the focal stack on the fine grid"),),
         halo="the largest shift of a view (15 light-field pixels for Nnum 13)",
         roi_tolerance=1e-5,
-        references=(_PAPER,),
+        references=(PAPER,),
     )
 
     def outputs_of(self, refs: Refs, params: RefocusParams, model: ModelRef | None) -> tuple[OutputSpec, ...]:

@@ -9,7 +9,6 @@ and pixel are ever stored, and what is joined only to be convolved is convolved 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from itertools import pairwise
 from typing import cast
 
 import numpy as np
@@ -25,7 +24,7 @@ from napari_recon.core.token import CancelToken
 from napari_recon.engines.serenet.checkpoint import load_network
 from napari_recon.engines.serenet.compat import SCRIPTS
 from napari_recon.engines.serenet.faster import channels_last, faster
-from napari_recon.engines.serenet.layout import working_device
+from napari_recon.engines.serenet.layout import even, working_device
 from napari_recon.engines.serenet.networks.vsnet import NEGATIVE_SLOPE, InterBlock, VsNet
 from napari_recon.engines.serenet.pipeline import arithmetic
 from napari_recon.engines.serenet.upstream import blended
@@ -71,7 +70,7 @@ def finer(
         yield from blended(tile, rules, size_yx, lambda h, w: (h * factor, w * factor), token, "finer", (y, x), weight)
         return
     halo, edge = reach(options), int(plan.resources.details["tile_size"]) * factor
-    tiles = [(a, b) for a in _cut(y, edge) for b in _cut(x, edge)]
+    tiles = [(a, b) for a in even(y, edge) for b in even(x, edge)]
     for number, bounds in enumerate(tiles):
         yield Progress(number, len(tiles), "tile")
         reads = [
@@ -83,12 +82,6 @@ def finer(
         array = block(*reads)[:, inner[0], inner[1]]
         yield BlockReady("finer", (slice(0, len(array)), *place), array)
     yield Progress(len(tiles), len(tiles), "tile")
-
-
-def _cut(bounds: Bounds, edge: int) -> list[Bounds]:
-    low, high = bounds
-    count = -(-(high - low) // edge)
-    return list(pairwise(low + (high - low) * n // count for n in range(count + 1)))
 
 
 @torch.inference_mode()

@@ -130,7 +130,7 @@ def tiles_of(box: Box, edge: int, upsampling: float) -> list[Box]:
     """Cut a box of the volume into even tiles of at most `edge` light-field pixels, the central one first."""
     z, y, x = bounds_of(box)
     step = max(1, round(edge * upsampling))
-    pieces = [Box(z=z, y=a, x=b) for a in _even(y, step) for b in _even(x, step)]
+    pieces = [Box(z=z, y=a, x=b) for a in even(y, step) for b in even(x, step)]
     return sorted(pieces, key=lambda piece: _distance(piece, box))
 
 
@@ -141,7 +141,8 @@ def first_look(box: Box, upsampling: float) -> Box:
     return Box(z=_middle(z, 17), y=_middle(y, edge), x=_middle(x, edge))
 
 
-def _even(bounds: Bounds, step: int) -> list[Bounds]:
+def even(bounds: Bounds, step: int) -> list[Bounds]:
+    """Cut bounds into parts of at most `step`, as even as whole numbers can be."""
     low, high = bounds
     count = -(-(high - low) // step)
     edges = [low + (high - low) * n // count for n in range(count + 1)]

@@ -1,4 +1,4 @@
-"""What the engines that make views from views share. No torch."""
+"""What the engines that take views share. No torch."""
 
 from __future__ import annotations
 

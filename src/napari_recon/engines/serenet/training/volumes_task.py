@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from napari_recon.engines.serenet.intensity import percentiles
 from napari_recon.engines.serenet.training.examples import Patch
 from napari_recon.engines.serenet.training.losses import global_similarity
 from napari_recon.engines.serenet.training.task import LightFieldTask
@@ -92,8 +93,7 @@ class ViewsTask(LightFieldTask):
     def _input(self, patch: Patch) -> Tensor:
         """Return (A, h, w): the views of a patch as the reconstruction scales them, 0 to 1."""
         (y, x), (h, w) = patch.corner_yx, patch.views.shape[-2:]
-        low, high = np.quantile(patch.noisy.numpy(), [0.1, 0.999])
-        return ((patch.noisy[:, y : y + h, x : x + w] - float(low)) / max(float(high - low), 1e-9)).clamp(0, 1)
+        return torch.from_numpy(percentiles(patch.noisy.numpy()).views_vyx)[:, y : y + h, x : x + w]
 
 
 def relative(values: Tensor, quantile: float) -> Tensor:
