@@ -137,9 +137,11 @@ def test_manifest_is_valid_and_everything_it_names_exists() -> None:
     assert all(widget.tabify for widget in contributions.widgets)
 
 
-def test_readers_claim_only_our_own_suffix() -> None:
+def test_readers_claim_no_pictures_of_others() -> None:
     readers = PluginManifest.from_file(MANIFEST).contributions.readers or []
-    assert {p for reader in readers for p in reader.filename_patterns} == {"*.recipe.yaml"}
+    claimed = {p for reader in readers for p in reader.filename_patterns}
+    # weights are looked into, and an OME-Zarr is asked who wrote it
+    assert claimed == {"*.recipe.yaml", "*.zarr", "*.safetensors", "*.pt", "*.pth", "*.tar"}
 
 
 def test_top_level_manifest_is_the_shipped_one() -> None:

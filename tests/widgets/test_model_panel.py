@@ -73,6 +73,24 @@ def test_model_that_is_not_here_offers_the_download(
     assert panel.reason() == "" and panel.card.id == "net-b"
 
 
+def test_a_model_of_another_method_is_not_chosen_unasked(
+    panel: ModelPanel, cards: list[ModelCard], qtbot: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = HERE.model_copy(update={"id": "tw", "title": "Tw", "engine": "serenet.twnet", "origin": "imported"})
+    monkeypatch.setattr(hub, "import_model", lambda path: cards.append(other) or other)
+    panel.set_engine("serenet.twnet", "required")
+    assert panel.card.id == "net-a"  # there is nothing better
+    panel.set_engine("fake.net", "required")
+    with qtbot.waitSignal(panel.message, timeout=5000) as told:
+        panel.import_file("tw.pth")
+    assert panel.card.id == "net-a" and "another method: TW-Net" in told.args[0]
+    panel.set_engine("serenet.twnet", "required")
+    assert panel.card.id == "tw"
+    pick(panel, 0)
+    panel.refresh()
+    assert panel.card.id == "net-a"  # now somebody wants it
+
+
 def test_unfit_models_are_grey_with_the_reason(panel: ModelPanel) -> None:
     panel.set_unfit({"net-a": "49 views were expected, found 5; choose another model"})
     item = panel.combo.model().item(0)

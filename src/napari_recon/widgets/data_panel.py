@@ -18,6 +18,7 @@ from napari_recon.viewer.layer_input import Problem, check_layer, fits, guess_ax
 from napari_recon.viewer.pixel_size import lacks_pixel_size
 from napari_recon.widgets.fields import FileField
 from napari_recon.widgets.fold import Fold
+from napari_recon.widgets.form import readable
 from napari_recon.widgets.layer_combo import LayerCombo
 from napari_recon.widgets.look import PRIMARY, Line, describe
 from napari_recon.widgets.pixel_row import PixelRow
@@ -362,7 +363,7 @@ class InputRow(QWidget):
     def __init__(self, viewer: Any, spec: InputSpec) -> None:
         super().__init__()
         self._spec = spec
-        label = QLabel(spec.name.replace("_", " "))
+        label = QLabel(readable(spec.name))
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.addWidget(label)

@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QPushButton, QVB
 
 from napari_recon import hub
 from napari_recon.core.plan import ModelRef
+from napari_recon.engines import registry
 from napari_recon.engines.serenet.networks.recognise import SUMMARIES
 from napari_recon.hub import ModelCard
 from napari_recon.viewer.worker import call_in_background
@@ -42,6 +43,7 @@ class ModelPanel(FileDrop, QWidget):
         self._cards: list[ModelCard] = []
         self._wanted: dict[str, str] = {}
         self._unfit: Mapping[str, str] = {}
+        self._unasked: set[str] = set()
         self._busy: Any = None
         self.combo = QComboBox()
         self.combo.setMinimumContentsLength(8)
@@ -79,6 +81,7 @@ class ModelPanel(FileDrop, QWidget):
         """Choose a model by id; False when it is not in the menu."""
         known = any(card.id == id for card in self._cards)
         self._wanted[self._engine] = id
+        self._unasked.discard(self._engine)
         if known:
             self._choose(id)
         return known
@@ -150,10 +153,15 @@ class ModelPanel(FileDrop, QWidget):
 
     def _got(self, card: ModelCard) -> None:
         self._busy = None
-        self._wanted[self._engine] = card.id
+        own = registry.get(card.engine).info if card.engine in registry.names() else None
+        foreign = own is not None and card.engine != self._engine and own.needs_model == "required"
+        if not foreign:
+            self._wanted[self._engine] = card.id
+            self._unasked.discard(self._engine)
         self.refresh()
         found = "; ".join(card.inferred)
-        self.message.emit(f"Recognised {card.name}{': ' + found if found else ''}", "info")
+        where = f"; it belongs to another method: {own.title}" if own is not None and foreign else ""
+        self.message.emit(f"Recognised {card.name}{': ' + found if found else ''}{where}", "info")
 
     def _failed(self, error: Exception) -> None:
         self._busy = None
@@ -185,12 +193,18 @@ class ModelPanel(FileDrop, QWidget):
 
     def _choose(self, id: str) -> None:
         at = next((i for i, card in enumerate(self._cards) if card.id == id), None)
-        if at is None and self._needs == "required":
-            at = next((i for i, card in enumerate(self._cards) if card.available), 0)
+        here = [i for i, card in enumerate(self._cards) if card.available]
+        own = [i for i in here if self._cards[i].engine == self._engine]
+        unasked = at is None or (self._engine in self._unasked and bool(own))  # nobody wanted just this one
+        if unasked and self._needs == "required":
+            at = next(iter([i for i in own if i == at] + own + here), 0)
         self.combo.setCurrentIndex(max(0, self.combo.findData(-1 if at is None else at)))
         self._picked()
+        if unasked:
+            self._unasked.add(self._engine)
 
     def _picked(self, _: int = 0) -> None:
+        self._unasked.discard(self._engine)
         if self.card is not None:
             self._wanted[self._engine] = self.card.id
         self._show_card()

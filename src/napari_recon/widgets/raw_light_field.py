@@ -69,7 +69,7 @@ class RawLightField(QWidget):
         self._before = dock.engine
         layer = dock.data.layer
         dock.choose_method(REALIGN)
-        text = "Say how many pixels a lenslet has (Nnum, odd); the rest is found. Then press Reconstruct."
+        text = "Say how many pixels a lenslet has (Nnum, odd); the rest is found. Then press Run."
         scan = SCANS.get(layer.data.shape[0]) if layer is not None and layer.ndim == 3 else None
         if scan is not None:
             dock.settings.change({"scanning": scan})
