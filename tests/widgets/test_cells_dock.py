@@ -177,6 +177,10 @@ def test_nuclei_are_found_in_their_channel(dock: CellsWidget, sample: list[Any],
     filled(dock, [membranes, channel], qtbot)
     assert "Nuclei are missing" in dock.run_bar.run_button.toolTip() and not dock.run_bar.run_button.isEnabled()
     assert dock.seeds.channel.layer is channel
+    for wrong in ("", "wide", "0"):
+        dock.seeds.diameter.lineEdit().setText(wrong)
+        dock.seeds.find_button.click()
+        assert "diameter should be a number above zero" in dock.seeds.line.text()
     dock.seeds.diameter.set_value(2.0)
     dock.seeds.find_button.click()
     qtbot.waitUntil(lambda: dock.seeds.layer is not None, timeout=20000)

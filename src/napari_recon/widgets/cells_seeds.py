@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
@@ -12,6 +13,7 @@ from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_recon.core.errors import InputError
+from napari_recon.core.token import CancelToken
 from napari_recon.viewer.layer_input import stack_from_layer
 from napari_recon.viewer.seeds import add_beside, is_seeds, name_new, points_layer, seeds_of, thicken
 from napari_recon.viewer.worker import call_in_background
@@ -53,6 +55,7 @@ class SeedsPanel(FileDrop, QWidget):
         self._known = 0
         self._naming = False
         self._opening: Any = None
+        self._token = CancelToken()
         self._files: dict[Path, bool] = {}
         self._table: tuple[Mapping[int, Any], str] = ({}, "")
         self.time_combo = QComboBox()
@@ -159,6 +162,7 @@ class SeedsPanel(FileDrop, QWidget):
         self.channel.let_go()
         if self._opening is not None:
             self._opening.drop()
+            self._token.cancel()
         for path, kept in self._files.items():
             if not kept:
                 path.unlink(missing_ok=True)
@@ -211,7 +215,15 @@ class SeedsPanel(FileDrop, QWidget):
         _, axes = self._main()
         channel, diameter = self.channel.layer, self.diameter.value()
         spec_axes = axes if channel.ndim == len(axes) else axes[-channel.ndim :]
-        source = stack_from_layer(channel, spec_axes)
+        try:
+            source = stack_from_layer(channel, spec_axes)
+            if "Z" not in spec_axes:
+                raise InputError(f"nuclei are looked for in volumes, found the picture {channel.name}; choose another layer")
+            if isinstance(diameter, str) or not 0 < diameter < math.inf:
+                raise InputError(f"the diameter should be a number above zero, found {diameter!r}; type one")
+        except InputError as error:
+            self.line.say(str(error), "error")
+            return
         self.find_button.setEnabled(False)
         self.line.say("looking for nuclei…")
 
@@ -229,7 +241,9 @@ class SeedsPanel(FileDrop, QWidget):
             self._allow()
             self.line.say(str(error), "error")
 
-        self._opening = call_in_background(_found, source, float(diameter), done=done, failed=failed, parent=self)
+        self._opening = call_in_background(
+            _found, source, float(diameter), self._token.check, done=done, failed=failed, parent=self
+        )
 
     def _add(self, layer: Any) -> None:
         add_beside(self._viewer, layer)
@@ -389,7 +403,7 @@ def placed(table: Mapping[int, Any], first: int, stack: Any, axes: str, name: st
     return rows
 
 
-def _found(stack: Any, diameter: float) -> list[dict[str, Any]]:
+def _found(stack: Any, diameter: float, check: Callable[[], None]) -> list[dict[str, Any]]:
     from napari_recon.engines.segmentation.nuclei import traced
 
     grid = stack.grid
@@ -398,4 +412,4 @@ def _found(stack: Any, diameter: float) -> list[dict[str, Any]]:
     def read(time: int) -> Any:
         return np.asarray(stack.read("ZYX", **({"t": time} if "T" in grid.axes else {})), np.float32)
 
-    return traced(grid.size("T"), read, voxel, diameter)
+    return traced(grid.size("T"), read, voxel, diameter, check)
