@@ -144,7 +144,7 @@ def test_a_batch_runs_and_its_results_open(
     went_on: list[str] = []
     asked.runner.went_on.connect(lambda event: went_on.append(asked.table.state(event.item)))
     ran(asked, qtbot)
-    assert states(asked) == ["✕ failed", "✓ done", "✓ done"] and any("frame" in text for text in went_on)
+    assert states(asked) == ["✕ failed", "✓ done", "✓ done"] and any(" of 4" in text for text in went_on)
     assert "2 done" in asked.run_bar.message_line.text() and "broken" in asked.run_bar.log_view.toPlainText()
     asked.table.table.selectRow(0)
     assert "broken" in asked.table.line.text()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from qtpy.QtCore import QModelIndex, QRectF, Qt, Signal
+from qtpy.QtCore import QModelIndex, QRectF, Qt, QTimer, Signal
 from qtpy.QtGui import QColor, QPainter
 from qtpy.QtWidgets import (
     QAbstractItemView,
@@ -47,6 +47,8 @@ class RecordingTable(QWidget):
         self._rows: tuple[Row, ...] | None = None
         self._at: dict[Item, int] = {}
         self._said: dict[Item, tuple[str, Level]] = {}
+        self._later = QTimer(self, singleShot=True)
+        self._later.timeout.connect(self._keep_in_sight)
         table = self.table
         table.setHorizontalHeaderLabels(["Recording", "State"])
         table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
@@ -60,7 +62,7 @@ class RecordingTable(QWidget):
         header = table.horizontalHeader()
         header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
         header.setSectionResizeMode(1, QHeaderView.ResizeMode.Fixed)
-        header.resizeSection(1, table.fontMetrics().horizontalAdvance("frame 000 of 000  "))
+        header.resizeSection(1, table.fontMetrics().horizontalAdvance("0000 of 0000  "))
         table.setItemDelegateForColumn(1, _Bar(table))
         describe(table, "Recordings", "What becomes of every recording; double-click one that is done to open its result")
         table.itemSelectionChanged.connect(self._tell)
@@ -93,7 +95,7 @@ class RecordingTable(QWidget):
         """Show that a recording is being made; one that was not there before gets a row."""
         self._rows = None
         self._add(item)
-        text = f"frame {done:g} of {total:g}" if total > 1 else message or f"{done:.0%}"
+        text = f"{done:g} of {total:g}" if total > 1 else message or f"{done:.0%}"
         self._say(item, text, "info", message)
         self._cell(item).setData(_FRACTION, done / total if total else 0.0)
 
@@ -152,6 +154,12 @@ class RecordingTable(QWidget):
         item = self._selected()
         more, level = self._said.get(item, ("", "info")) if item is not None else ("", "info")
         self.line.say(more, level)
+        if item is not None:  # the line may have taken the room of its row
+            self._later.start(0)
+
+    def _keep_in_sight(self) -> None:
+        if (cell := self.table.currentItem()) is not None:
+            self.table.scrollToItem(cell)
 
     def _open(self, cell: QTableWidgetItem) -> None:
         item = self.items[cell.row()]
