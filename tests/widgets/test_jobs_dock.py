@@ -147,6 +147,25 @@ def test_a_job_is_duplicated_into_its_dock(jobs: JobsWidget, dock: FakeDock, vie
     assert "a dock for fake.planes" in jobs.message.text()
 
 
+def test_a_dock_puts_further_runs_behind_the_one_that_goes_on(
+    jobs: JobsWidget, dock: FakeDock, qtbot: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FakeDock, "queues", True)
+    button = dock.run_bar.run_button
+    (first,) = start(dock, qtbot, delay=0.1, planes=6)
+    qtbot.waitUntil(lambda: first.state == "running", timeout=5000)
+    assert button.text() == "Add to the &queue" and button.isEnabled() and not dock.run_bar.preview_button.isEnabled()
+    dock.settings.set_values({"delay": 0.0, "planes": 2})
+    planned(dock, qtbot)
+    press(qtbot, button)
+    second = job_queue().entries[1]
+    assert texts(jobs)[1].startswith("waiting") and "1 waiting" in jobs.summary.text()
+    qtbot.waitUntil(lambda: second.state == "finished", timeout=8000)
+    assert [len(x.data) for x in dock.viewer.layers if "Planes" in x.name] == [6, 2]
+    qtbot.waitUntil(lambda: dock.controller.state == "idle", timeout=5000)
+    assert button.text() == "&Reconstruct"
+
+
 def test_closing_the_docks_leaves_the_run(jobs: JobsWidget, dock: FakeDock, viewer: ViewerModel, qtbot: Any) -> None:
     (entry,) = start(dock, qtbot, delay=0.1, planes=8)
     qtbot.waitUntil(lambda: entry.state == "running", timeout=5000)

@@ -5,21 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
-from functools import partial
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from qtpy.QtCore import QSize, Qt
 from qtpy.QtGui import QKeySequence, QShortcut
-from qtpy.QtWidgets import (
-    QComboBox,
-    QFrame,
-    QHBoxLayout,
-    QLabel,
-    QScrollArea,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from napari_recon.core.engine import EngineInfo
 from napari_recon.core.errors import describe as describe_error
@@ -28,14 +18,14 @@ from napari_recon.engines import registry
 from napari_recon.viewer import preferences
 from napari_recon.viewer.alone import show_alone
 from napari_recon.viewer.layer_input import Problem
-from napari_recon.viewer.run import Job, Offer, RunController, job_title
+from napari_recon.viewer.run import Offer, RunController, job_title
 from napari_recon.widgets.curve_panel import CurvePanel
 from napari_recon.widgets.data_panel import DataPanel
 from napari_recon.widgets.estimate_line import EstimateLine, result_text
 from napari_recon.widgets.fixes import fix_label, fixes_in
-from napari_recon.widgets.layout import section
+from napari_recon.widgets.layout import scrolled, section
 from napari_recon.widgets.leaving import LeavingWidget
-from napari_recon.widgets.look import bold, describe, focus_order, guard_wheel
+from napari_recon.widgets.look import bold, describe, guard_wheel, tab_in_order
 from napari_recon.widgets.model_panel import ModelPanel
 from napari_recon.widgets.pixel_row import PixelRow
 from napari_recon.widgets.planner import Planner
@@ -48,7 +38,7 @@ from napari_recon.widgets.sharing import Sharing
 if TYPE_CHECKING:
     import napari.viewer
 
-RUN_TEXTS = {"train": "T&rain", "fit": "&Fit", "query": "&Query", "simulate": "Simulate"}
+RUN_TEXTS = {"train": "T&rain", "fit": "&Fit", "query": "&Query", "simulate": "Simulate", "preprocess": "&Run"}
 
 
 class EngineDock(LeavingWidget):
@@ -74,6 +64,8 @@ class EngineDock(LeavingWidget):
         Engine name -> parameters that make a preview lighter.
     needs_pixel_size : bool
         Data without a pixel size can't be used at all.
+    queues : bool
+        While one run goes on, others may be put behind it.
     of_this_run : tuple of str
         Parameters that are not remembered for the next session.
     """
@@ -84,6 +76,7 @@ class EngineDock(LeavingWidget):
     preview_size: ClassVar[int] = 64
     preview_params: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     needs_pixel_size: ClassVar[bool] = False
+    queues: ClassVar[bool] = False
     of_this_run: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, napari_viewer: napari.viewer.Viewer, controller: Any = None) -> None:
@@ -115,6 +108,7 @@ class EngineDock(LeavingWidget):
         self.planner = Planner(parent=self)
         self._closed = False
         self._jobs_done = 0
+        self._started = self.engine
         self._spoken_of: Any = None
         self.sharing = Sharing(self)
         self._lay_out()
@@ -219,8 +213,8 @@ class EngineDock(LeavingWidget):
         return box
 
     def start_run(self) -> None:
-        """Reconstruct everything that is asked for."""
-        request = self._ready()
+        """Reconstruct everything that is asked for; behind a run that goes on, where that is possible."""
+        request = self._ready(self._may_queue())
         if request is not None:
             self.settings.remember(request.model.id if request.model else None, self.of_this_run)
             self._start(request, preview=False)
@@ -245,22 +239,29 @@ class EngineDock(LeavingWidget):
         for keys in (PREVIEW_KEYS, RUN_KEYS):
             self.viewer.bind_key(keys, None)
 
-    def _ready(self) -> Request | None:
+    def _ready(self, behind: bool = False) -> Request | None:
         """Return the request when a run can start; else say why not (a shortcut has no tooltip)."""
-        request = self.request() if self.controller.state == "idle" else None
+        request = self.request() if self.controller.state == "idle" or behind else None
         if request is None and not self._closed:
             self.run_bar.say(self.run_bar.run_button.toolTip(), "warning")
         return request
+
+    def _may_queue(self) -> bool:
+        """Return whether a run may be put behind the one that goes on."""
+        kinds = {registry.get(engine).info.kind for engine in (self.engine, self._started)}
+        return self.queues and kinds == {"reconstruct"} and self.controller.state != "stopping"
 
     def _start(self, request: Request, preview: bool) -> None:
         layers, jobs = self.parents(), []
         for box in request.boxes:
             limited = None if preview or not any(True for _ in box.items()) else box
             title = job_title(self.subject(), self.methods[self.engine], limited, preview)
-            outline = partial(request.outline, box)
-            jobs.append(Job(partial(request.plan, box), {}, title, layers, preview, outline))
-        self.curves.clear()
-        self._jobs_done = 0
+            jobs.append(request.job(box, title, layers, preview))
+        if self.controller.state == "idle":
+            self.curves.clear()
+            self._jobs_done = 0
+        self._started = self.engine
+        self.run_bar.set_queue(self._may_queue())
         self.controller.start(jobs)
 
     def _set_method(self, _: int = 0) -> None:
@@ -275,6 +276,7 @@ class EngineDock(LeavingWidget):
         self._data_section.setVisible(bool(info.inputs))
         self._region_section.setVisible(self.asks_where)
         self.run_bar.set_kind(RUN_TEXTS.get(info.kind, "&Reconstruct"), self._no_preview(), info.kind == "fit")
+        self.run_bar.set_queue(self._may_queue())
         last = self.settings.store.last(self.engine).get("model")
         if last:
             self.model.choose(last)
@@ -286,9 +288,7 @@ class EngineDock(LeavingWidget):
         return "" if self.asks_where else "There is nothing to preview"
 
     def _order_focus(self) -> None:
-        """Let Tab go through the dock as it is laid out."""
-        for before, after in pairwise(focus_order(self)):
-            QWidget.setTabOrder(before, after)
+        tab_in_order(self)
 
     def _data_changed(self) -> None:
         if self.data.layer is not self._spoken_of and self.controller.state == "idle":
@@ -435,11 +435,7 @@ class EngineDock(LeavingWidget):
         for part in self.sections():
             column.addWidget(part)
         column.addStretch(1)
-        scroll = QScrollArea()
-        scroll.setWidgetResizable(True)
-        scroll.setFrameShape(QFrame.Shape.NoFrame)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAsNeeded)
-        scroll.setWidget(form)
+        scroll = scrolled(form)
         outer = QVBoxLayout(self)
         outer.setContentsMargins(8, 8, 8, 8)
         outer.addWidget(scroll, 1)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QSize, Qt
-from qtpy.QtWidgets import QFrame, QPushButton, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
 from napari_recon.core.errors import ReconError
 from napari_recon.core.provenance import Recipe
@@ -19,7 +19,7 @@ from napari_recon.viewer.queue import JobQueue, job_queue
 from napari_recon.viewer.queue_entry import Entry
 from napari_recon.viewer.queue_store import left_text
 from napari_recon.widgets.job_row import JobRow, frame
-from napari_recon.widgets.layout import beside
+from napari_recon.widgets.layout import beside, scrolled
 from napari_recon.widgets.leaving import LeavingWidget
 from napari_recon.widgets.look import Level, Line, allow, describe
 
@@ -185,11 +185,8 @@ class JobsWidget(LeavingWidget):
         self._list.setContentsMargins(0, 0, 4, 0)
         self._list.setSpacing(4)
         self._list.addStretch(1)
-        scroll = QScrollArea()
-        scroll.setWidgetResizable(True)
-        scroll.setFrameShape(QFrame.Shape.NoFrame)
+        scroll = scrolled(inner)
         scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        scroll.setWidget(inner)
         outer = QVBoxLayout(self)
         outer.setContentsMargins(8, 8, 8, 8)
         for part in (self._left, self.summary, beside(self.pause_button, self.clear_button), self.message):

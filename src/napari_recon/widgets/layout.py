@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QScrollArea, QVBoxLayout, QWidget
 
 from napari_recon.widgets.look import bold
 
@@ -33,3 +33,12 @@ def beside(*widgets: QWidget) -> QWidget:
 def section(title: str, *panels: QWidget) -> QWidget:
     """Return `panels` under a bold title."""
     return column(bold(QLabel(title)), *panels)
+
+
+def scrolled(whole: QWidget) -> QScrollArea:
+    """Return `whole` in an area without a frame that scrolls when there is no room."""
+    scroll = QScrollArea()
+    scroll.setWidgetResizable(True)
+    scroll.setFrameShape(QFrame.Shape.NoFrame)
+    scroll.setWidget(whole)
+    return scroll

@@ -49,6 +49,7 @@ class LightFieldWidget(EngineDock):
     preview_size: ClassVar[int] = 63
     preview_params: ClassVar[Mapping[str, Mapping[str, Any]]] = {"deconvolution.lightfield_rl": {"iterations": 6}}
     of_this_run: ClassVar[tuple[str, ...]] = ("resume",)
+    queues: ClassVar[bool] = True
     _saved: Any = None
     _trained: Any = None
 

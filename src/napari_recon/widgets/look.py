@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Literal
 
 from qtpy.QtCore import QEvent, QObject, QSize, Qt
@@ -74,6 +75,12 @@ def focus_order(widget: QWidget) -> list[QWidget]:
     if layout is None or isinstance(widget, QAbstractSpinBox | QComboBox):
         return [widget] if widget.focusPolicy() & Qt.FocusPolicy.TabFocus else []
     return _order_in(layout)
+
+
+def tab_in_order(widget: QWidget) -> None:
+    """Let Tab go through `widget` as it is laid out."""
+    for before, after in pairwise(focus_order(widget)):
+        QWidget.setTabOrder(before, after)
 
 
 def _order_in(layout: QLayout) -> list[QWidget]:

@@ -30,7 +30,7 @@ from napari_recon.viewer import preferences
 from napari_recon.viewer.files import SAVE_FILTER, with_suffix
 from napari_recon.viewer.light_field_views import mismatch
 from napari_recon.viewer.psf_picture import psf_picture, shown_views
-from napari_recon.viewer.run import Job, Offer, RunController
+from napari_recon.viewer.run import Offer, RunController
 from napari_recon.viewer.worker import call_in_background
 from napari_recon.widgets.estimate_line import EstimateLine, result_text
 from napari_recon.widgets.files import read_settings
@@ -142,9 +142,7 @@ class MicroscopePanel(LeavingWidget):
         beside = tuple(self.viewer.layers[-1:])
         self._covers = bool(beside)
         title = f"PSF · {KINDS[self.engine]}"
-        box = request.boxes[0]
-        outline = partial(request.outline, box)
-        self.controller.start([Job(partial(request.plan, box), title=title, parent_layers=beside, outline=outline)])
+        self.controller.start([request.job(request.boxes[0], title, beside)])
 
     def let_go(self) -> None:
         """Stop everything; the panel can't be used afterwards."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from napari_recon.core.compute import Compute
@@ -14,6 +15,7 @@ from napari_recon.core.plan import InputRef, ModelRef, Plan
 from napari_recon.core.region import Box, Selection, TimeRange
 from napari_recon.core.stack import ImageStack
 from napari_recon.engines import registry
+from napari_recon.viewer.job import Job
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,10 @@ class Request:
     def outline(self, box: Box) -> Plan:
         """Return the plan of one box from headers alone, without fingerprints."""
         return self._planned(self.selection(box))
+
+    def job(self, box: Box, title: str, layers: tuple[Any, ...], preview: bool = False) -> Job:
+        """Return the job of one box, whose result lies on the first of `layers`."""
+        return Job(partial(self.plan, box), {}, title, layers, preview, partial(self.outline, box))
 
     def estimate(self, models: Sequence[ModelRef] = ()) -> Estimate:
         """Return plans (from headers alone), time if known, and which of `models` do not fit."""

@@ -46,6 +46,7 @@ class RunBar(QWidget):
         super().__init__()
         self._state = "idle"
         self._reason = self._no_preview = ""
+        self._run_text, self._queues = run_text, False
         self._log: list[str] = []
         self.preview_button = QPushButton("Pr&eview")
         self.run_button = QPushButton(run_text)
@@ -95,9 +96,14 @@ class RunBar(QWidget):
 
         Methods that improve a result step by step (`stepwise`) can be told that it is good enough.
         """
-        self.run_button.setText(run_text)
+        self._run_text = run_text
         self._no_preview = no_preview
         self.finish_button.setVisible(stepwise)
+        self._allow()
+
+    def set_queue(self, possible: bool) -> None:
+        """Say whether another run may be put behind the one that goes on."""
+        self._queues = possible
         self._allow()
 
     def set_state(self, state: str) -> None:
@@ -172,8 +178,11 @@ class RunBar(QWidget):
             reason or self._no_preview,
             f"Reconstruct a small part of the current frame ({PREVIEW_KEYS})",
         )
-        what = f"{self.run_button.text().replace('&', '')} the whole region" if not self._no_preview else "Start"
-        allow(self.run_button, reason, f"{what} ({RUN_KEYS})")
+        behind = self._queues and self._state not in ("idle", "stopping")
+        self.run_button.setText("Add to the &queue" if behind else self._run_text)
+        what = f"{self._run_text.replace('&', '')} the whole region" if not self._no_preview else "Start"
+        tip = "Run this too, behind what runs and waits; the Jobs dock has the list" if behind else f"{what} ({RUN_KEYS})"
+        allow(self.run_button, self._reason if behind else reason, tip)
 
     def _take_offer(self) -> None:
         self.offer_button.hide()

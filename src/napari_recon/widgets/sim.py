@@ -57,6 +57,7 @@ class SimWidget(EngineDock):
     sample: ClassVar[tuple[str, str] | None] = ("napari-recon", "sim")
     preview_size: ClassVar[int] = 256
     needs_pixel_size: ClassVar[bool] = True
+    queues: ClassVar[bool] = True
     slider_ranges: ClassVar[Mapping[str, tuple[float, float]]] = {"wiener": (0.003, 1.0), "attenuation_fwhm": (0.1, 5.0)}
 
     def sections(self) -> list[QWidget]:
