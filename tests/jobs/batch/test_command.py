@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+import napari_recon
 from napari_recon.cli.batch import batch as command
 from napari_recon.core.errors import InputError
 from napari_recon.jobs.batch.run import prepare_batch
@@ -41,3 +42,12 @@ def test_recordings_of_one_stem_have_an_outcome_each(recordings: Path, recipe: P
         "cells.ome.tif": "done",
         "cells.npy": "failed",
     }
+
+
+def test_a_refused_batch_has_not_begun(recordings: Path, recipe: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    (out / "monday/cells.ome.zarr").mkdir(parents=True)
+    with pytest.raises(InputError, match="exists already"):
+        napari_recon.batch(recipe, recordings, out, each="file")
+    end = napari_recon.batch(recipe, recordings, out, each="file", existing="skip")
+    assert sorted(outcome.state for outcome in end.outcomes.values()) == ["done", "skipped"]

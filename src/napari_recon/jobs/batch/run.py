@@ -164,6 +164,8 @@ def run_batch(prepared: Prepared, token: CancelToken | None = None, workers: Any
     token, folder = token or CancelToken(), prepared.folder
     with folder.locked():
         if not prepared.resumed:
+            for target in prepared.targets.values():
+                kept(Outcome(), target, prepared.existing)  # refuses before anything is begun
             folder.begin(prepared.settings)
         sweep(prepared.targets.values())
         outcomes = {item: folder.log(item).outcome() for item in prepared.targets}

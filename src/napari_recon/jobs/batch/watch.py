@@ -73,6 +73,8 @@ def watch_batch(
     outcomes: dict[Item, Outcome] = {}
     with folder.locked():
         if not prepared.resumed:
+            for target in prepared.targets.values():
+                kept(Outcome(), target, prepared.existing)  # refuses before anything is begun
             folder.begin(settings)
         sweep(prepared.targets.values())
         latest = time.monotonic()
