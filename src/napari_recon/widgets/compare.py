@@ -15,8 +15,8 @@ from napari_recon.viewer.run import Job, RunResult
 from napari_recon.widgets.compare_picture import save_picture
 from napari_recon.widgets.look import Level, Line, bold, describe
 
-WIDE = 3
-"""With more columns the name of a method stands above its numbers."""
+WIDE, PER_LINE = 3, 4
+"""With more columns the name of a method stands above its numbers, and of those so many stand beside each other."""
 
 
 @dataclass(frozen=True)
@@ -131,39 +131,43 @@ class ComparePanel(QWidget):
         self.rows = {}
         columns = self._shown()
         stacked = len(columns) > WIDE
-        for at, column in enumerate(columns, start=0 if stacked else 1):
+        lines = -(-len(columns) // PER_LINE) if stacked else 1
+        for number, column in enumerate(columns):
             label = QLabel(column.head)
             label.setToolTip(column.tip)
-            self._grid.addWidget(label, 0, at)
+            self._grid.addWidget(label, *_place(number, stacked))
         for number, (title, row) in enumerate(self._known.items()):
-            self.rows[title] = self._add_row(3 * number + 1, title, row, columns, stacked)
-        for at in range(10):
-            self._grid.setColumnStretch(at, 1 if (stacked and at < len(columns)) or (not stacked and at == 0) else 0)
+            top = lines + number * (lines + 2)
+            self.rows[title] = self._add_row(top, title, row, columns, stacked)
+        for at in range(PER_LINE + 1):
+            self._grid.setColumnStretch(at, 1 if (at < PER_LINE if stacked else at == 0) else 0)
         for button in (self.table_button, self.picture_button):
             button.setVisible(bool(self._known))
 
     def _add_row(self, at: int, title: str, row: Row, columns: Sequence[Column], stacked: bool) -> list[QLabel]:
         name = Line(title, row.level)
-        self._grid.addWidget(bold(name) if stacked else name, at, 0, 1, max(1, len(columns)) if stacked else 1)
+        self._grid.addWidget(bold(name) if stacked else name, at, 0, 1, PER_LINE if stacked else 1)
         name.setToolTip(row.tip)
         labels: list[QLabel] = [name]
-        for place, column in enumerate(columns, start=0 if stacked else 1):
+        for number, column in enumerate(columns):
             value = row.numbers.get(column.name)
             label = QLabel("–" if value is None else column.text(value))
             label.setToolTip(row.tip or column.tip)
             if self._is_best(column, value):
                 bold(label)
-            self._grid.addWidget(label, at + stacked, place)
+            line, place = _place(number, stacked)
+            self._grid.addWidget(label, at + stacked + line, place)
             labels.append(label)
         if row.remark:
             remark = Line(row.remark, row.level)
-            self._grid.addWidget(remark, at + 1 + stacked, 0, 1, len(columns) + 1)
+            below = at + stacked + 1 + (_place(len(columns) - 1, stacked)[0] if columns else 0)
+            self._grid.addWidget(remark, below, 0, 1, PER_LINE)
             labels.append(remark)
         return labels
 
     def _is_best(self, column: Column, value: float | None) -> bool:
         values = [row.numbers[column.name] for row in self._known.values() if column.name in row.numbers]
-        if value is None or not column.better or len(values) < 2:
+        if value is None or not column.better or len(values) < 2 or values.count(value) > 1:
             return False
         return value == (max if column.better == "high" else min)(values)
 
@@ -184,6 +188,11 @@ class ComparePanel(QWidget):
             self.line.say(f"{path} can't be written: {error.strerror}; choose another place", "error")
         else:
             self.line.say(f"Saved to {Path(path).name}", "good")
+
+
+def _place(number: int, stacked: bool) -> tuple[int, int]:
+    """Return line and column of a number, from the first line of numbers."""
+    return divmod(number, PER_LINE) if stacked else (0, number + 1)
 
 
 @dataclass
