@@ -299,8 +299,11 @@ def test_other_docks_hand_their_settings_over(make_napari_viewer: Any, npe2pm: A
     batch = viewer.window.dock_widgets[name]
     assert isinstance(batch, BatchWidget)
     looked(batch, qtbot)
-    assert [step.engine for step in batch.form.request().recipe.steps] == ["fusion.background"] and not problem(
-        batch, "recipe"
-    )
+    (step,) = batch.form.request().recipe.steps
+    assert step.engine == "fusion.background" and not problem(batch, "recipe")
+    next(a for a in other.run_bar.menu_button.menu().actions() if "Batch of" in a.text()).trigger()
+    qtbot.waitUntil(lambda: batch.form.request().recipe.steps[0].engine == "fusion.pipeline", timeout=20000)
+    looked(batch, qtbot)
+    assert not problem(batch, "recipe")
     batch.let_go()
     other.let_go()

@@ -124,7 +124,6 @@ def open_with(viewer: Any = None, paths: list[str] | None = None) -> None:
     from qtpy.QtWidgets import QFileDialog
 
     from napari_recon.io import supported_suffixes
-    from napari_recon.viewer.worker import call_in_background
 
     viewer = viewer or napari.current_viewer()
     if paths is None:
@@ -135,12 +134,14 @@ def open_with(viewer: Any = None, paths: list[str] | None = None) -> None:
         if path.lower().endswith(RECIPE_SUFFIXES):
             read_recipe(path)
             continue
-        call_in_background(
-            opened_layer,
-            path,
-            done=lambda layer: add_layer(viewer, layer),
-            failed=lambda error: show_error(str(error)),
-        )
+        open_path(viewer, path, lambda error: show_error(str(error)))
+
+
+def open_path(viewer: Any, path: str, failed: Callable[[Exception], None], parent: Any = None) -> None:
+    """Open a file in a worker and add it, lazily when it is large; `parent` as in `call_in_background`."""
+    from napari_recon.viewer.worker import call_in_background
+
+    call_in_background(opened_layer, path, done=lambda layer: add_layer(viewer, layer), failed=failed, parent=parent)
 
 
 def add_layer(viewer: Any, layer_data: LayerData) -> Any:

@@ -17,11 +17,9 @@ from napari_recon.jobs.batch.items import Item
 from napari_recon.jobs.batch.records import BatchFolder, Outcome
 from napari_recon.jobs.batch.run import BatchFinished, ItemChanged
 from napari_recon.jobs.batch.watch import Patience
-from napari_recon.viewer.files import opened_layer
 from napari_recon.viewer.made import record_of
-from napari_recon.viewer.plugin import add_layer
+from napari_recon.viewer.plugin import open_path
 from napari_recon.viewer.run import Offer
-from napari_recon.viewer.worker import call_in_background
 from napari_recon.widgets.batch_form import BatchForm
 from napari_recon.widgets.batch_request import Outlook
 from napari_recon.widgets.batch_runner import BatchRunner
@@ -190,11 +188,7 @@ class BatchWidget(FileDrop, LeavingWidget):
         QDesktopServices.openUrl(QUrl.fromLocalFile(str(self._page())))
 
     def _open(self, path: str) -> None:
-        call_in_background(opened_layer, path, done=self._opened, failed=self._not_opened, parent=self)
-
-    def _opened(self, layer: Any) -> None:
-        if not self._closed:
-            add_layer(self.viewer, layer)
+        open_path(self.viewer, path, self._not_opened, parent=self)
 
     def _not_opened(self, error: Exception) -> None:
         self.run_bar.say(str(error), "error")

@@ -161,6 +161,13 @@ class LightSheetWidget(EngineDock):
         except InputError as error:
             self.run_bar.say(str(error), "warning")
 
+    def batch_all(self) -> None:
+        """Open the Batch dock with the ticked steps as one pipeline."""
+        try:
+            self.sharing.batch_request(pipeline_of(self), "all steps")
+        except InputError as error:
+            self.run_bar.say(str(error), "warning")
+
     def open_step(self, at: int) -> None:
         """Show a step, with the method it was left with."""
         self.choose_method(self.engine_of(at))
@@ -229,6 +236,9 @@ class LightSheetWidget(EngineDock):
             action = self.run_bar.menu_button.menu().addAction(text)
             action.setToolTip("The ticked steps as one run of fusion.pipeline, on the clipboard")
             action.triggered.connect(lambda _=False, how=how: self.copy_all(how))
+        action = self.run_bar.menu_button.menu().addAction("Batch of a&ll steps…")
+        action.setToolTip("The ticked steps for every recording in a folder")
+        action.triggered.connect(lambda: self.batch_all())
         self.stepper.opened.connect(self.open_step)
         self.stepper.included.connect(self._inclusion_changed)
         self.kind_combo.activated.connect(lambda _: self.choose_method(self.kind_combo.currentData()))

@@ -57,13 +57,18 @@ class Sharing(QObject):
         if request is None:
             dock.run_bar.say(dock.run_bar.run_button.toolTip(), "warning")
             return
+        self.batch_request(request, dock.methods[request.engine])
+
+    def batch_request(self, request: Request, title: str) -> None:
+        """Open the Batch dock with a run as its recipe."""
+        dock = self._dock
 
         def recipe() -> Recipe:
             return Recipe.of(request.plan(request.boxes[0])[0])
 
         def show(made: Recipe) -> None:
             _, batch = dock.viewer.window.add_plugin_dock_widget("napari-recon", "Batch")
-            batch.take_recipe(made, f"as set in the dock: {dock.methods[request.engine]}")
+            batch.take_recipe(made, f"as set in the dock: {title}")
 
         self._copying = call_in_background(recipe, done=show, failed=dock._failed, parent=dock)
 
