@@ -57,3 +57,10 @@ def test_only_and_joined_reorder_everything() -> None:
     assert grid.only("XT").shape == (5, 2)
     assert grid.only("XT").units == ("pixel", "second")
     assert grid.only("T").joined(grid.only("VYX")) == grid
+
+
+def test_alike_grids_have_the_same_voxels_to_within_rounding() -> None:
+    grid = Grid.of("YX", (4, 5), {"Y": 0.1}, {"X": 3.0})
+    assert grid.alike(Grid.of("YX", (4, 5), {"Y": 0.1 + 1e-9}, {"X": 3.0 + 1e-9}))
+    for other in (Grid.of("YX", (4, 6), {"Y": 0.1}, {"X": 3.0}), Grid.of("YX", (4, 5), {"Y": 0.1001}, {"X": 3.0})):
+        assert not grid.alike(other)

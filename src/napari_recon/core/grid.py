@@ -169,6 +169,11 @@ class Grid(Frozen):
         scale = tuple(s / factor if a in axes else s for a, s in zip(self.axes, self.scale, strict=True))
         return self.model_copy(update={"shape": shape, "scale": scale})
 
+    def alike(self, other: Grid) -> bool:
+        """Return whether another grid has the same voxels, to within rounding."""
+        pairs = zip((*self.scale, *self.translate), (*other.scale, *other.translate), strict=True)
+        return self.shape == other.shape and all(abs(a - b) <= 1e-6 * max(abs(a), abs(b), 1e-3) for a, b in pairs)
+
     def to_world(self, axis: str, index: float) -> float:
         """Return the world position of (fractional) voxel `index` along `axis`."""
         return self.origin(axis) + index * self.step(axis)

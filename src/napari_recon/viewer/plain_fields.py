@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 PLAIN = {"linear": "Linear", "cubic": "Cubic", "flow": "Flow"}
 """Ways to fit that only interpolate -> what they are called."""
-TOLERANCE = 1e-6
 
 
 def recording_of(viewer: ViewerModel, options: Mapping[str, Any]) -> tuple[Layer, ImageStack] | None:
@@ -42,7 +41,7 @@ def recording_of(viewer: ViewerModel, options: Mapping[str, Any]) -> tuple[Layer
             grid = stack.grid.only(AXES)
         except InputError:
             continue
-        if grid.shape == whole and _alike(grid.cropped(region), fitted):
+        if grid.shape == whole and grid.cropped(region).alike(fitted):
             return layer, stack
     return None
 
@@ -73,8 +72,3 @@ def plain_field(stack: ImageStack, options: Mapping[str, Any], method: str, path
 def _bounds(options: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
     region = options["recording"]["region"]
     return {axis: (int(start), int(stop)) for axis, (start, stop) in zip(AXES, region, strict=True)}
-
-
-def _alike(grid: Grid, other: Grid) -> bool:
-    pairs = zip((*grid.scale, *grid.translate), (*other.scale, *other.translate), strict=True)
-    return grid.shape == other.shape and all(abs(a - b) <= TOLERANCE * max(abs(a), abs(b), 1e-3) for a, b in pairs)

@@ -102,7 +102,7 @@ class FieldDock(EngineDock):
             axes = letters_of(layer.axis_labels)
             if layer._type_string == "image" and {"Z", "Y", "X"} <= set(axes):
                 grid = stack_from_layer(layer, axes).grid
-                if alike(grid.only("ZYX"), lattice.only("ZYX")):
+                if grid.only("ZYX").alike(lattice.only("ZYX")):
                     return layer
         return None
 
@@ -186,9 +186,3 @@ class FieldDock(EngineDock):
             offer_to_continue(self, self.fit, self._saved, result.layers, "fit")
         elif not result.partial and self.engine == self.fit and self.settings.values()["resume"]:
             self.settings.change({"resume": ""})
-
-
-def alike(grid: Grid, other: Grid) -> bool:
-    """Return whether two grids have the same voxels."""
-    pairs = zip((*grid.scale, *grid.translate), (*other.scale, *other.translate), strict=True)
-    return grid.shape == other.shape and all(abs(a - b) <= 1e-6 * max(abs(a), abs(b), 1e-3) for a, b in pairs)
