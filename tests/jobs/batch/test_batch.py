@@ -18,7 +18,7 @@ from napari_recon.core.errors import DiskFull, InputError
 from napari_recon.core.token import CancelToken
 from napari_recon.io import open_stack
 from napari_recon.io.omezarr import ZarrOutput
-from napari_recon.jobs.batch.records import FOLDER
+from napari_recon.jobs.batch.records import FOLDER, Log
 from napari_recon.jobs.batch.run import ItemChanged
 from napari_recon.samples.files import path
 
@@ -196,3 +196,9 @@ def test_the_result_is_the_picture_and_not_what_lies_beside_it(tmp_path: Path) -
     (outcome,) = end.outcomes.values()
     assert len(outcome.outputs) > 1 and outcome.result == outcome.outputs["sr"]
     assert f'href="{Path(outcome.result).name}"' in end.page.read_text()
+
+
+def test_what_another_version_noted_does_not_count(tmp_path: Path) -> None:
+    log = Log(tmp_path / "a.jsonl")
+    log.add({"outcome": {"state": "done", "colour": "red"}})
+    assert log.outcome().state == "waiting"

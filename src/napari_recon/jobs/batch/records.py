@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -158,7 +158,9 @@ class Log:
     def outcome(self) -> Outcome:
         """Return how the recording ended the last time, "waiting" when it did not."""
         ends = [line["outcome"] for line in self.lines() if "outcome" in line]
-        return Outcome.model_validate(ends[-1]) if ends else Outcome()
+        with suppress(ValidationError):  # what another version noted is made again
+            return Outcome.model_validate(ends[-1]) if ends else Outcome()
+        return Outcome()
 
 
 def write_text(path: Path, text: str) -> None:
