@@ -21,6 +21,7 @@ from napari_recon.widgets.fold import Fold
 from napari_recon.widgets.form import readable
 from napari_recon.widgets.layer_combo import LayerCombo
 from napari_recon.widgets.look import PRIMARY, Line, describe
+from napari_recon.widgets.movie_row import SHOWN
 from napari_recon.widgets.pixel_row import PixelRow
 
 PICTURES = {"image", "labels", "psf"}
@@ -436,6 +437,5 @@ def pixel_text(layer: Any, axes: str) -> str:
     units = {a: str(u) for a, u in zip(axes, layer.units, strict=True) if a in SPATIAL}
     if not units or "pixel" in units.values():
         return "no pixel size"
-    names = {"micrometer": "µm", "nanometer": "nm", "millimeter": "mm"}
     size = " × ".join(f"{s:.3g}" for a, s in zip(axes, layer.scale, strict=True) if a in SPATIAL)
-    return f"pixel {size} {' × '.join(dict.fromkeys(names.get(u, u) for u in units.values()))}"
+    return f"pixel {size} {' × '.join(dict.fromkeys(SHOWN.get(u, u) for u in units.values()))}"

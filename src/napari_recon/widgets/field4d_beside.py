@@ -68,9 +68,7 @@ class Beside:
         card = self._dock.model.card
         if card is None or not card.available or (card.id, "") in self._busy:
             return
-        if self.layer is not None:
-            self.field_changed()
-        else:
+        if self.layer is None:
             self._dock.scrub.line.say(f"Opening {card.name} …")
             self._open(card.id, "", card.path, f"{card.name.partition(' · ')[0]} · field")
         self.field_changed()

@@ -10,13 +10,13 @@ from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QPushButton, QSlide
 
 from napari_recon.core.grid import Grid
 from napari_recon.widgets.look import PRIMARY, Line, allow, describe, guard_wheel, small_button
+from napari_recon.widgets.movie_row import SHOWN
 
 STEPS = 8
 """Positions of the slider per frame."""
 PLAY_MS = 120
 COLUMNS = 3
 FRACTIONS = {0.5: "halfway", 0.25: "a quarter of the way", 0.75: "three quarters of the way"}
-SHOWN = {"second": "s", "minute": "min", "millisecond": "ms"}
 
 
 class ScrubPanel(QWidget):

@@ -96,8 +96,8 @@ class SamplingRow(QWidget):
     def _cubes(self) -> None:
         grid = self._grid
         if grid is not None:
-            pixel = (grid.step("Y") * grid.step("X")) ** 0.5 / self.factors().get("x", 1.0)
-            self._take({**self.factors(), "z": round(max(0.1, min(64.0, grid.step("Z") / pixel)), 4)})
+            pixel = abs(grid.step("Y") * grid.step("X")) ** 0.5 / self.factors().get("x", 1.0)
+            self._take({**self.factors(), "z": round(max(0.1, min(64.0, abs(grid.step("Z")) / pixel)), 4)})
 
     def _take(self, factors: Mapping[str, float]) -> None:
         for axis, value in factors.items():
