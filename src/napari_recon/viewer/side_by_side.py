@@ -80,6 +80,13 @@ def show_row(viewer: ViewerModel, shown: Sequence[Image]) -> Callable[[], None]:
     return end
 
 
+def take_away(viewer: ViewerModel, layers: Sequence[Image]) -> None:
+    """Remove layers, those that are still there."""
+    for layer in layers:
+        if layer in viewer.layers:
+            viewer.layers.remove(layer)
+
+
 def _alike(layers: Sequence[Image]) -> bool:
     """Return whether the layers are about as bright."""
     tops = [float(np.percentile(np.asarray(layer.data), 99.8)) for layer in layers]

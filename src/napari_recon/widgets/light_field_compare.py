@@ -19,7 +19,7 @@ from napari_recon.metrics import compare as measured
 from napari_recon.metrics import fourier_ring_correlation
 from napari_recon.viewer.layer_input import letters_of, result_stack, stack_from_layer
 from napari_recon.viewer.run import Job, RunResult, job_title
-from napari_recon.viewer.side_by_side import link_looks, show_row
+from napari_recon.viewer.side_by_side import link_looks, show_row, take_away
 from napari_recon.viewer.worker import call_in_background
 from napari_recon.widgets.compare import Column, ComparePanel, Comparison, Entry, Row
 from napari_recon.widgets.layer_combo import LayerCombo
@@ -170,7 +170,7 @@ class LightFieldComparison(Comparison):
         """See `Comparison.take_other`: of a half only the numbers are kept."""
         if result.error is None and result.layers:
             entry.from_halves.append(np.array(result_stack(result.layers[0]).data))
-        self._remove(result)
+        take_away(self._viewer, result.layers)
         last = [job for e in self._entries for job in e.halves][-1]
         if result.job is last:
             self._measure()
@@ -178,7 +178,7 @@ class LightFieldComparison(Comparison):
     def cancelled(self, result: RunResult) -> None:
         """See `Comparison.cancelled`: no half stays behind."""
         if "half of the views" in result.job.title:
-            self._remove(result)
+            take_away(self._viewer, result.layers)
 
     def beside(self) -> Callable[[], None] | None:
         """See `Comparison.beside`."""
@@ -198,11 +198,6 @@ class LightFieldComparison(Comparison):
         if job is not None and any(job in entry.halves for entry in self._entries):
             for layer in self._controller.results.layers:
                 layer.visible = False
-
-    def _remove(self, result: RunResult) -> None:
-        for layer in result.layers:
-            if layer in self._viewer.layers:
-                self._viewer.layers.remove(layer)
 
     def _measure(self) -> None:
         truth = self._panel.truth.layer
