@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from napari_recon.core.compute import Compute
 from napari_recon.core.errors import InputError
+from napari_recon.core.events import ArtifactReady
 from napari_recon.core.settings import config_folder
 from napari_recon.jobs import make_plan
+from napari_recon.viewer.kept_models import keep_quietly
 from napari_recon.viewer.layer_input import stack_from_layer
 from napari_recon.viewer.queue import JobQueue, job_queue
 from napari_recon.viewer.queue_entry import Entry
-from napari_recon.viewer.queue_store import Record, job_again
+from napari_recon.viewer.queue_store import Record, job_again, record_of_job
 from napari_recon.viewer.run import Job, ProgressState, RunController
 from tests.viewer.conftest import views, wait_for_workers
 from tests.viewer.fake import Fake
@@ -283,11 +286,35 @@ def test_a_job_on_a_file_needs_no_layer(viewer, tmp_path) -> None:
     path = tmp_path / "views.npy"
     np.save(path, np.ones((5, 8, 10), np.float32))
     plan, _ = make_plan("fake.planes", {"views": [str(path)]}, {"planes": 2}, compute=Compute(device="cpu"))
-    from napari_recon.viewer.queue_store import record_of_job
-
     record = record_of_job("a", plan)
     made, inputs = job_again(record, viewer).prepared()
     assert made.params == plan.params and inputs["views"][0].data.shape == (5, 8, 10)
     with pytest.raises(InputError, match="should hold a recipe"):
         job_again(replace(record, recipe={}), viewer)
     assert Record("b", {}).own is False
+
+
+def test_a_model_of_a_run_whose_dock_is_gone_is_kept(monkeypatch, qtbot) -> None:
+    kept: list[tuple] = []
+    said: list[tuple[str, str]] = []
+    monkeypatch.setattr(
+        "napari_recon.viewer.kept_models.kept_model", lambda *args: kept.append(args) or SimpleNamespace(name="net")
+    )
+    early = {"card": {"training": {"complete": False}}}
+    for kind, payload in (("table", []), ("model", early), ("model", {"card": {}})):
+        event = ArtifactReady("model", kind, payload)
+        keep_quietly(event, "serenet.train", "cells · Train", lambda text, level: said.append((text, level)))
+    qtbot.waitUntil(lambda: bool(said), timeout=5000)
+    ((payload, name, title),) = kept
+    assert payload == {"card": {}} and name.startswith("serenet-train-") and title.startswith("cells · Train · ")
+    assert said == [("The model net is in the menu of its dock", "info")]
+
+
+def test_a_run_without_a_dock_speaks_through_napari(viewer, layer, qtbot, monkeypatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr("napari_recon.viewer.run.show_info", said.append)
+    dock = RunController(viewer)
+    dock.start([outlined(layer, "a", delay=0.1, planes=4)])
+    qtbot.waitUntil(lambda: dock.state == "running", timeout=5000)
+    dock.leave()
+    qtbot.waitUntil(lambda: any(text.startswith("finished in") for text in said), timeout=8000)

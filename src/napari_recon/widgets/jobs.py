@@ -26,6 +26,7 @@ from napari_recon.widgets.look import Level, Line, allow, describe
 if TYPE_CHECKING:
     import napari.viewer
 
+NAMED = 3
 EMPTY = "Nothing runs or waits. Whatever a dock runs is shown here, also when that dock is closed."
 
 
@@ -100,7 +101,8 @@ class JobsWidget(LeavingWidget):
             row.show_entry(entry in waiting[:1], entry in waiting[-1:])
         left = self.queue.left
         self._left.setVisible(bool(left))
-        self.left_line.say(f"{left_text(left)}: {', '.join(record.title for record in left)}" if left else "")
+        names = ", ".join(record.title for record in left[:NAMED]) + (", …" if len(left) > NAMED else "")
+        self.left_line.say(f"{left_text(left)}: {names}" if left else "")
         self.pause_button.setText("&Resume all" if self.queue.paused else "&Pause all")
         alive = self.queue.paused or any(e.waits or e.active for e in wanted)
         tip = "Let everything go on" if self.queue.paused else "Hold what runs, and start nothing more"
