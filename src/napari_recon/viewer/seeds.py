@@ -177,6 +177,13 @@ def add_beside(viewer: Any, layer: Layer) -> None:
         viewer.add_layer(layer)
 
 
+def lay_over(viewer: Any, nuclei: Layer, labels: Layer) -> None:
+    """Bring nuclei above labels, whose outlines would hide them and their names."""
+    layers = viewer.layers
+    if layers.index(nuclei) < layers.index(labels):
+        layers.move(layers.index(nuclei), layers.index(labels) + 1)
+
+
 def thicken(viewer: Any, layer: Layer) -> None:
     """Show nuclei in the planes around theirs too: only layers that ask for it (projection_mode) look at the thickness."""
     dims = viewer.dims

@@ -14,6 +14,7 @@ from napari_recon.core.provenance import KEY, Recipe
 from napari_recon.engines.segmentation.seeded import has_micro_sam
 from napari_recon.viewer.files import SAVE_FILTER, layer_stack, with_suffix
 from napari_recon.viewer.live_cells import LiveCells
+from napari_recon.viewer.seeds import lay_over
 from napari_recon.viewer.worker import call_in_background
 from napari_recon.widgets.cells_seeds import SeedsPanel
 from napari_recon.widgets.cells_table import CellTable, DivisionsPanel
@@ -214,11 +215,10 @@ class CellsWidget(EngineDock):
         count = len({row["name"] for row in self._rows})
         if not result.partial:
             self.run_bar.say(f"{count} {'cell' if count == 1 else 'cells'} found; edit nuclei and they follow", "good")
-        layers, nuclei = self.viewer.layers, self.seeds.layer
-        if nuclei is not None and nuclei in layers:
-            if layers.index(nuclei) < layers.index(layer):
-                layers.move(layers.index(nuclei), layers.index(layer) + 1)  # outlines would hide them and their names
-            layers.selection.active = nuclei  # what there is to edit
+        nuclei = self.seeds.layer
+        if nuclei is not None and nuclei in self.viewer.layers:
+            lay_over(self.viewer, nuclei, layer)
+            self.viewer.layers.selection.active = nuclei  # what there is to edit
         self._follow()
 
     def _follow(self) -> None:
