@@ -11,6 +11,7 @@ from napari.components import ViewerModel
 from napari.layers import Image
 from napari.layers._source import layer_source
 
+from napari_recon.core.provenance import KEY
 from napari_recon.viewer.file_facts import file_facts
 from napari_recon.viewer.layer_input import stack_from_layer
 from napari_recon.widgets.data_panel import DataPanel
@@ -44,6 +45,11 @@ def test_pixel_size_is_asked_for_and_set_on_the_layer_by_its_button(panel: DataP
 def test_scale_without_a_unit_is_proposed(panel: DataPanel, viewer: ViewerModel) -> None:
     viewer.add_layer(recording(SHAPE, scale=(1, 0.07, 0.07), units=("pixel",) * 3))
     assert panel.pixel_row.box.value() == 0.07 and panel.pixel_row.button.isEnabled()
+
+
+def test_of_a_result_that_counts_pixels_nothing_is_proposed(panel: DataPanel, viewer: ViewerModel) -> None:
+    viewer.add_layer(recording(SHAPE, scale=(1, 4.33, 4.33), units=("pixel",) * 3, metadata={KEY: {}}))
+    assert panel.pixel_row.isVisible() and not panel.pixel_row.button.isEnabled()
 
 
 def test_layers_with_a_pixel_size_are_not_asked(panel: DataPanel, viewer: ViewerModel) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QWidget
 
+from napari_recon.core.provenance import KEY
 from napari_recon.viewer.file_facts import file_facts
 from napari_recon.viewer.pixel_size import lacks_pixel_size, set_pixel_size
 from napari_recon.widgets.fields import NumberBox
@@ -54,7 +55,8 @@ class PixelRow(QWidget):
         self._layer, self._axes = (layer, axes) if lacking else (None, "")
         if lacking and not self.box.lineEdit().text():
             said = file_facts(layer).pixel_um
-            own = float(layer.scale[axes.index("X")])
+            # of a result it counts pixels of what it was made from; others may have set micrometers without saying so
+            own = 1.0 if KEY in layer.metadata else float(layer.scale[axes.index("X")])
             if said or own != 1:
                 self.box.set_value(float(f"{said[1] if said else own:.6g}"))
         self.setVisible(lacking)
