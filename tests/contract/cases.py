@@ -58,6 +58,12 @@ def _phantom(**params: object) -> Example:
     return Example(SimulatePhantom(), {}, {**small, **params})
 
 
+def _movie() -> Example:
+    from napari_recon.engines.simulate.movie import SimulateMovie
+
+    return Example(SimulateMovie(), {}, {"frames": 3, "planes": 7, "height": 20, "width": 24, "cells": 3})
+
+
 def _flfm_psf() -> Example:
     from napari_recon.engines.simulate.flfm_psf import FlfmPsf
     from tests.engines.simulate.microscopes import SMALL
@@ -345,6 +351,7 @@ _MAKERS: dict[str, Callable[[], Example]] = {
     "toy.smooth": _toy,
     "simulate.lightfield": _simulate,
     "simulate.phantom": _phantom,
+    "simulate.movie": _movie,
     "simulate.phantom/tissue": lambda: _phantom(kind="tissue", velocity_um_s=(0.0, 2.0, 0.0)),
     "simulate.flfm_psf": _flfm_psf,
     "simulate.lfm_psf": _lfm_psf,

@@ -28,6 +28,7 @@ registry = Registry(
         "sim.residual": "napari_recon.engines.sim.residual:SimResidual",
         "simulate.lightfield": "napari_recon.engines.simulate.engine:LightField",
         "simulate.phantom": "napari_recon.engines.simulate.phantom_engine:SimulatePhantom",
+        "simulate.movie": "napari_recon.engines.simulate.movie:SimulateMovie",
         "simulate.flfm_psf": "napari_recon.engines.simulate.flfm_psf:FlfmPsf",
         "simulate.lfm_psf": "napari_recon.engines.simulate.lfm_psf:LfmPsf",
         "simulate.projections": "napari_recon.engines.simulate.projections:Projections",
