@@ -45,8 +45,8 @@ class BatchForm(QWidget):
         self._device = ""
         self.layer_button = QPushButton("&From the selected layer")
         describe(self.layer_button, "Recipe of the selected layer", "Do to every recording what made this layer")
-        self.watch_box = QCheckBox("&Watch the folder while the microscope records")
-        tip = "Go on with what lands in the folder, the newest frames first, until you cancel"
+        self.watch_box = QCheckBox("&Watch the folder for what lands")
+        tip = "While the microscope records: what lands is made, the newest frames first, until you cancel"
         describe(self.watch_box, "Watch the folder", tip)
         self.names_line, self.recipe_line = Line(), Line()
         recipe = PathField((".yaml", ".ome.tif", ".ome.zarr"))

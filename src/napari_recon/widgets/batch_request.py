@@ -114,7 +114,7 @@ class BatchRequest:
             try:
                 return function(*args)
             except (InputError, OSError) as error:
-                problems.setdefault(name, str(error))
+                problems.setdefault(name, str(error).replace("--name ", ""))
                 return None
 
         recipe = None if self.recipe in (None, "") else tried("recipe", usable, self.recipe)
