@@ -39,8 +39,9 @@ AHEAD_S = 20.0
 FIRST, OVERVIEW = 1 << 13, 1 << 16
 """Samples of a whole volume, at most: the first one, and one per time point."""
 MEMORY = 1 << 29
-SIDE = 8
-ALONE_S = 5.0
+"""Bytes kept of what was computed."""
+SIDE, ALONE_S = 8, 5.0
+"""Requests beside the view that wait at most; time after which a field that nobody started starts by itself."""
 
 
 @dataclass(frozen=True)

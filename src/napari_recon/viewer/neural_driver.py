@@ -30,9 +30,10 @@ if TYPE_CHECKING:
 
 SHOW_MS, SHOW_3D_MS, TILES_MS = 20, 250, 500
 """Between two times of showing what landed, and tiles of it."""
-REST_MS = 400
-START_MS = 50
+REST_MS, START_MS = 400, 50
+"""Time without change after which the thumbnail is made; time left to the window before weights are loaded."""
 SPIKE = 2.0
+"""The brightest value so many times over the usual range is left out of the contrast."""
 
 
 class NeuralLayer(QObject):

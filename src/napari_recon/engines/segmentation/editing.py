@@ -17,7 +17,9 @@ from napari_recon.engines.segmentation.seeded import SeededParams
 from napari_recon.engines.segmentation.seeds import Nucleus, mothers_in
 
 QUICK_S = 0.5
+"""Seconds: what takes less is done as a whole, since nobody would notice the difference."""
 _GONE = 2
+"""What is added to the number of cells for those that are no more; one above is the outside of a flood."""
 
 
 @dataclass(frozen=True)

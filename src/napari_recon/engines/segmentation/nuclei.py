@@ -15,9 +15,11 @@ Array = NDArray[np.float32]
 _NARROW = 1.6
 """A blob is brighter after a Gaussian of its size than after one so much wider."""
 _OVER_NOISE = 5.0
+"""Robust standard deviations from which a peak is no noise: among millions of voxels about one would be."""
 _LEAST = 0.3
 """Of the usual contrast of what is over the noise."""
 _FARTHEST = 1.0
+"""Diameters that a nucleus moves from frame to frame at most."""
 
 
 def found_nuclei(stack: Array, voxel: Sequence[float], diameter: float) -> list[tuple[float, float, float]]:

@@ -11,9 +11,10 @@ from scipy import ndimage
 
 from napari_recon.engines.segmentation.regions import Labels
 
-_AROUND = 10
-_REACH = 4
+_AROUND, _REACH = 10, 4
+"""Pixels around a cell's box that are shown to the network, and by which its outline may lie outside of the watershed's."""
 _SMALLEST = 20
+"""Pixels of a plane below which a cell has no shape to refine."""
 
 
 def refined(stack: NDArray[np.float32], labels: Labels, check: Callable[[], None]) -> Labels:

@@ -15,8 +15,8 @@ Array = NDArray[np.float32]
 Labels = NDArray[np.int32]
 Shape = tuple[int, int, int]
 Box = tuple[slice, slice, slice]
-_EDGE_SIGMA = 0.8
-_MARGIN = 4
+_EDGE_SIGMA, _MARGIN = 0.8, 4
+"""Blur of a region's mask that makes its edge smooth, and voxels around it that the blur reaches."""
 _OUTSIDE = 0.4
 """The dark at the volume's faces counts as if a nucleus were so far off, in distances between nuclei."""
 _ROOM = 0.3
