@@ -95,7 +95,7 @@ def with_quality(name: str) -> None:
         for what, value in values.items()
         if any(f", {method}:" in what or f": {method}" in what for method in others)
     }
-    scenes = {what.partition(",")[0] for what in values if f", {METHODS[name]}: MIP" in what}
+    scenes = {what.partition(",")[0] for what in values if f", {METHODS[name]}: MIP" in what} - {"all scenes"}
     behind = sorted(
         scene for scene in scenes
         if values[f"{scene}, {METHODS[name]}: MIP PSNR"] < values[f"{scene}, Richardson-Lucy: MIP PSNR"]

@@ -37,8 +37,8 @@ SCENES: dict[str, dict[str, Any]] = {
 SAMPLE = "the package's sample (101 planes)"
 METHODS = ("mean refocus", "geometric-mean refocus", "Richardson-Lucy", "SeReNet (small)", "F-SeReNet (small)")
 FINE_TUNING: dict[str, Any] = {
-    **{"planes": PLANES, "crop": 36, "steps": 100, "learning_rate": 1e-3, "warmup": 0.1, "averaging": 0.98},
-    **{"validate_every": 100, "checkpoint_every": 100, "precision": "mixed"},
+    **{"planes": PLANES, "crop": 36, "steps": 60, "learning_rate": 1e-3, "warmup": 0.1, "averaging": 0.98},
+    **{"validate_every": 60, "checkpoint_every": 60, "precision": "mixed"},
 }
 Volume = NDArray[np.float32]
 
