@@ -80,7 +80,7 @@ def test_a_scale_as_it_is_written(written: object, means: dict[str, float]) -> N
     assert factors_of(spelled(factors_of(written))) == means
 
 
-@pytest.mark.parametrize("wrong", ["q=2", "t=0", "t=-1", "z=two", "x=nan", "t=1000", "z=2;y=2"])
+@pytest.mark.parametrize("wrong", ["q=2", "t=0", "t=-1", "z=two", "x=nan", "t=1000", "z=2;y=2", "t=2,t=3"])
 def test_a_scale_that_says_nothing_is_refused(wrong: str) -> None:
     with pytest.raises(InputError, match=r"write for example t=2,z=2,y=1\.5"):
         factors_of(wrong)

@@ -105,6 +105,8 @@ def factors_of(value: Any) -> dict[str, float]:
     else:
         pieces = [part.partition("=") for part in str(value).split(",") if part.strip()]
         parts = {name.strip(): number for name, _, number in pieces}
+        if len(parts) < len(pieces):
+            raise InputError(f"scale should name every axis once, found {value}; write for example t=2,z=2,y=1.5,x=1.5")
     found: dict[str, float] = {}
     for name, number in parts.items():
         axis = str(name).lower()
