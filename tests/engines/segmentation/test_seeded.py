@@ -181,8 +181,11 @@ def test_what_does_not_fit_is_said() -> None:
         run([*rows, rows[0]])
     with pytest.raises(InputError, match="rows for time 7, found times 1"):
         run(rows, time_point=7)
-    with pytest.raises(InputError, match="numbers for z, y and x"):
+    with pytest.raises(InputError, match=r"numbers for z, y and x, found z=.*, x='far'; mend it"):
         run([{**rows[0], "x": "far"}])
+    for name in ("C:x", ":3", "C:"):
+        with pytest.raises(InputError, match="as C:3 for the frame 3 alone"):
+            run(rows, apart=(name,))
     with pytest.raises(InputError, match="one row per nucleus, found none"):
         run([])
     two = [{**row, "time": t} for row in rows for t in (1, 2)]

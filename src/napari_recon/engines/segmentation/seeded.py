@@ -86,6 +86,15 @@ class SeededParams(EngineParams):
         """Take a single name too."""
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
+    @field_validator("together", "apart")
+    @classmethod
+    def _frames_are_numbers(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            mother, colon, frame = name.rpartition(":")
+            if colon and not (mother and frame.isdecimal()):
+                raise InputError(f"a mother should be given as C, or as C:3 for the frame 3 alone, found {name!r}; mend it")
+        return value
+
 
 class Seeded(FrameEngine[SeededParams]):
     """Regions that grow from nuclei until they meet membranes: a watershed on how membrane-like voxels look."""

@@ -71,7 +71,10 @@ def nuclei_by_time(rows: Any) -> dict[int, list[Nucleus]]:
         try:
             place = (float(row["z"]), float(row["y"]), float(row["x"]))
         except (TypeError, ValueError):
-            raise InputError(f"row {number} of the seeds should have numbers for z, y and x, found {row}; mend it") from None
+            found_zyx = ", ".join(f"{axis}={row[axis]!r}" for axis in _NEEDED)
+            raise InputError(
+                f"row {number} of the seeds should have numbers for z, y and x, found {found_zyx}; mend it"
+            ) from None
         cells = found.setdefault(time, [])
         if any(cell.name == name for cell in cells):
             raise InputError(f"the cell {name} should have one nucleus at time {time}, found two; rename or remove one")
