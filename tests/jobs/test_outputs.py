@@ -184,6 +184,8 @@ def test_a_model_keeps_the_shapes_of_its_tensors(tmp_path: Path, suffix: str) ->
     found = {name: tensor.numpy() for name, tensor in load_state(tmp_path / f"model{suffix}").items()}
     assert {name: array.shape for name, array in found.items()} == {"weight": (4, 3), "num_batches_tracked": ()}
     np.testing.assert_array_equal(found["weight"], state["weight"])
+    (tmp_path / "other").touch()
+    assert (tmp_path / f"model{suffix}").stat().st_mode == (tmp_path / "other").stat().st_mode
 
 
 def test_artifacts_of_every_kind_are_written(tmp_path: Path) -> None:

@@ -99,7 +99,10 @@ def _write_model(target: Path, payload: Any) -> None:
         else:
             from safetensors.numpy import save_file
 
+            temporary.touch()
+            mode = temporary.stat().st_mode  # save_file would leave a file for its owner alone
             save_file(arrays, str(temporary), metadata={"card": json.dumps(card, default=plain)})
+            temporary.chmod(mode)
 
 
 def _array(value: Any) -> Any:
