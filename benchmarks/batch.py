@@ -2,8 +2,8 @@
 
     python benchmarks/batch.py [--frames 200] [--save]
 
-Every run is a process of its own with one torch thread, so that its largest memory is its own. One worker and two are measured
-alike (dask.distributed on this machine); their starting is left out.
+Every run is a process of its own with one torch thread, so that its largest memory is its own. One worker and two are
+measured alike (dask.distributed on this machine); their starting is left out.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -77,3 +78,10 @@ def test_patterns_that_can_not_be_are_one_sentence(tmp_path: Path, name: str, se
 def test_an_empty_folder_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="should hold images"):
         find_items(tmp_path)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+def test_links_that_lead_back_are_not_followed(tmp_path: Path) -> None:
+    _image(tmp_path / "day" / "cell.npy")
+    (tmp_path / "day" / "back").symlink_to(tmp_path)
+    assert [item.label for item in find_items(tmp_path, "file")] == ["day/cell"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 import re
 import zlib
 from collections import Counter
@@ -129,14 +130,18 @@ def result_paths(items: Iterable[Item], out: Path, name: str = DEFAULT_NAME) -> 
     return found
 
 
-def _images_below(folder: Path) -> Iterator[Path]:
+def _images_below(folder: Path, above: frozenset[Path] = frozenset()) -> Iterator[Path]:
+    """Yield images in a folder and below; links that lead back are not followed, nor folders one may not read."""
+    here = folder.resolve()
+    if here in above or not os.access(folder, os.R_OK | os.X_OK):
+        return
     for path in folder.iterdir():
         if path.name.startswith("."):
             continue
         if suffix_of(path) in IMAGES or (path.is_dir() and is_zarr(path)):
             yield path
         elif path.is_dir():
-            yield from _images_below(path)
+            yield from _images_below(path, above | {here})
 
 
 def _series(files: list[Path], root: Path) -> Iterator[Item]:
