@@ -3,7 +3,7 @@
     python benchmarks/serenet_speed.py [--size 63] [--planes 101] [--repeats 3] [--threads 1] [--weights DIR] [--json FILE]
 
 The plain graph is `networks.serenet.SeReNet` as the authors wrote it: contiguous float32, whole field at once. The engine is
-run as users run it, plan and events included. Runs alternate, the fastest of each counts, so that ratios survive a busy machine.
+run as users run it, plan and events included. Runs alternate, the fastest of each counts: ratios survive a busy machine.
 Without ``--weights`` (a folder holding ``serenet_pth/epoch-800.pth`` ...) the weights are drawn, which costs the same.
 """
 

@@ -28,6 +28,8 @@ DOCKS = {
     "simulate.flfm_psf": "Microscope",
     "simulate.lfm_psf": "Microscope",
 }
+#: Of the network in a fit of the sample, which is to be ready within a minute; recordings get the default number.
+SAMPLE_STEPS = 200
 RECIPE_SUFFIXES = (".recipe.yaml", ".recipe.yml")
 
 
@@ -207,7 +209,8 @@ def sample_moving_cells() -> list[LayerData]:
 
     viewer = napari.current_viewer()
     if viewer is not None and hasattr(viewer, "window"):
-        open_dock(viewer, "inr4d.fit")
+        dock = open_dock(viewer, "inr4d.fit")
+        dock.settings.change({"steps": SAMPLE_STEPS})
     return moving_cells()
 
 

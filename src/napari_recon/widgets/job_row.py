@@ -83,9 +83,8 @@ class JobRow(QFrame):
         entry, now = self.entry, self.entry.progress
         self.bar.setVisible(entry.active)
         if entry.active and now is not None:
-            known = now.fraction is not None
-            self.bar.setRange(0, 1000 if known else 0)
-            self.bar.setValue(round(1000 * now.fraction) if known else 0)
+            self.bar.setRange(0, 0 if now.fraction is None else 1000)
+            self.bar.setValue(round(1000 * (now.fraction or 0)))
         self.line.say(state_text(entry), LEVELS.get(entry.state, "info"))
         self.line.setToolTip(DEVICES.get(entry.device, ""))
 
