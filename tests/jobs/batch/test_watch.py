@@ -17,7 +17,7 @@ from napari_recon.jobs.batch.watch import Patience, watch_batch
 
 from .conftest import SHAPE
 
-PATIENCE = Patience(settle=0.05, complete=0.6, idle=3.0)
+PATIENCE = Patience(settle=0.05, complete=1.5, idle=4.0)
 PARAMS = {"preset": "SKL", "camera_offset": 5.0}
 MOVIE = np.random.default_rng(4).integers(100, 400, SHAPE).astype(np.uint16)
 
