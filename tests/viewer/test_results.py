@@ -190,3 +190,18 @@ def test_brightness_ignores_few_very_bright_voxels():
     array[3, 3] = 1e6
     low, high, least, most = brightness(array, exact=True)
     assert (low, high, least, most) == (1, 2, 1, 1e6)
+
+
+def test_a_result_covers_nothing_before_it_holds_something(results, viewer):
+    data = viewer.add_image(np.ones(SHAPE))
+    buffer = OutputBuffer(spec())
+    (layer,) = results.open(buffer, "volume", {}, parent=data)
+    results.flush()
+    assert layer.opacity == 0
+    buffer.write(block(2))
+    results.flush()
+    assert layer.opacity == 1
+    results.finish({}, partial=False)
+    (other,) = results.open(OutputBuffer(spec()), "volume", {}, parent=data)
+    other.opacity = 0.4  # the user wants to see it
+    assert results.finish({}, partial=False) == (other,) and other.opacity == 0.4

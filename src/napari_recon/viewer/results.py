@@ -44,6 +44,7 @@ class Shown:
     setting: bool = False
     pending: bool = False
     lit: bool = False
+    veiled: bool = False
     refreshed_at: float = 0.0
     goal: Limits | None = None
     callback: Any = None
@@ -131,6 +132,8 @@ class ResultLayers(QObject):
             if parent is None and self._shown and self._shown[0].buffer is not buffer:
                 layer.visible = False  # truth, PSF and the like of a simulation would cover the recording
             shown = Shown(buffer, channel, layer)
+            if parent is not None and buffer.spec.kind == "image" and not looks:
+                shown.veiled, layer.opacity = True, 0.0  # nothing yet, which must not cover what is being looked at
             self._follow(shown, looks)
             if preview:
                 self._previews.append(shown)
@@ -147,6 +150,7 @@ class ResultLayers(QObject):
             if shown.removed:
                 continue
             if boxes:
+                self._unveil(shown)
                 shown.goal = shown.buffer.limits(shown.channel)
                 self._follow_time(shown.layer, boxes[-1])
             self._follow_brightness(shown)
@@ -169,6 +173,7 @@ class ResultLayers(QObject):
                 layer.metadata[KEY]["channel"] = shown.channel
             if partial:
                 layer.name = f"{layer.name} (partial)"
+            self._unveil(shown)
             shown.goal = shown.buffer.limits(shown.channel, fresh=True)
             self._follow_brightness(shown, step=1.0)
             if self._rows and shown.buffer.spec.kind == "labels":
@@ -241,6 +246,12 @@ class ResultLayers(QObject):
             shown.layer.events.contrast_limits.connect(touched)
             shown.callback = touched
 
+    def _unveil(self, shown: Shown) -> None:
+        """Show a layer that something was written to, unless the user has made it visible already."""
+        if shown.veiled and shown.layer.opacity == 0:
+            shown.layer.opacity = 1.0
+        shown.veiled = False
+
     def _follow_brightness(self, shown: Shown, step: float = CONTRAST_STEP) -> None:
         """Move the contrast a step towards what is there now, unless the user has set it."""
         goal, layer = shown.goal, shown.layer
@@ -311,6 +322,8 @@ class ResultLayers(QObject):
             layer = shown.layer
             if layer in self._viewer.layers:
                 look = {name: getattr(layer, name) for name in KEPT_BY_PREVIEWS if hasattr(layer, name)}
+                if shown.veiled:
+                    del look["opacity"]
                 if shown.touched_contrast:
                     look["contrast_limits"] = tuple(layer.contrast_limits)
                 looks.append(look)

@@ -163,6 +163,8 @@ class RunController(QObject):
         if (self._worker is None or self._worker.closing) and not self.queued:
             self.close()
             return
+        if self._worker is not None:
+            show_info("The run goes on without its dock; the Jobs dock shows and stops it")
         self._alone = True
         self.blockSignals(True)  # the dock that listens is about to be deleted
         self.setParent(None)
