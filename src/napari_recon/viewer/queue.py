@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -216,7 +217,8 @@ class JobQueue(QObject):
         """Stop everything and start over with an empty list."""
         self.paused = True
         for controller in {id(e.controller): e.controller for e in self.entries}.values():
-            controller.close()
+            with suppress(RuntimeError):  # its dock went with the window, and took it along
+                controller.close()
         self._saver.stop()
         self.entries, self.left, self.paused = [], [], False
 
