@@ -6,6 +6,7 @@ import platform
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
 
@@ -210,11 +211,12 @@ class Record:
             "started": self._started.isoformat(timespec="seconds"),
             "seconds": round(time.perf_counter() - self._clock, 3),
             "partial": partial,
-            "environment": environment(),
+            "environment": dict(environment()),
             **({"optics": optics} if optics else {}),
         }
 
 
+@lru_cache
 def environment() -> dict[str, str]:
     """Return the versions that matter for repeating a run."""
     found = {"python": platform.python_version(), "system": platform.platform(terse=True)}

@@ -19,6 +19,7 @@ from napari_recon.jobs.batch.run import ItemChanged, failure
 #: Tasks per worker that are under way, so that none waits for the client.
 AHEAD = 2
 POLL_S = 0.01
+COUNT_EVERY_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -105,10 +106,13 @@ class Workers:
         """
         tasks = self._tasks(todo)
         running: dict[Any, Task] = {}
+        workers, looked = self.count, time.monotonic()
         try:
             while True:
                 token.check()
-                while len(running) < AHEAD * max(1, self.count) and (task := next(tasks, None)) is not None:
+                if time.monotonic() - looked > COUNT_EVERY_S:  # asking the scheduler costs it time
+                    workers, looked = self.count, time.monotonic()
+                while len(running) < AHEAD * max(1, workers) and (task := next(tasks, None)) is not None:
                     if isinstance(task, ItemChanged):
                         yield task
                     else:
