@@ -58,6 +58,7 @@ def test_every_recording_is_what_a_single_run_gives(recordings, recipe, tmp_path
     out = tmp_path / "out"
     end = napari_recon.batch(recipe, recordings, out, **OPTIONS)
     _same(_results(out), alone)
+    assert Held._latest is None, "inputs and weights would stay open"
     assert [item.stem for item in end.failed] == ["broken"] and "broken" in end.outcomes[end.failed[0]].message
     rows = {row["recording"]: row for row in csv.DictReader(end.table.read_text().splitlines())}
     assert rows["monday/cells"]["state"] == "done" and rows["monday/cells"]["frames"] == "4"

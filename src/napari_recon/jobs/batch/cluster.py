@@ -146,7 +146,10 @@ class Workers:
             if not numbers:
                 run.finish()
                 yield ItemChanged(run.item, "done", 1.0, 1.0)
-            yield from (Task(run, number) for number in numbers)
+            for number in numbers:
+                if run.given_up:  # what failed once would fail for every frame
+                    break
+                yield Task(run, number)
 
     def _submitted(self, task: Task, folder: BatchFolder) -> Any:
         keep = {"pure": False, "retries": 0}

@@ -81,6 +81,11 @@ class Held:
             cls._latest = held = cls(plan, stores, held.engine if held is not None and grown else None)
         return held
 
+    @classmethod
+    def let_go(cls) -> None:
+        """Close what is held; a viewer goes on for long after a batch."""
+        cls._latest = None
+
 
 def open_store(at: Path, plan: Plan, output: str) -> ZarrOutput:
     """Return the store that gathers an output of `plan`, made when it is not there yet; every frame has its own chunks."""

@@ -15,7 +15,7 @@ from napari_recon.core.token import CancelToken
 from napari_recon.engines import registry
 from napari_recon.jobs.batch.item_run import ItemRun, sweep
 from napari_recon.jobs.batch.items import DEFAULT_NAME, Each, Item, find_items, result_paths
-from napari_recon.jobs.batch.parts import frames_of
+from napari_recon.jobs.batch.parts import Held, frames_of
 from napari_recon.jobs.batch.records import BatchFolder, Outcome, Settings
 from napari_recon.jobs.batch.report import write_report
 from napari_recon.jobs.recipes import main_source, read_recipe
@@ -190,6 +190,7 @@ def run_batch(prepared: Prepared, token: CancelToken | None = None, workers: Any
         except Cancelled:
             cancelled = True
         finally:
+            Held.let_go()
             table, page = write_report(folder.out, prepared.settings, outcomes)
         if not cancelled:
             folder.tidy()

@@ -12,7 +12,7 @@ from napari_recon.core.token import CancelToken
 from napari_recon.io.open import series_files
 from napari_recon.jobs.batch.item_run import ItemRun, sweep
 from napari_recon.jobs.batch.items import Item, find_items, result_paths
-from napari_recon.jobs.batch.parts import frames_of
+from napari_recon.jobs.batch.parts import Held, frames_of
 from napari_recon.jobs.batch.records import Outcome
 from napari_recon.jobs.batch.report import write_report
 from napari_recon.jobs.batch.run import BatchEvent, BatchFinished, ItemChanged, Prepared, failure, kept
@@ -101,6 +101,7 @@ def watch_batch(
         except Cancelled:
             pass
         finally:
+            Held.let_go()
             table, page = write_report(folder.out, settings, outcomes)
         if not growing:
             folder.tidy()
