@@ -18,6 +18,7 @@ from napari_recon.core.errors import DiskFull, InputError
 from napari_recon.core.token import CancelToken
 from napari_recon.io import open_stack
 from napari_recon.io.omezarr import ZarrOutput
+from napari_recon.jobs.batch.parts import Held
 from napari_recon.jobs.batch.records import FOLDER, Log
 from napari_recon.jobs.batch.run import ItemChanged
 from napari_recon.samples.files import path
