@@ -139,6 +139,7 @@ def test_a_batch_runs_and_its_results_open(
     asked: BatchWidget, recordings: Path, recipe: Path, tmp_path: Path, qtbot: Any, monkeypatch
 ) -> None:
     (recordings / "monday" / "broken.ome.tif").write_bytes(b"II*\0")
+    monkeypatch.setattr("napari_recon.widgets.batch_request.EVERY_S", 0.0)  # every frame is told, however fast
     choose(asked, "params", "camera_offset=7")
     looked(asked, qtbot)
     went_on: list[str] = []

@@ -42,7 +42,7 @@ def test_both_networks_learn() -> None:
 
 
 def test_the_curves_and_previews_of_a_run(tmp_path: Path) -> None:
-    example = fit_example(checkpoint_folder=str(tmp_path / "save"), checkpoint_every=4)
+    example = fit_example(checkpoint_folder=str(tmp_path / "save"), checkpoint_every=4, axes_checked=True)
     events = example.events(example.plan())
     series = {(e.name, e.series) for e in events if isinstance(e, MetricLogged)}
     assert series == {(name, part) for name in ("loss", "PSNR") for part in ("encoder", "field")}
@@ -135,7 +135,7 @@ def test_folders_of_other_data_or_networks_are_refused(tmp_path: Path) -> None:
 
 def test_an_encoder_that_never_arrives_is_said(tmp_path: Path) -> None:
     """As published, nothing else happens then."""
-    example = fit_example(**{"compat": "upstream", "upstream.encoder_steps": 0})
+    example = fit_example(**{"compat": "upstream", "upstream.encoder_steps": 0, "axes_checked": True})
     events = example.events(example.plan())
     said = [e.message for e in events if isinstance(e, Warned)]
     assert len(said) == 1 and "the field itself was not trained" in said[0]
