@@ -268,6 +268,23 @@ def pressed_preview_of_split(dock: LightSheetWidget, qtbot: Any) -> Any:
     return pressed(dock, qtbot, dock.run_bar.preview_button).layers
 
 
+def test_what_was_done_to_other_data_is_not_done_here(sheet: LightSheetWidget, viewer: ViewerModel, qtbot: Any) -> None:
+    first = viewer.add_layer(raw())
+    (clean,) = pressed(sheet, qtbot).layers
+    row = sheet.stepper.rows[0]
+    said = row.line.text()
+    pressed(sheet, qtbot, sheet.run_bar.preview_button)
+    assert (row.state, row.line.text()) == ("done", said)
+    other = viewer.add_layer(raw("other"))
+    assert row.state == "done"  # it is only there, nobody chose it
+    sheet.data.combo.choose(other)
+    assert row.state == "not run" and row.line.text() == "" and clean in viewer.layers
+    sheet.data.combo.choose(first)
+    pressed(sheet, qtbot)
+    viewer.layers.remove(first)
+    assert sheet.data.layer is not first and row.state == "not run"
+
+
 def test_a_preview_computes_a_small_box_and_leaves_the_step_as_it_was(
     sheet: LightSheetWidget, viewer: ViewerModel, qtbot: Any, quick: Quick
 ) -> None:

@@ -359,6 +359,8 @@ class LightSheetWidget(EngineDock):
         if self.stepper.at < 0:
             super()._data_changed()
             return
+        if not self._choosing:
+            self.chain.check(self.at, self.data.layer)
         views = self._views_of(self.engine)
         several, apart = self.engine in (MULTIVIEW, RLDFN), views == self.views
         self.others.set_count(0 if not several or not apart else 1 if self.engine == RLDFN else self.views - 1)

@@ -38,6 +38,7 @@ class Chain(QObject):
         self.chosen_by_hand: set[int] = set()
         self._results: dict[int, dict[str, Any]] = {}
         self._inputs: dict[int, Any] = {}
+        self._made_from: dict[int, Any] = {}
         self._waiting: deque[int] = deque()
         self._started = False
         self._running = 0
@@ -52,8 +53,7 @@ class Chain(QObject):
         self._inputs.clear()
         self.chosen_by_hand.clear()
         self.reports.clear()
-        for row in self._rows:
-            row.show_state("not run")
+        self._outdate(0)
 
     def let_go(self) -> None:
         """Start nothing more, and let go of the viewer."""
@@ -84,9 +84,15 @@ class Chain(QObject):
 
     def root_of(self, name: str) -> str:
         """Return the name of the data that a result, named ``"data · step"``, was made from."""
-        made = [ref() for found in self._results.values() for ref in found.values()]
-        ours = any(layer is not None and layer.name == name for layer in made)
+        layers = self._dock.viewer.layers
+        ours = name in layers and self._made(layers[name], len(STEPS))
         return name.partition(" · ")[0] if ours else name
+
+    def check(self, at: int, layer: Any) -> None:
+        """Forget what a step made when it stands before other data now; its layers stay."""
+        made_from = self._made_from.get(at)
+        if made_from is not None and layer is not None and made_from() is not layer and not self._made(layer, at):
+            self._outdate(at)
 
     def run_all(self, start: int = 0) -> None:
         """Do the ticked steps from `start` on, one after the other, each on the result of the one before."""
@@ -108,6 +114,7 @@ class Chain(QObject):
         """Take note that a step starts."""
         row = self._rows[at]
         self._running, self._report, self._before = at, {}, (row.state, row.line.text())
+        self._input = weakref.ref(self._dock.data.layer)
         row.show_state("running", "preview" if preview else "")
 
     def take_report(self, event: Any) -> None:
@@ -131,7 +138,7 @@ class Chain(QObject):
         if result.job.preview:
             state, text = self._before
             self._previews = result.layers
-            if result.error is None and not result.partial:
+            if state != "done" and result.error is None and not result.partial:
                 text = f"preview: {self._summary(result)}"
             row.show_state(state, text)
         elif result.error is not None:
@@ -170,14 +177,23 @@ class Chain(QObject):
         found: dict[str, Any] = {}
         for layer in result.layers:
             found.setdefault(layer.metadata[KEY].get("output", layer.name), weakref.ref(layer))
-        self._results[at], self.reports[engine] = found, self._report
+        self._results[at], self._made_from[at], self.reports[engine] = found, self._input, self._report
         if len(found) < len(result.layers) and self._waiting:
             self._dock.run_bar.say("Of several channels, Run all goes on with the first one", "warning")
         self._rows[at].show_state("done", self._summary(result))
-        for later in range(at + 1, len(STEPS)):
+        self._outdate(at + 1)
+
+    def _outdate(self, start: int) -> None:
+        """Forget what the steps from `start` on made."""
+        for later in range(start, len(STEPS)):
             self._results.pop(later, None)
-            if self._rows[later].state in ("done", "stopped", "failed"):
+            self._made_from.pop(later, None)
+            if self._rows[later].state != "skipped" or start == 0:
                 self._rows[later].show_state("not run")
+
+    def _made(self, layer: Any, before: int) -> bool:
+        """Return whether a layer is a result of one of the steps before a step."""
+        return any(ref() is layer for at, found in self._results.items() if at < before for ref in found.values())
 
     def _summary(self, result: Any) -> str:
         return summary(result.plan.engine, self._report, result.layers[0].data.shape) if result.layers else ""
