@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -138,6 +140,24 @@ def test_ctrl_c_keeps_the_partial_result_and_leaves_with_3(
     tyx = open_stack(tmp_path / "a.tif").read()
     assert tyx[0, 9, 0] == 10 and not tyx[0, 11:].any() and not tyx[1:].any()
     assert signal.getsignal(signal.SIGINT) is handler
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a signal of a terminal")
+@pytest.mark.parametrize("module", ["typer", "napari_recon.cli.options", "napari_recon.engines.registry"])
+def test_ctrl_c_while_the_program_is_still_loaded_leaves_with_3(module: str) -> None:
+    code = f"""
+import os, signal, sys
+class Interrupts:
+    def find_spec(self, name, *rest):
+        if name == {module!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Interrupts())
+sys.argv[1:] = ["plan", "sim.wiener", "nothing.tif"]
+from napari_recon.__main__ import main
+main()
+"""
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (answer.returncode, answer.stderr) == (3, "cancelled\n")
 
 
 def test_out_of_memory_leaves_with_4_and_keeps_what_was_finished(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -28,6 +30,10 @@ COMMANDS = {
     "convert": ("convert:convert", "Copy an image into another format, with axes, voxel size and recipe."),
 }
 """Name -> (module:function within this package, one line)."""
+WRITING_AT_ONCE = ("demo", "models", "metrics", "convert")
+"""Put away what they began on Ctrl-C; the others begin nothing before they listen to it (`execute.interruptible`)."""
+INTERRUPTED = 130
+"""What the parser makes of Ctrl-C where no run listens to it yet."""
 
 
 class LazyGroup(TyperGroup):
@@ -36,7 +42,12 @@ class LazyGroup(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Return the real command in place of its placeholder."""
         name, command, rest = super().resolve_command(ctx, args)
-        return name, load(name) if name in COMMANDS and command is not None else command, rest
+        if name not in COMMANDS or command is None:
+            return name, command, rest
+        found = load(name)
+        if name in WRITING_AT_ONCE and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        return name, found, rest
 
     def main(
         self,
@@ -65,6 +76,8 @@ class LazyGroup(TyperGroup):
                 _silence_logging()
             try:
                 code = run()
+                if code == INTERRUPTED:
+                    raise KeyboardInterrupt
                 return code if isinstance(code, int) else 0
             except BaseException as error:
                 if isinstance(error, SystemExit | GeneratorExit):
