@@ -143,7 +143,7 @@ def test_ctrl_c_keeps_the_partial_result_and_leaves_with_3(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a signal of a terminal")
-@pytest.mark.parametrize("module", ["typer", "napari_recon.cli.options", "napari_recon.engines.registry"])
+@pytest.mark.parametrize("module", ["typer", "napari_recon.cli.options", "napari_recon.jobs.planning"])
 def test_ctrl_c_while_the_program_is_still_loaded_leaves_with_3(module: str) -> None:
     code = f"""
 import os, signal, sys
