@@ -257,6 +257,8 @@ def test_declared_inputs_open_as_declared(tmp_path):
     assert views[0].grid.axes == "VYX"
     rows = open_inputs(InputSpec(name="points", accepts=("table",)), [tmp_path / "points.csv"])[0]
     assert rows == [{"z": 1, "y": 2.5, "name": "a"}, {"z": 3, "y": 4, "name": "b"}]
+    (tmp_path / "local.csv").write_text('z;y;name\n1;2,5;a\n3;4;"b;c"\n')
+    assert read_table(tmp_path / "local.csv") == [{"z": 1, "y": 2.5, "name": "a"}, {"z": 3, "y": 4, "name": "b;c"}]
     spec = InputSpec(name="net", accepts=("file",), suffixes=(".pt",))
     assert open_inputs(spec, [tmp_path / "net.pt"]) == [tmp_path / "net.pt"]
     many = InputSpec(name="views", axes="VYX", many=True)

@@ -15,6 +15,7 @@ from napari.layers import Layer
 from superqt.utils import WorkerBase
 
 from napari_recon.core.provenance import KEY
+from napari_recon.engines.segmentation.kept import MEMBRANES
 from napari_recon.samples import cells
 from napari_recon.widgets.cells import CellsWidget
 from tests.widgets.conftest import planned
@@ -164,6 +165,9 @@ def test_from_the_sample_to_edited_cells(dock: CellsWidget, sample: list[Any], q
     assert dock.seeds.layer is not points and len(dock.seeds.rows()) == len(points.data)
     dock.viewer.layers.remove(labels)
     assert not dock.live.active and not dock._cells_section.isVisible()
+    assert MEMBRANES.nbytes
+    dock.let_go()
+    assert not MEMBRANES.nbytes
 
 
 def truth_names() -> list[str]:
@@ -238,6 +242,9 @@ def test_a_table_of_several_times_for_one_stack_asks_which(
     dock.seeds.time_combo.setCurrentIndex(1)
     dock.seeds.time_combo.activated.emit(1)
     assert [row["cell"] for row in dock.seeds.rows()] == ["E", "MS"]
+    request = dock.request()
+    assert request is not None and request.params["time_point"] == 9, "results say the table's times"
+    assert {row["time"] for row in dock.seeds.timed()} == {9} and {row["time"] for row in dock.seeds.rows()} == {0}
     dock.seeds.new_button.click()
     assert dock.seeds.layer.mode == "add" and "has no points yet" in dock.seeds.problem()
     dock.seeds.layer.add((5, 30, 40))

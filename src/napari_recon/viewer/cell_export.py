@@ -16,7 +16,9 @@ Row = Mapping[str, Any]
 _UNSAFE = re.compile(r"[^\w.+-]+")
 
 
-def write_masks(folder: str | Path, labels: ImageStack, names: Mapping[int, str], stem: str = "cells") -> list[Path]:
+def write_masks(
+    folder: str | Path, labels: ImageStack, names: Mapping[int, str], stem: str = "cells", first: int = 0
+) -> list[Path]:
     """Write one mask per cell and time, ``STEM_TTT_NAME.nii.gz``, whose voxels hold the cell's label.
 
     Parameters
@@ -27,6 +29,9 @@ def write_masks(folder: str | Path, labels: ImageStack, names: Mapping[int, str]
         ZYX, or TZYX for a series.
     names : mapping
         Label -> name; labels without one are called after their number.
+    stem : str
+    first : int
+        Time of the first frame.
 
     Raises
     ------
@@ -48,7 +53,7 @@ def write_masks(folder: str | Path, labels: ImageStack, names: Mapping[int, str]
                 continue
             name = _UNSAFE.sub("_", names.get(int(label), f"label{label}"))
             mask = np.where(frame == label, frame, 0).astype(np.int16 if label < 2**15 else np.int32)
-            path = folder / f"{stem}_{time:03d}_{name}.nii.gz"
+            path = folder / f"{stem}_{first + time:03d}_{name}.nii.gz"
             written.append(write_stack(path, ImageStack(mask, grid, name)))
     return written
 

@@ -14,21 +14,23 @@ def is_label_table(rows: Any) -> bool:
     return isinstance(rows, list) and bool(rows) and all(isinstance(row, Mapping) and "label" in row for row in rows)
 
 
-def label_features(rows: Sequence[Mapping[str, Any]], time: int | None = None) -> pd.DataFrame:
+def label_features(rows: Sequence[Mapping[str, Any]], frame: int | None = None) -> pd.DataFrame:
     """Return the features of a labels layer: one row per label (and time, of a series), `index` is the label.
 
     Parameters
     ----------
     rows : sequence of mapping
-        With a column ``label``, and ``time`` in a series.
-    time : int, optional
-        The time on show: its rows come last, since napari tells the last one of a label under the mouse.
+        With a column ``label``, and in a series ``frame``, which counts from 0, and ``time``.
+    frame : int, optional
+        The one on show: its rows come last, since napari tells the last one of a label under the mouse.
     """
     import pandas as pd
 
     table = pd.DataFrame([{"index": row["label"], **row} for row in rows]).drop(columns="label")
-    if "time" in table and table["time"].nunique() < 2:
-        return table.drop(columns="time")
-    if "time" in table and time is not None:
-        table = table.iloc[(table["time"] == time).to_numpy().argsort(kind="stable")]
+    if "frame" in table:
+        if table["frame"].nunique() < 2:
+            table = table.drop(columns="time", errors="ignore")
+        elif frame is not None:
+            table = table.iloc[(table["frame"] == frame).to_numpy().argsort(kind="stable")]
+        table = table.drop(columns="frame")
     return table.reset_index(drop=True)

@@ -70,7 +70,7 @@ class LiveCells(QObject):
         self.layer, self._plan, self.params = layer, plan, plan.params
         self.rows = {}
         for row in rows:
-            self.rows.setdefault(int(row["time"]), []).append(row)
+            self.rows.setdefault(int(row["frame"]), []).append(row)
         self._editing = Editing(plan, stack, nuclei, numbered(nuclei))
 
     def update(self, seeds: Sequence[Row], params: Mapping[str, Any]) -> None:

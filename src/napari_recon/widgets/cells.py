@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QCheckBox, QFileDialog, QHBoxLayout, QMenu, QPushButt
 
 from napari_recon.core.errors import InputError
 from napari_recon.core.provenance import KEY, Recipe
+from napari_recon.engines.segmentation.kept import MEMBRANES
 from napari_recon.engines.segmentation.seeded import has_micro_sam
 from napari_recon.viewer.files import SAVE_FILTER, layer_stack, with_suffix
 from napari_recon.viewer.live_cells import LiveCells
@@ -57,6 +58,7 @@ class CellsWidget(EngineDock):
         """See `EngineDock.sections`."""
         data, model, region, settings = super().sections()
         self.live = LiveCells(self)
+        MEMBRANES.begin()
         self.table, self.divisions, self.live_line = CellTable(), DivisionsPanel(), Line()
         self.outline_box = QCheckBox("&Outlines")
         self.outline_box.setChecked(True)
@@ -87,6 +89,7 @@ class CellsWidget(EngineDock):
         """See `EngineDock.let_go`."""
         if not self._closed:
             self.live.close()
+            MEMBRANES.end()
             self.viewer.dims.events.current_step.disconnect(self._time_moved)
             self.viewer.dims.events.ndisplay.disconnect(self._outline)
             self.viewer.layers.events.removed.disconnect(self._layer_removed)
@@ -94,9 +97,12 @@ class CellsWidget(EngineDock):
         super().let_go()
 
     def request(self) -> Request | None:
-        """See `EngineDock.request`; times of the nuclei are frames here."""
+        """See `EngineDock.request`; decisions about sisters that are no more are left out."""
         found = super().request()
-        return None if found is None else replace(found, params={**found.params, "time_point": 0})
+        if found is None:
+            return None
+        own = {"time_point": self.seeds.first, **self._decided(found.params)}
+        return replace(found, params={**found.params, **own})
 
     def parents(self) -> tuple[Any, ...]:
         """See `EngineDock.parents`; the nuclei are no picture."""
@@ -193,7 +199,7 @@ class CellsWidget(EngineDock):
         if event.name == "cells" and isinstance(event.payload, list):
             self._rows += event.payload
         elif event.name == "report" and "sisters" in event.payload:
-            self._sisters[int(event.payload["time"])] = list(event.payload["sisters"])
+            self._sisters[int(event.payload["frame"])] = list(event.payload["sisters"])
 
     def _finished(self, result: Any) -> None:
         super()._finished(result)
@@ -232,7 +238,11 @@ class CellsWidget(EngineDock):
         except InputError:
             return
         values = self.settings.values()
-        params = {**self.live.params, **{name: values[name] for name in LIVE if name in values}}
+        params = {
+            **self.live.params,
+            "time_point": self.seeds.first,
+            **{name: values[name] for name in LIVE if name in values},
+        }
         if not self.settings.reason():
             self.live.update(rows, params)
 
@@ -247,7 +257,7 @@ class CellsWidget(EngineDock):
         frame = self.frame()
         if self.live.active:
             return list(self.live.rows.get(frame, ()))
-        return [row for row in self._rows if row["time"] == frame]
+        return [row for row in self._rows if row["frame"] == frame]
 
     def _sisters_now(self) -> list[Any]:
         frame = self.frame()
@@ -257,7 +267,7 @@ class CellsWidget(EngineDock):
         stack = self._membranes()[0]
         self.table.show_rows(self._rows_now(), str(stack.units[-1]) if stack is not None else "")
         sisters = self._sisters_now()
-        self.divisions.show_sisters(self.frame(), sisters, self.settings.values())
+        self.divisions.show_sisters(self.frame() + self.seeds.first, sisters, self.settings.values())
         self.divisions_fold.setVisible(bool(sisters))
 
     def _time_moved(self, _: Any = None) -> None:
@@ -280,6 +290,21 @@ class CellsWidget(EngineDock):
         )
         if value:
             self.table.choose(int(value))
+
+    def _decided(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what a person decided about sisters that are there."""
+        said = {name: params[name] for name in ("together", "apart") if params.get(name)}
+        if not said:
+            return {}
+        from napari_recon.engines.segmentation.seeded import mothers_of
+        from napari_recon.engines.segmentation.seeds import nuclei_by_time
+
+        try:
+            rows = self.seeds.timed()
+            known = set(mothers_of(nuclei_by_time(rows))) if rows else set()
+        except InputError:
+            return {}  # said elsewhere
+        return {name: [mother for mother in mothers if mother in known] for name, mothers in said.items()}
 
     def _decide(self, values: Mapping[str, Any]) -> None:
         self.settings.change(values)
@@ -333,7 +358,14 @@ class CellsWidget(EngineDock):
         folder = folder or QFileDialog.getExistingDirectory(self, "Folder for one NIfTI per cell")
         if layer is not None and folder:
             names = {int(row["label"]): str(row["name"]) for row in self._all_rows()}
-            self._write(write_masks, folder, layer_stack(layer.data, layer.as_layer_data_tuple()[1]), names)
+            self._write(
+                write_masks,
+                folder,
+                layer_stack(layer.data, layer.as_layer_data_tuple()[1]),
+                names,
+                "cells",
+                self.seeds.first,
+            )
 
     def export_table(self, path: str = "") -> None:
         """Write what was measured, and in what unit."""
@@ -343,7 +375,7 @@ class CellsWidget(EngineDock):
 
     def export_nuclei(self, path: str = "") -> None:
         """Write the nuclei as they are."""
-        self._write_rows(path, "nuclei.csv", self.seeds.rows())
+        self._write_rows(path, "nuclei.csv", self.seeds.timed())
 
     def _all_rows(self) -> list[Any]:
         rows = [row for _, rows in sorted(self.live.rows.items()) for row in rows]

@@ -26,6 +26,8 @@ from napari_recon.widgets.look import Line, allow, describe, guard_wheel
 from napari_recon.widgets.movie_row import SHOWN
 
 TABLES = "Tables (*.csv);;All files (*)"
+FIRST = "time of the first frame"
+"""In the metadata of a layer that shows a table of nuclei."""
 DEBOUNCE_MS = 40
 FIRST_DIAMETER = 0.08
 """Of the width of the picture: a nucleus until somebody says otherwise."""
@@ -109,6 +111,15 @@ class SeedsPanel(FileDrop, QWidget):
             return []
         return seeds_of(self.layer, stack, axes, self.frame())
 
+    def timed(self) -> list[dict[str, Any]]:
+        """Return the rows with the times of the table that the nuclei came from, where there was one."""
+        return [{**row, "time": row["time"] + self.first} for row in self.rows()]
+
+    @property
+    def first(self) -> int:
+        """Time of the first frame in the table that the nuclei came from, 0 without one."""
+        return int(self.layer.metadata.get(FIRST, 0)) if self.layer is not None else 0
+
     def frame(self) -> int:
         """Return the time on show, of points that have one."""
         layer = self.layer
@@ -142,12 +153,12 @@ class SeedsPanel(FileDrop, QWidget):
 
     def value(self) -> str | None:
         """Return the file of a table with the nuclei, so that the run can be repeated."""
-        rows = self.rows()
+        rows = self.timed()
         return str(self._file(rows)) if rows else None
 
     def keep_file(self) -> None:
         """Keep the table that stands for the present nuclei: a result is made from it."""
-        if rows := self.rows():
+        if rows := self.timed():
             self._files[self._file(rows)] = True
 
     def refresh(self) -> None:
@@ -198,7 +209,9 @@ class SeedsPanel(FileDrop, QWidget):
         if stack is None:
             return
         try:
-            self._add(points_layer(placed(table, first, stack, axes, name), stack, axes, name))
+            layer = points_layer(placed(table, first, stack, axes, name), stack, axes, name)
+            layer.metadata[FIRST] = first
+            self._add(layer)
         except InputError as error:
             self.line.say(str(error), "error")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -81,7 +82,7 @@ def test_a_name_has_one_number_throughout_a_series() -> None:
     events = case.events(case.plan())
     tables = [e.payload for e in events if isinstance(e, ArtifactReady) and e.name == "cells"]
     numbers = [{row["name"]: row["label"] for row in table} for table in tables]
-    assert [table[0]["time"] for table in tables] == [0, 1, 2]
+    assert [(table[0]["frame"], table[0]["time"]) for table in tables] == [(0, 1), (1, 2), (2, 3)], "times of the seeds"
     assert "N0" not in numbers[0] and "N0" in numbers[1]
     assert all(numbers[1][name] == number for name, number in numbers[0].items()) and numbers[1] == numbers[2]
 
@@ -93,6 +94,7 @@ def test_a_name_has_one_number_throughout_a_series() -> None:
         {"cell": "ABa", "time": 4, "z": 3.5, "x": 7, "y": 9},
         {"Cell & Time": "ABa:4", "X (Pixel)": 7, "Y (Pixel)": 9, "Z (Pixel)": 3.5},
         {" Cell ": "ABa", "Time": "4", "Z": "3.5", "X": "7", "Y": "9"},
+        {"index": 0, "axis-0": 4, "axis-1": 3.5, "axis-2": 9, "axis-3": 7, "label": "ABa"},
     ],
 )
 def test_every_layout_of_a_tracing_table(row: dict[str, Any]) -> None:
@@ -184,8 +186,14 @@ def test_what_does_not_fit_is_said() -> None:
     with pytest.raises(InputError, match=r"numbers for z, y and x, found z=.*, x='far'; mend it"):
         run([{**rows[0], "x": "far"}])
     for name in ("C:x", ":3", "C:"):
-        with pytest.raises(InputError, match="as C:3 for the frame 3 alone"):
+        with pytest.raises(InputError, match="as C:3 for time 3 alone"):
             run(rows, apart=(name,))
+    sisters = [{**row, "cell": f"C{letter}"} for row, letter in zip(rows, "ap", strict=False)]
+    for name, known in (("D", "(C)"), ("C:2", "(C:1)")):
+        with pytest.raises(InputError, match=re.escape(f"{known}, found {name!r}; correct the name")):
+            run(sisters, together=(name,))
+    with pytest.raises(InputError, match=r"three axes .* or four .*, found axis-0, axis-1; save"):
+        run([{"axis-0": 1, "axis-1": 2}])
     with pytest.raises(InputError, match="one row per nucleus, found none"):
         run([])
     two = [{**row, "time": t} for row in rows for t in (1, 2)]

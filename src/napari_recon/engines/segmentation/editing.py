@@ -14,7 +14,7 @@ from napari_recon.core.stack import ImageStack
 from napari_recon.engines.segmentation.regions import Box, Labels, faces_of, flooded, reflooded, resampled
 from napari_recon.engines.segmentation.run import Field, check_places, membranes_of, named, relabelled, rows_of
 from napari_recon.engines.segmentation.seeded import SeededParams
-from napari_recon.engines.segmentation.seeds import Nucleus, mothers_in
+from napari_recon.engines.segmentation.seeds import Nucleus, When, mothers_in
 
 QUICK_S = 0.5
 """Seconds: what takes less is done as a whole, since nobody would notice the difference."""
@@ -67,7 +67,7 @@ class Editing:
     stack : ImageStack
         Its main input.
     nuclei : mapping
-        Frame -> nuclei, as the labels show them.
+        Frame -> nuclei, as the labels show them. The time of frame 0 is ``time_point``, 0 when that is auto.
     numbers : mapping
         Name -> label.
     quick_s : float
@@ -126,7 +126,8 @@ class Editing:
         else:
             regions = flooded(membranes, field.places(cells), params.nucleus_radius, params.pull)
             seconds = perf_counter() - started
-        names, told = named(regions, membranes, cells, params, time)
+        when = When(time, time + (0 if params.time_point == "auto" else params.time_point))
+        names, told = named(regions, membranes, cells, params, when.time)
         labels = relabelled(regions, [self.numbers[name] for name in names])
         if old is None or _renamed(old, cells, names):
             box = None  # far away there may be another number too
@@ -138,7 +139,7 @@ class Editing:
         block = fine[place]
         if field.output(params) != field.shape:
             block, place = resampled(labels, field.output(params), box)
-        rows = rows_of(fine, {self.numbers[name]: name for name in names}, field.voxel, time)
+        rows = rows_of(fine, {self.numbers[name]: name for name in names}, field.voxel, when)
         self._frames = {time: _Frame(cells, regions, names, fine, seconds)}  # of large stacks there is room for one
         return Change(time, place, block.copy(), rows, told, box is not None)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -18,15 +16,13 @@ from napari_recon.core.grid import Grid
 from napari_recon.core.plan import Plan
 from napari_recon.core.region import Box
 from napari_recon.core.token import CancelToken
+from napari_recon.engines.segmentation.kept import MEMBRANES
 from napari_recon.engines.segmentation.membranes import isotropic, likelihood, sharpened
 from napari_recon.engines.segmentation.regions import Labels, Shape, flooded, measured, membrane_between, resampled
 from napari_recon.engines.segmentation.seeded import SeededParams, isotropic_grid
-from napari_recon.engines.segmentation.seeds import Nucleus, mother_between
+from napari_recon.engines.segmentation.seeds import Nucleus, When, mother_between
 
 _STEPS = 5
-_KEPT_BYTES = 2**29
-_kept: OrderedDict[Any, NDArray[np.float32]] = OrderedDict()
-_lock = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -78,13 +74,13 @@ def segment(
     stack: NDArray[np.float32],
     cells: Sequence[Nucleus],
     numbers: Mapping[str, int],
-    time: int,
+    when: When,
     token: CancelToken,
 ) -> Iterator[Event]:
     """Yield the labels of one stack (z, y, x), one row per cell, and what was decided about sisters."""
     field = Field.of(plan, params)
     if not cells:
-        yield Warned(f"frame {time} has no nuclei in the table, so its labels are empty")
+        yield Warned(f"the table has no nuclei at time {when.time} (frame {when.frame}), so its labels are empty")
     check_places(cells, field.stack.shape)
     token.check()
     yield Progress(0, _STEPS, "step", "membranes")
@@ -94,7 +90,7 @@ def segment(
     regions = flooded(membranes, field.places(cells), params.nucleus_radius, params.pull)
     token.check()
     yield Progress(3, _STEPS, "step", "sisters")
-    names, told = named(regions, membranes, cells, params, time)
+    names, told = named(regions, membranes, cells, params, when.time)
     regions = relabelled(regions, [numbers[name] for name in names])
     yield Progress(4, _STEPS, "step", "labels")
     fine = resampled(regions, field.shape)[0]
@@ -115,35 +111,29 @@ def segment(
         fine, voxel = labels, (abs(field.stack.step("Z")), abs(field.stack.step("Y")), abs(field.stack.step("X")))
     else:
         voxel = field.voxel
-    yield ArtifactReady("cells", "table", rows_of(fine, known, voxel, time))
+    yield ArtifactReady("cells", "table", rows_of(fine, known, voxel, when))
     if told:
-        yield ArtifactReady("report", "report", {"time": time, "sisters": told})
+        yield ArtifactReady("report", "report", {**when._asdict(), "sisters": told})
     yield Progress(_STEPS, _STEPS, "step")
 
 
 def membranes_of(
     stack: NDArray[np.float32], shape: Shape, params: SeededParams, check: Callable[[], None] = lambda: None
 ) -> NDArray[np.float32]:
-    """Return how likely each isotropic voxel is membrane; the last few are remembered, as nuclei change more often."""
+    """Return how likely each isotropic voxel is membrane; remembered while nuclei are edited."""
     print_ = blake2b(np.ascontiguousarray(stack).tobytes(), digest_size=16).hexdigest()
     key = (print_, stack.shape, shape, params.blur_z, params.blur_xy, params.sharpen_steps)
-    with _lock:
-        if key in _kept:
-            _kept.move_to_end(key)
-            return _kept[key]
-    volume = sharpened(isotropic(stack, shape), (params.blur_z, params.blur_xy), params.sharpen_steps, check)
-    found = likelihood(volume, check)
-    found.setflags(write=False)
-    with _lock:
-        _kept[key] = found
-        while sum(x.nbytes for x in _kept.values()) > _KEPT_BYTES and len(_kept) > 1:
-            _kept.popitem(last=False)
-    return found
+
+    def made() -> NDArray[np.float32]:
+        volume = sharpened(isotropic(stack, shape), (params.blur_z, params.blur_xy), params.sharpen_steps, check)
+        return likelihood(volume, check)
+
+    return MEMBRANES.get(key, made)
 
 
-def rows_of(labels: Labels, names: dict[int, str], voxel: tuple[float, float, float], time: int) -> list[dict[str, Any]]:
+def rows_of(labels: Labels, names: dict[int, str], voxel: tuple[float, float, float], when: When) -> list[dict[str, Any]]:
     """Return one row per cell of a time."""
-    return [{"time": time, **row} for row in measured(labels, names, voxel)]
+    return [{**when._asdict(), **row} for row in measured(labels, names, voxel)]
 
 
 def check_places(cells: Sequence[Nucleus], shape: Sequence[int]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from typing import Annotated, Any, Literal
 
@@ -20,6 +20,7 @@ from napari_recon.core.params import EngineParams, param
 from napari_recon.core.plan import ModelRef, OutputSpec, Plan, Resources
 from napari_recon.core.region import Box
 from napari_recon.core.token import CancelToken
+from napari_recon.engines.segmentation.kept import MEMBRANES
 
 _UNIT = "micrometer"
 #: Planes of a stack are so much further apart than pixels, at most, for isotropic voxels of the pixel size.
@@ -49,10 +50,14 @@ class SeededParams(EngineParams):
         "auto", "auto joins sisters between which there is hardly any membrane and names them after their mother."
     )
     together: tuple[str, ...] = param(
-        (), "Mothers whose two nuclei are one cell whatever lies between (C, or C:3 for the frame 3 alone).", advanced=True
+        (),
+        "Mothers whose two nuclei are one cell whatever lies between (C, or C:3 for time 3 of the table alone).",
+        advanced=True,
     )
     apart: tuple[str, ...] = param(
-        (), "Mothers whose two nuclei are two cells whatever lies between (C, or C:3 for the frame 3 alone).", advanced=True
+        (),
+        "Mothers whose two nuclei are two cells whatever lies between (C, or C:3 for time 3 of the table alone).",
+        advanced=True,
     )
     one_cell: float = param(
         0.25,
@@ -92,7 +97,7 @@ class SeededParams(EngineParams):
         for name in value:
             mother, colon, frame = name.rpartition(":")
             if colon and not (mother and frame.isdecimal()):
-                raise InputError(f"a mother should be given as C, or as C:3 for the frame 3 alone, found {name!r}; mend it")
+                raise InputError(f"a mother should be given as C, or as C:3 for time 3 alone, found {name!r}; mend it")
         return value
 
 
@@ -126,6 +131,7 @@ class Seeded(FrameEngine[SeededParams]):
     #: Nuclei by time and the number of every name; set on the copy that runs.
     nuclei: dict[int, list[Any]]
     numbers: dict[str, int]
+    first: int
 
     def outputs_of(self, refs: Refs, params: SeededParams, model: ModelRef | None) -> tuple[OutputSpec, ...]:
         """See `FrameEngine.outputs_of`."""
@@ -154,8 +160,11 @@ class Seeded(FrameEngine[SeededParams]):
         grid = refs["stack"][0].grid
         assert grid is not None
         raw, iso = (float(np.prod(g.shape)) for g in (grid.only("ZYX"), isotropic_grid(grid.only("ZYX"), params)))
-        # sheets hold 16 planes of 3 x 3 numbers; the watershed its queue
-        return Resources(memory_bytes=int(2**27 + 12 * raw + 60 * iso), work=iso * (60 + 2 * params.sharpen_steps) + raw)
+        # sheets hold 16 planes of 3 x 3 numbers; the watershed its queue; membranes are remembered while nuclei are edited
+        kept = MEMBRANES.room(4 * iso, grid.size("T"))
+        return Resources(
+            memory_bytes=int(2**27 + 12 * raw + 60 * iso) + kept, work=iso * (60 + 2 * params.sharpen_steps) + raw
+        )
 
     def process(self, plan: Plan, inputs: Inputs, token: CancelToken) -> Iterator[Event]:
         """Read the table once; names get their numbers over the whole series."""
@@ -164,7 +173,8 @@ class Seeded(FrameEngine[SeededParams]):
         worker = copy.copy(self)
         worker.nuclei = nuclei_by_time(inputs["seeds"][0] if inputs.get("seeds") else None)
         frames = plan.inputs[0].grid.size("T") if plan.inputs[0].grid is not None else 1
-        first = first_time(worker.nuclei, self.params_of(plan), frames)
+        check_mothers(worker.nuclei, self.params_of(plan))
+        worker.first = first = first_time(worker.nuclei, self.params_of(plan), frames)
         worker.nuclei = {time - first: cells for time, cells in worker.nuclei.items() if 0 <= time - first < frames}
         worker.numbers = numbered(worker.nuclei)
         yield from FrameEngine.process(worker, plan, inputs, token)
@@ -172,10 +182,11 @@ class Seeded(FrameEngine[SeededParams]):
     def process_frame(self, plan: Plan, frame: Frame, index: int, token: CancelToken) -> Iterator[Event]:
         """See `FrameEngine.process_frame`."""
         from napari_recon.engines.segmentation.run import segment
+        from napari_recon.engines.segmentation.seeds import When
 
-        time = plan.place(index).get("T", 0)
-        cells = self.nuclei.get(time, [])
-        yield from segment(plan, self.params_of(plan), frame["stack"], cells, self.numbers, time, token)
+        number = plan.place(index).get("T", 0)
+        cells, when = self.nuclei.get(number, []), When(number, number + self.first)
+        yield from segment(plan, self.params_of(plan), frame["stack"], cells, self.numbers, when, token)
 
 
 def isotropic_grid(field: Grid, params: SeededParams) -> Grid:
@@ -219,6 +230,31 @@ def first_time(nuclei: dict[int, list[Any]], params: SeededParams, frames: int) 
     if frames == 1 and len(times) > 1:
         raise InputError(f"which time of the seeds the stack shows should be said, found times {listed}; set time_point")
     return times[0]
+
+
+def check_mothers(nuclei: dict[int, list[Any]], params: SeededParams) -> None:
+    """Raise when a decision names a mother that no two nuclei have (InputError)."""
+    if not (params.together or params.apart):
+        return
+    known = mothers_of(nuclei)
+    for name in (*params.together, *params.apart):
+        if name not in known:
+            mothers = [mother for mother in known if ":" not in mother]
+            at = [known_at for known_at in known if known_at.startswith(f"{name.partition(':')[0]}:")]
+            listed = ", ".join((at or mothers)[:12]) + (" ..." if len(at or mothers) > 12 else "")
+            raise InputError(
+                f"together and apart should name mothers of two nuclei of the table ({listed or 'it has none'}), found "
+                f"{name!r}; correct the name or leave it out"
+            )
+
+
+def mothers_of(nuclei: Mapping[int, Sequence[Any]]) -> list[str]:
+    """Return the mothers that pairs of nuclei by time could have: C, and C:3 for time 3."""
+    from napari_recon.engines.segmentation.seeds import mothers_in
+
+    found = {time: mothers_in(cells) for time, cells in sorted(nuclei.items())}
+    at_times = [f"{mother}:{time}" for time, mothers in found.items() for mother in mothers]
+    return [*dict.fromkeys(mother for mothers in found.values() for mother in mothers), *at_times]
 
 
 def numbered(nuclei: dict[int, list[Any]]) -> dict[str, int]:

@@ -22,6 +22,8 @@ _MOTHERS = {
 _DAUGHTERS = ({"a", "p"}, {"l", "r"}, {"d", "v"})
 _GUI = {"Cell & Time": "cell", "X (Pixel)": "x", "Y (Pixel)": "y", "Z (Pixel)": "z"}
 _NEEDED = ("z", "y", "x")
+_NAPARI = {3: "zyx", 4: ("time", *"zyx")}
+"""Axes of a Points layer that napari saved, by their number; its own columns are axis-0, axis-1 ..."""
 
 
 class Nucleus(NamedTuple):
@@ -42,6 +44,21 @@ class Nucleus(NamedTuple):
     mother: str = ""
 
 
+class When(NamedTuple):
+    """A time point.
+
+    Attributes
+    ----------
+    frame : int
+        Of the recording, from 0.
+    time : int
+        Of the table of nuclei.
+    """
+
+    frame: int
+    time: int
+
+
 def nuclei_by_time(rows: Any) -> dict[int, list[Nucleus]]:
     """Return the nuclei of every time point of a tracing table; a table without times is time point 1.
 
@@ -49,7 +66,8 @@ def nuclei_by_time(rows: Any) -> dict[int, list[Nucleus]]:
     ----------
     rows : sequence of mapping
         With columns ``cell, time, z, y, x`` (``mother`` may be there, others are left aside), or ``Cell & Time, X (Pixel),
-        Y (Pixel), Z (Pixel)``.
+        Y (Pixel), Z (Pixel)``, or those of a Points layer that napari saved: ``index, axis-0, axis-1, axis-2``, where
+        four axes are time, z, y, x, and ``name``, ``cell`` or ``label`` may be there.
 
     Raises
     ------
@@ -61,6 +79,7 @@ def nuclei_by_time(rows: Any) -> dict[int, list[Nucleus]]:
     found: dict[int, list[Nucleus]] = {}
     for number, row in enumerate(rows, 1):
         row = {_GUI.get(str(name).strip(), str(name).strip().lower()): value for name, value in row.items()}
+        row = _of_napari(row)
         missing = [name for name in _NEEDED if name not in row]
         if missing:
             raise InputError(
@@ -82,6 +101,21 @@ def nuclei_by_time(rows: Any) -> dict[int, list[Nucleus]]:
             raise InputError(f"row {number} of the seeds should have finite numbers for z, y and x, found {place}; mend it")
         cells.append(Nucleus(name, place, str(row.get("mother") or "").strip()))
     return found
+
+
+def _of_napari(row: dict[str, Any]) -> dict[str, Any]:
+    """Return the row of a Points layer that napari saved with our names."""
+    own = [name for name in row if name.startswith("axis-")]
+    if not own:
+        return row
+    if len(own) not in _NAPARI:
+        raise InputError(
+            f"nuclei that napari saved should have three axes (z, y, x) or four (time before them), found {', '.join(own)}; "
+            "save a layer of the stack's axes"
+        )
+    places = {axis: row.get(f"axis-{number}") for number, axis in enumerate(_NAPARI[len(own)])}
+    named = {"cell": row["label"]} if "label" in row and not {"cell", "name"} & set(row) else {}
+    return {**row, **places, **named}
 
 
 def _name_and_time(row: Mapping[str, Any], number: int) -> tuple[str, int]:
