@@ -107,8 +107,9 @@ def test_nuclei_show_in_the_planes_around_theirs() -> None:
 
 
 def test_features_of_labels() -> None:
-    rows = [{"time": t, "label": n, "name": f"N{n}", "volume": 10.0 * t + n} for t in (0, 1) for n in (3, 1)]
-    layer = Labels(np.zeros((4, 4), int), features=label_features(rows, time=0))
+    rows = [{"frame": t, "time": t + 5, "label": n, "volume": 10.0 * t + n} for t in (0, 1) for n in (3, 1)]
+    layer = Labels(np.zeros((4, 4), int), features=label_features(rows, frame=0))
+    assert "frame" not in layer.features and set(layer.features["time"]) == {5, 6}
     assert layer._label_index[3] == 2 and layer.features["volume"][2] == 3.0, "the time on show is told under the mouse"
     assert "time" not in label_features(rows[:2]) and list(label_features(rows[:2])["index"]) == [3, 1]
     assert is_label_table(rows) and not is_label_table([{"frame": 1}]) and not is_label_table([])
