@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,10 +17,12 @@ from napari_recon.core.grid import AXIS_NAMES, Grid
 from napari_recon.core.plan import OutputSpec
 from napari_recon.io.found import Found, reading
 from napari_recon.io.output import OutputFile, remove, stored_axes
-from napari_recon.io.pyramid import coarser_grids, fill
+from napari_recon.io.pyramid import Levels, coarser_grids
 
 KEY = "napari-recon"
 CHUNK = {"Z": 32, "Y": 256, "X": 256}
+#: Of the time since an image was begun, what its coarser levels may take before it is finished.
+LEVELS_SHARE = 0.03
 
 
 def read_zarr(path: Path, key: str = "") -> Found:
@@ -148,7 +152,7 @@ def _placed(multiscale: Any, axes: str) -> tuple[dict[str, float], dict[str, flo
 
 
 class ZarrOutput(OutputFile):
-    """An OME-Zarr 0.5 image; coarser levels are added to a large one when it is finished.
+    """An OME-Zarr 0.5 image; a large one has coarser levels, which follow what is written and are right when it is finished.
 
     Parameters
     ----------
@@ -167,58 +171,99 @@ class ZarrOutput(OutputFile):
 
     def __init__(self, path: Path, spec: OutputSpec, gathered_at: Path | None = None, alone: str = "") -> None:
         super().__init__(path, spec)
-        import zarr
-
         axes = stored_axes(spec.grid)
-        self._grid = spec.grid.only(axes)
+        self._grids = [spec.grid.only(axes)]
+        self._grids += coarser_grids(self._grids[0])
         self._order = [spec.grid.axes.index(a) for a in axes]
         self._kept = gathered_at is not None
+        self._begun = time.monotonic()
         if gathered_at is not None:
             self._temporary = gathered_at
             if (gathered_at / "0" / "zarr.json").exists():
-                self._group = zarr.open_group(gathered_at, mode="r+")
-                self._array = self._group["0"]
-                if self._array.shape != self._grid.shape:  # a recording that grew
-                    self._array.resize(self._grid.shape)
+                self._take_up(alone)
                 return
             remove(gathered_at)  # what a killed process began
-        chunk = {**CHUNK, **dict.fromkeys(alone, 1)}
-        attributes = _ome_attributes(self._grid, spec.name, path)
+        import zarr
+
+        attributes = _ome_attributes(self._grids, spec.name, path)
         try:
             self._group = zarr.create_group(self._temporary, zarr_format=3, attributes=attributes)
-            self._array = self._group.create_array(
-                "0",
-                shape=self._grid.shape,
-                dtype=np.dtype(spec.dtype),
-                chunks=tuple(min(n, chunk.get(a, 1)) for a, n in zip(axes, self._grid.shape, strict=True)),
-                dimension_names=list(axes.lower()),
-            )
+            self._open([self._create(number, alone) for number in reversed(range(len(self._grids)))][::-1])
         except BaseException:
             remove(self._temporary)
             raise
 
+    @property
+    def place(self) -> Path:
+        """Where the image is now: a store that is being written, or what became of it."""
+        return self.path if self._done else self._temporary
+
+    @property
+    def settled(self) -> bool:
+        """Whether the coarser levels show all that was written."""
+        return self._levels.settled
+
+    def settle(self) -> None:
+        """Bring the coarser levels up to date, for whoever looks at them or makes the other frames."""
+        self._levels.settle()
+
+    def _take_up(self, alone: str) -> None:
+        """Go on with what an earlier session or another process began."""
+        import zarr
+
+        self._group = zarr.open_group(self._temporary, mode="r+")
+        complete = all((self._temporary / str(n) / "zarr.json").exists() for n in range(len(self._grids)))
+        arrays = [self._group[str(n)] if complete or not n else self._create(n, alone) for n in range(len(self._grids))]
+        for array, grid in zip(arrays, self._grids, strict=True):
+            if array.shape != grid.shape:  # a recording that grew
+                array.resize(grid.shape)
+        self._open(arrays)
+        if not complete:  # begun by a version that made the levels at the end
+            self._group.attrs.update(_ome_attributes(self._grids, self.spec.name, self.path))
+            self._levels.touch_all()
+
+    def _create(self, number: int, alone: str) -> Any:
+        grid, chunk = self._grids[number], {**CHUNK, **dict.fromkeys(alone, 1)}
+        return self._group.create_array(
+            str(number),
+            shape=grid.shape,
+            dtype=np.dtype(self.spec.dtype),
+            chunks=tuple(min(n, chunk.get(a, 1)) for a, n in zip(grid.axes, grid.shape, strict=True)),
+            dimension_names=list(grid.axes.lower()),
+            overwrite=True,
+        )
+
+    def _open(self, arrays: Sequence[Any]) -> None:
+        self._array, self._levels = arrays[0], Levels(arrays, self.spec.kind == "labels")
+
     def _write(self, slices: tuple[slice, ...], array: NDArray[Any]) -> None:
-        self._array[tuple(slices[i] for i in self._order)] = np.transpose(array, self._order)
+        place = tuple(slices[i] for i in self._order)
+        self._array[place] = np.transpose(array, self._order)
+        self._levels.touch(place)
+        if self._levels.seconds <= LEVELS_SHARE * (time.monotonic() - self._begun):
+            self._levels.settle()
+        os.utime(self._temporary)  # tells who looks on that there is more to see
 
     def _finish(self, provenance: dict[str, Any]) -> None:
-        grids = coarser_grids(self._grid)
-        finer = self._array
-        for number, grid in enumerate(grids, start=1):
-            chunks = tuple(min(n, k) for n, k in zip(grid.shape, finer.chunks, strict=True))
-            names = list(grid.axes.lower())
-            level = self._group.create_array(
-                str(number), shape=grid.shape, dtype=finer.dtype, chunks=chunks, dimension_names=names, overwrite=True
-            )
-            fill(level, finer, self.spec.kind == "labels")
-            finer = level
-        if grids:
-            self._group.attrs.update(_ome_attributes(self._grid, self.spec.name, self.path, grids))
+        if self._kept:
+            for left in self._temporary.rglob("*.partial"):  # chunks that a killed process was about to write
+                left.unlink()
+            if (first := self._shared()) is not None:
+                self._levels.touch_all(first - 1)
+        self._levels.settle()
         if provenance:
             self._group.attrs[KEY] = provenance
         self._close()
 
+    def _shared(self) -> int | None:
+        """Return the first level whose voxels depend on frames that different processes made; None when none do."""
+        frames = [a for a in self._grids[0].axes if self._array.chunks[self._grids[0].axes.index(a)] == 1]
+        sizes = [[grid.size(a) for a in frames] for grid in self._grids]
+        return next((number for number, found in enumerate(sizes) if found != sizes[0]), None)
+
     def _close(self) -> None:
         self._group = self._array = None
+        self._levels = Levels(())
 
     def discard(self) -> None:
         """See `OutputFile.discard`; what is gathered for later stays."""
@@ -228,12 +273,13 @@ class ZarrOutput(OutputFile):
             super().discard()
 
 
-def _ome_attributes(grid: Grid, name: str, path: Path, coarser: Sequence[Grid] = ()) -> dict[str, Any]:
-    """Return the group attributes, checked by the OME-Zarr models."""
+def _ome_attributes(grids: Sequence[Grid], name: str, path: Path) -> dict[str, Any]:
+    """Return the group attributes of an image with these levels, checked by the OME-Zarr models."""
     from ome_zarr_models.v05.axes import Axis
     from ome_zarr_models.v05.image import ImageAttrs
     from ome_zarr_models.v05.multiscales import Dataset, Multiscale
 
+    grid = grids[0]
     try:
         multiscale = Multiscale(
             name=name,
@@ -243,7 +289,7 @@ def _ome_attributes(grid: Grid, name: str, path: Path, coarser: Sequence[Grid] =
             ],
             datasets=tuple(
                 Dataset.build(path=str(n), scale=list(level.scale), translation=list(level.translate))
-                for n, level in enumerate((grid, *coarser))
+                for n, level in enumerate(grids)
             ),
         )
         ome = ImageAttrs(multiscales=[multiscale], version="0.5").model_dump(mode="json", exclude_none=True)

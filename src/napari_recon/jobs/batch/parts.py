@@ -107,6 +107,8 @@ def frames_of(part: Part, token: CancelToken | None = None) -> Iterator[FrameRec
         if isinstance(event, BlockReady | PreviewReady):
             held.stores[event.output].write(event.slices, event.array)
         elif isinstance(event, FrameDone):
+            for store in held.stores.values():
+                store.settle()  # whoever finishes the file may be another process, which knows nothing of this frame
             seconds = time.perf_counter() - started
             yield FrameRecord(event.number, said, seconds, peak_memory_bytes(part.plan.compute.device))
             said, started = [], time.perf_counter()  # what the reader does meanwhile is not ours
