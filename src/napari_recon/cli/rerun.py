@@ -12,7 +12,7 @@ from napari_recon.cli.options import InputFiles, Json, Quiet, RecipeOut, named_f
 from napari_recon.cli.progress import say
 from napari_recon.io.suffixes import WRITABLE, stem_of, suffix_of
 from napari_recon.jobs.outputs import OutputWriter
-from napari_recon.jobs.recipes import prepare, read_recipe
+from napari_recon.jobs.recipes import prepare, read_recipe, scratch_for
 
 
 def rerun(
@@ -26,14 +26,15 @@ def rerun(
 ) -> None:
     """Repeat a run; a message says which input, model or device is not the one of the first time."""
     recipe = read_recipe(source)
-    with interruptible() as token:
-        stage = prepare(recipe, named_files(input_files), token, device)
-        if token.cancelled:
-            say("cancelled; an earlier step was not finished")
-            raise typer.Exit(CANCELLED)
-    only_model = not stage.plan.outputs
-    writer = OutputWriter(out or default_out(source, only_model), stage.plan, recipe_out, only_model)
-    carry_out(stage.plan, writer, stage.run, json, quiet)
+    with scratch_for(recipe, out or source.partition("::")[0]) as scratch:
+        with interruptible() as token:
+            stage = prepare(recipe, named_files(input_files), token, device, scratch=scratch)
+            if token.cancelled:
+                say("cancelled; an earlier step was not finished")
+                raise typer.Exit(CANCELLED)
+        only_model = not stage.plan.outputs
+        writer = OutputWriter(out or default_out(source, only_model), stage.plan, recipe_out, only_model)
+        carry_out(stage.plan, writer, stage.run, json, quiet)
 
 
 def default_out(source: str, only_model: bool) -> str:

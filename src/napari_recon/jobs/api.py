@@ -18,7 +18,7 @@ from napari_recon.core.token import CancelToken
 from napari_recon.engines import registry
 from napari_recon.jobs.outputs import OutputWriter
 from napari_recon.jobs.planning import assign_inputs, make_plan, split_model
-from napari_recon.jobs.recipes import prepare, read_recipe
+from napari_recon.jobs.recipes import prepare, read_recipe, scratch_for
 from napari_recon.jobs.running import Result, collect, run_plan
 
 Region = str | Mapping[str, tuple[int, int]] | Box | WorldBox
@@ -178,9 +178,12 @@ def rerun(
     Result
         Its warnings say which input, model or device is not the one of the first time.
     """
-    stage = prepare(read_recipe(source), inputs, token, device, on_event)
-    writer = None if out is None else OutputWriter(out, stage.plan)
-    return _finished(stage.run(token), writer, on_event)
+    recipe = read_recipe(source)
+    if out is None:
+        return _finished(prepare(recipe, inputs, token, device, on_event).run(token), None, on_event)
+    with scratch_for(recipe, out) as scratch:
+        stage = prepare(recipe, inputs, token, device, on_event, scratch)
+        return _finished(stage.run(token), OutputWriter(out, stage.plan), on_event)
 
 
 def convert(

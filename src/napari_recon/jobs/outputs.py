@@ -30,6 +30,8 @@ class OutputWriter:
         Also write the recipe here.
     only_model : bool
         Write models, reports and curves, no voxels (``train``); `out` is the model's file.
+    whole : bool
+        What is not finished leaves no file, whatever the reason.
 
     Raises
     ------
@@ -37,10 +39,17 @@ class OutputWriter:
         Before anything runs, when the place is unfit.
     """
 
-    def __init__(self, out: str | Path, plan: Plan, recipe_out: str | Path | None = None, only_model: bool = False) -> None:
+    def __init__(
+        self,
+        out: str | Path,
+        plan: Plan,
+        recipe_out: str | Path | None = None,
+        only_model: bool = False,
+        whole: bool = False,
+    ) -> None:
         self.paths: dict[str, str] = {}
         self.main: str | None = None
-        self._plan, self._recipe_out, self._only_model = plan, recipe_out, only_model
+        self._plan, self._recipe_out, self._only_model, self._only_whole = plan, recipe_out, only_model, whole
         self._names = Names(out, plan, only_model)
         self._names.check()
         if recipe_out is not None:
@@ -65,7 +74,7 @@ class OutputWriter:
                 yield event
         except (ReconError, OSError) as error:
             described = describe(error)
-            if isinstance(described, OutOfMemory | DiskFull) or self._wrote or self._models:
+            if not self._only_whole and (isinstance(described, OutOfMemory | DiskFull) or self._wrote or self._models):
                 raise self._kept(described, record.finish(partial=True)) from error
             if described is error:
                 raise

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +23,10 @@ from napari_recon.core.region import Selection
 from napari_recon.core.stack import ImageStack
 from napari_recon.core.token import CancelToken
 from napari_recon.engines import registry
+from napari_recon.io.found import writing
 from napari_recon.jobs.artifacts import model_file
+from napari_recon.jobs.names import make_folder
+from napari_recon.jobs.outputs import OutputWriter
 from napari_recon.jobs.planning import PICTURES, input_ref, listed, make_plan, open_input
 from napari_recon.jobs.running import Result, collect, run_plan
 
@@ -28,7 +35,15 @@ Replaced = Mapping[str, Sequence[Any]]
 
 @dataclass(frozen=True)
 class Stage:
-    """The last step of a recipe, ready to run; `notes` say what differs from the first time."""
+    """A step of a recipe, ready to run.
+
+    Attributes
+    ----------
+    recipe : Recipe
+        Up to this step, those before it as they were run.
+    notes : tuple of str
+        What differs from the first time.
+    """
 
     plan: Plan
     inputs: Inputs
@@ -36,7 +51,7 @@ class Stage:
     notes: tuple[str, ...] = ()
 
     def run(self, token: CancelToken | None = None) -> Iterator[Event]:
-        """Yield the notes, then the events; the provenance holds the recipe with all its steps."""
+        """Yield the notes, then the events; the provenance holds the recipe up to this step."""
         for note in self.notes:
             yield Warned(note)
         with warnings.catch_warnings(record=True) as caught:
@@ -46,14 +61,14 @@ class Stage:
                 if isinstance(event, Finished):
                     for text in dict.fromkeys(str(w.message) for w in caught if "deterministic" in str(w.message)):
                         yield Warned(text.splitlines()[0])
-                    event = replace(event, provenance=self._whole(event.provenance))
+                    event = replace(event, provenance=self.provenance(event.provenance))
                 yield event
 
-    def _whole(self, provenance: Mapping[str, Any]) -> dict[str, Any]:
-        if len(self.recipe.steps) == 1 or "recipe" not in provenance:
+    def provenance(self, provenance: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the provenance of this step alone with all the steps in it."""
+        if "recipe" not in provenance:
             return dict(provenance)
-        last = Recipe.from_dict(dict(provenance)).steps[-1]
-        asked = self.recipe.steps[-1]
+        last, asked = Recipe.from_dict(dict(provenance)).steps[-1], self.recipe.steps[-1]
         made_here = asked.model is not None and asked.model.path.startswith("step:")
         inputs = {name: _referring(asked.inputs.get(name, []), sources) for name, sources in last.inputs.items()}
         kept = {"id": asked.id, "inputs": inputs, **({"model": asked.model} if made_here else {})}
@@ -127,7 +142,8 @@ def plan_of(
     opened: dict[str, list[Any]] = {}
     for name, sources in step.inputs.items():
         spec = engine.info.input(name)
-        if inputs is not None and name in inputs:
+        given = any(source.path.startswith("step:") for source in sources)
+        if inputs is not None and name in inputs and not given:
             things = [t for given in inputs[name] for t in _open_replacement(spec, given, next(iter(sources), None))]
         else:
             things = [t for source in sources for t in _open_source(spec, source, earlier or {})]
@@ -136,7 +152,9 @@ def plan_of(
     for name in {row.name for row in describe_parameters(engine.Params) if row.file} & set(inputs or {}):
         params[name] = str((inputs or {})[name][-1])
     model = _model(step.model, engine, earlier or {})
-    selection = _selection(step) if inputs and set(inputs) & {s.name for s in engine.info.inputs[:1]} else step.selection
+    first = next((s.name for s in engine.info.inputs), "")
+    other = first in (inputs or {}) or any(s.path.startswith("step:") for s in step.inputs.get(first, ()))
+    selection = _selection(step) if other else step.selection
     return make_plan(engine, opened, params, selection, model, _compute(step, device))
 
 
@@ -167,14 +185,44 @@ def _selection(step: Step) -> Selection:
     return step.selection.model_copy(update={"box": box, "time": time})
 
 
+def stage_of(
+    recipe: Recipe, number: int, inputs: Replaced | None = None, done: Mapping[str, Result] | None = None, device: str = ""
+) -> Stage:
+    """Plan one step of a recipe.
+
+    Parameters
+    ----------
+    number : int
+        Which one, from 0.
+    inputs : mapping, optional
+        Input name -> things that replace the recorded ones.
+    done : mapping, optional
+        Step id -> result, of all steps before.
+
+    Raises
+    ------
+    InputError
+    """
+    step, done = recipe.steps[number], done or {}
+    plan, opened = plan_of(step, inputs, done, device)
+    before = Recipe.from_dict(done[recipe.steps[number - 1].id].provenance).steps if number else ()
+    return Stage(plan, opened, recipe.model_copy(update={"steps": (*before, step)}), tuple(differences(step, plan)))
+
+
 def prepare(
     recipe: Recipe,
     inputs: Replaced | None = None,
     token: CancelToken | None = None,
     device: str = "",
     on_event: Callable[[Event], None] | None = None,
+    scratch: Path | None = None,
 ) -> Stage:
-    """Run every step but the last in memory and return the last, ready to run.
+    """Run every step but the last and return the last, ready to run.
+
+    Parameters
+    ----------
+    scratch : Path, optional
+        A folder where results of earlier steps are kept, to be read piece by piece; they stay in memory otherwise.
 
     Raises
     ------
@@ -185,15 +233,43 @@ def prepare(
     _check_names(recipe, inputs)
     done: dict[str, Result] = {}
     notes: list[str] = []
-    for step in recipe.steps:
-        plan, opened = plan_of(step, inputs, done, device)
-        notes += differences(step, plan)
+    for number, step in enumerate(recipe.steps):
+        stage = stage_of(recipe, number, inputs, done, device)
+        notes += stage.notes
         if step is recipe.steps[-1]:
             break
-        done[step.id] = collect(_seen(run_plan(plan, opened, token), on_event))
+        events = _seen(replace(stage, notes=()).run(token), on_event)
+        if scratch is None:
+            done[step.id] = collect(events)
+        else:
+            writer = OutputWriter(scratch / f"{number}.ome.zarr", stage.plan)
+            done[step.id] = collect(writer.through(events), arrays=False)
+            done[step.id].opened_from(writer.paths)
         if done[step.id].partial:
             break
-    return Stage(plan, opened, recipe, tuple(notes))
+    return replace(stage, notes=tuple(notes))
+
+
+@contextmanager
+def scratch_for(recipe: Recipe, out: str | Path) -> Iterator[Path | None]:
+    """Give a folder beside `out` for what earlier steps make, gone at the end; None for recipes of one step.
+
+    Raises
+    ------
+    InputError
+    """
+    if len(recipe.steps) == 1:
+        yield None
+        return
+    folder = Path(out).expanduser()
+    folder = folder if str(out).endswith(("/", os.sep)) else folder.parent
+    make_folder(folder)
+    with writing(folder):
+        made = tempfile.mkdtemp(prefix=".steps.", dir=folder)
+    try:
+        yield Path(made)
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
 
 
 def differences(step: Step, plan: Plan) -> list[str]:
@@ -270,7 +346,7 @@ def _of_step(reference: str, earlier: Mapping[str, Result]) -> Any:
     found = None if result is None else result.outputs.get(output, result.artifacts.get(output))
     if found is None:
         raise InputError(f"the recipe refers to {reference}, which no earlier step makes; mend the recipe")
-    return replace(found, uri=reference) if isinstance(found, ImageStack) else found
+    return replace(found, uri=found.uri or reference) if isinstance(found, ImageStack) else found
 
 
 def _model(model: RecipeModel | None, engine: Engine[Any], earlier: Mapping[str, Result]) -> ModelRef | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
@@ -153,6 +153,13 @@ class Result:
             self._add_artifact(event)
         elif isinstance(event, Finished):
             self.provenance, self.partial = dict(event.provenance), event.partial
+
+    def opened_from(self, paths: Mapping[str, str]) -> None:
+        """Take what was written to files from there when it is asked for: images lazily, models as their files."""
+        self.paths = dict(paths)
+        self.outputs = {name: open_stack(path) for name, path in paths.items() if name in self.specs}
+        models = [n for n, payload in self.artifacts.items() if isinstance(payload, Mapping) and "state" in payload]
+        self.artifacts |= {name: paths[name] for name in models if name in paths}
 
     def _add_artifact(self, event: ArtifactReady) -> None:
         if event.kind == "report" and isinstance(event.payload, dict):

@@ -32,9 +32,26 @@ def recordings(tmp_path: Path) -> Path:
 @pytest.fixture
 def recipe(tmp_path: Path) -> Path:
     """Background removal, as a recipe written by hand."""
-    step = {"id": "background", "engine": "fusion.background", "params": {"preset": "SKL", "camera_offset": 5.0}}
-    source = {"path": "another.ome.tif", "axes": "TZYX"}
-    step |= {"inputs": {"raw": [source]}, "resolved": {"threads": 1, "whole_field": True, "whole_series": True}}
-    path = tmp_path / "background.recipe.yaml"
-    path.write_text(yaml.safe_dump({"schema": 1, "steps": [step]}))
+    return _written(tmp_path / "background.recipe.yaml", _step("background"))
+
+
+@pytest.fixture
+def two_steps(tmp_path: Path) -> Path:
+    """Background removal, and once more on what it gave."""
+    again = _step("again", {"path": "step:background.clean"}, camera_offset=0.0)
+    return _written(tmp_path / "twice.recipe.yaml", _step("background"), again)
+
+
+def _step(name: str, source: dict[str, str] | None = None, camera_offset: float = 5.0) -> dict[str, object]:
+    return {
+        "id": name,
+        "engine": "fusion.background",
+        "params": {"preset": "SKL", "camera_offset": camera_offset},
+        "inputs": {"raw": [source or {"path": "another.ome.tif", "axes": "TZYX"}]},
+        "resolved": {"threads": 1, "whole_field": True, "whole_series": True},
+    }
+
+
+def _written(path: Path, *steps: dict[str, object]) -> Path:
+    path.write_text(yaml.safe_dump({"schema": 1, "steps": list(steps)}))
     return path

@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -133,43 +128,6 @@ def test_a_full_disk_keeps_what_was_finished(recordings, recipe, tmp_path, alone
     assert not _results(out)
     napari_recon.batch(recipe, recordings, out, resume=True, **OPTIONS)
     _same(_results(out), alone)
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="kill -9 is a POSIX thing")
-def test_a_killed_batch_goes_on_to_the_same_result(recordings, recipe, tmp_path, alone) -> None:
-    out, rng = tmp_path / "out", np.random.default_rng(0)
-    call = [
-        sys.executable,
-        "-m",
-        "napari_recon",
-        "batch",
-        str(recipe),
-        str(recordings),
-        "-o",
-        str(out),
-        "--each",
-        "file",
-        "-q",
-    ]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    for _ in range(2):
-        process = subprocess.Popen([*call, "--resume"], env=environment, stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + 60
-        while not list(out.glob(f"{FOLDER}/items/*")) and time.monotonic() < deadline:
-            time.sleep(0.02)
-        time.sleep(float(rng.uniform(0, 0.3)))
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    napari_recon.batch(recipe, recordings, out, resume=True, **OPTIONS)
-    _same(_results(out), alone)
-    assert not _left_over(out)
-
-
-def test_workers_write_the_same(recordings, recipe, tmp_path, alone) -> None:
-    pytest.importorskip("distributed")
-    end = napari_recon.batch(recipe, recordings, tmp_path / "out", workers=2, **OPTIONS)
-    assert not end.failed
-    _same(_results(tmp_path / "out"), alone)
 
 
 def test_existing_files_are_refused_skipped_or_replaced(recordings, recipe, tmp_path, alone) -> None:

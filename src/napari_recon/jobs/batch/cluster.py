@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import Any, Self
 from napari_recon.core.errors import Cancelled, InputError, OutOfMemory, ReconError, describe
 from napari_recon.core.token import CancelToken
 from napari_recon.jobs.batch.item_run import ItemRun, Order
-from napari_recon.jobs.batch.parts import FrameRecord, in_worker, watched
+from napari_recon.jobs.batch.parts import in_worker, watched
 from napari_recon.jobs.batch.records import BatchFolder
 from napari_recon.jobs.batch.run import ItemChanged, failure
 
@@ -108,7 +109,8 @@ class Workers:
             After running frames were told to stop; what was finished is noted.
         DiskFull
         """
-        tasks = self._tasks(todo)
+        queue = deque(todo)
+        tasks = self._tasks(queue)
         running: dict[Any, Task] = {}
         workers, looked = self.count, time.monotonic()
         try:
@@ -116,7 +118,7 @@ class Workers:
                 token.check()
                 if time.monotonic() - looked > COUNT_EVERY_S:  # asking the scheduler costs it time
                     workers, looked = self.count, time.monotonic()
-                while len(running) < AHEAD * max(1, workers) and (task := next(tasks, None)) is not None:
+                while len(running) < AHEAD * max(1, workers) and (task := next(tasks)) is not None:
                     if isinstance(task, ItemChanged):
                         yield task
                     else:
@@ -124,7 +126,7 @@ class Workers:
                 if not running:
                     break
                 for future in [f for f in running if f.done()]:
-                    yield from self._taken(running.pop(future), future, folder)
+                    yield from self._taken(running.pop(future), future, queue)
                 time.sleep(POLL_S)
         except Cancelled:
             self._stop(running, folder)
@@ -133,9 +135,13 @@ class Workers:
             if running:
                 self._client.cancel(list(running))
 
-    def _tasks(self, todo: list[ItemRun]) -> Iterator[Task | ItemChanged]:
-        """Yield the work of each recording when its turn comes; one that can't be opened says so."""
-        for run in todo:
+    def _tasks(self, queue: deque[ItemRun]) -> Iterator[Task | ItemChanged | None]:
+        """Yield the work of each recording when its turn comes, None while there is none; what can't be opened says so."""
+        while True:
+            if not queue:
+                yield None
+                continue
+            run = queue.popleft()
             yield ItemChanged(run.item, "running", message="opening")
             try:
                 run.open()
@@ -144,8 +150,7 @@ class Workers:
                 continue
             numbers: list[int | None] = list(run.missing) if run.apart else [None]
             if not numbers:
-                run.finish()
-                yield ItemChanged(run.item, "done", 1.0, 1.0)
+                yield self._finished(run, queue)
             for number in numbers:
                 if run.given_up:  # what failed once would fail for every frame
                     break
@@ -158,7 +163,7 @@ class Workers:
         part = task.run.part(task.number, task.number + 1, str(folder.stop_file))
         return self._client.submit(in_worker, part, **keep)
 
-    def _taken(self, task: Task, future: Any, folder: BatchFolder) -> Iterator[ItemChanged]:
+    def _taken(self, task: Task, future: Any, queue: deque[ItemRun]) -> Iterator[ItemChanged]:
         run = task.run
         if run.given_up:
             return
@@ -167,15 +172,29 @@ class Workers:
             run.given_up = True
             yield failure(run, _described(error, run))
             return
+        if task.number is None:
+            run.done = future.result()
+            yield self._next(run, queue)
+            return
         for record in future.result():
             run.took(record)
-        if task.number is None:
-            yield ItemChanged(run.item, "done", 1.0, 1.0)
-            return
-        yield ItemChanged(run.item, "running", len(run.frames), run.plan.frames)
+        yield ItemChanged(run.item, "running", len(run.frames), run.plan.frames, run.where)
         if not run.missing:
+            yield self._finished(run, queue)
+
+    def _finished(self, run: ItemRun, queue: deque[ItemRun]) -> ItemChanged:
+        """End a gathered step; a recording that has another goes back to the front of the queue."""
+        try:
             run.finish()
-            yield ItemChanged(run.item, "done", 1.0, 1.0)
+        except (ReconError, OSError) as error:
+            return failure(run, error)
+        return self._next(run, queue)
+
+    def _next(self, run: ItemRun, queue: deque[ItemRun]) -> ItemChanged:
+        if run.done:
+            return ItemChanged(run.item, "done", 1.0, 1.0)
+        queue.appendleft(run)
+        return ItemChanged(run.item, "running", 1.0, 1.0, run.where)
 
     def _stop(self, running: dict[Any, Task], folder: BatchFolder) -> None:
         """Tell running frames to stop, and note those that came to their end meanwhile."""
@@ -183,18 +202,21 @@ class Workers:
         end = time.monotonic() + 10
         while any(not f.done() for f in running) and time.monotonic() < end:
             time.sleep(0.05)
-        for future in [f for f in running if f.status == "finished"]:
+        for future in [f for f in running if f.status == "finished" and running[f].number is not None]:
             with suppress(ReconError, OSError):
                 for record in future.result():
                     running[future].run.took(record)
 
 
-def whole_in_worker(order: Order, stop_file: str) -> list[FrameRecord]:
-    """Make a recording in one piece in a worker process, its files included."""
+def whole_in_worker(order: Order, stop_file: str) -> bool:
+    """Make the next step of a recording as a whole in a worker process; returns whether it was the last one."""
     with watched(stop_file) as token:
-        for _ in ItemRun.of(order).run_whole(token):
+        run = ItemRun.of(order)
+        run.open()
+        for _ in run.run_whole(token):
             token.check()
-    return []
+        run.finish()
+        return run.done
 
 
 def _described(error: BaseException, run: ItemRun) -> Exception:

@@ -108,9 +108,9 @@ class BatchFolder:
                 shutil.rmtree(self.notes / name, ignore_errors=True)
             write_text(self.notes / "batch.json", settings.model_dump_json(indent=1))
 
-    def log(self, item: Item) -> Log:
-        """Return the log of a recording."""
-        return Log(self.notes / "items" / f"{item.id}.jsonl")
+    def log(self, item: Item, step: str = "") -> Log:
+        """Return the log of a recording, or of one of its earlier steps."""
+        return Log(self.notes / "items" / f"{item.id}{step}.jsonl")
 
     def work(self, item: Item) -> Path:
         """Return the folder where frames of a recording are gathered."""

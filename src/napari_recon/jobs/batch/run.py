@@ -198,21 +198,33 @@ def run_batch(prepared: Prepared, token: CancelToken | None = None, workers: Any
 
 
 def _in_turn(todo: list[ItemRun], token: CancelToken) -> Iterator[ItemChanged]:
-    """Make recordings in this process, frame by frame where the engine allows."""
+    """Make recordings in this process."""
     for run in todo:
         token.check()
         yield ItemChanged(run.item, "running", message="opening")
-        try:
+        yield from made(run, token)
+
+
+def made(run: ItemRun, token: CancelToken) -> Iterator[ItemChanged]:
+    """Make what is left of a recording, step after step, frame by frame where the engine allows; ends "done" or "failed".
+
+    Raises
+    ------
+    Cancelled, DiskFull
+    """
+    try:
+        while not run.done:
             run.open()
             if run.apart:
                 yield from _gathered(run, token)
             else:
                 for done, total, message in run.run_whole(token):
-                    yield ItemChanged(run.item, "running", done, total, message)
-        except (ReconError, OSError) as error:
-            yield failure(run, error)
-            continue
-        yield ItemChanged(run.item, "done", 1.0, 1.0)
+                    yield ItemChanged(run.item, "running", done, total, ", ".join(filter(None, (run.where, message))))
+            run.finish()
+    except (ReconError, OSError) as error:
+        yield failure(run, error)
+        return
+    yield ItemChanged(run.item, "done", 1.0, 1.0)
 
 
 def _gathered(run: ItemRun, token: CancelToken) -> Iterator[ItemChanged]:
@@ -222,9 +234,8 @@ def _gathered(run: ItemRun, token: CancelToken) -> Iterator[ItemChanged]:
         stop = next((n for n in range(start, total) if n in run.frames), total)
         for record in frames_of(run.part(start, stop), token):
             run.took(record)
-            yield ItemChanged(run.item, "running", len(run.frames), total)
+            yield ItemChanged(run.item, "running", len(run.frames), total, run.where)
         token.check()
-    run.finish()
 
 
 def failure(run: ItemRun, error: Exception) -> ItemChanged:

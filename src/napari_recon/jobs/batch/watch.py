@@ -15,7 +15,7 @@ from napari_recon.jobs.batch.items import Item, find_items, result_paths
 from napari_recon.jobs.batch.parts import Held, frames_of
 from napari_recon.jobs.batch.records import Outcome
 from napari_recon.jobs.batch.report import write_report
-from napari_recon.jobs.batch.run import BatchEvent, BatchFinished, ItemChanged, Prepared, failure, kept
+from napari_recon.jobs.batch.run import BatchEvent, BatchFinished, ItemChanged, Prepared, failure, kept, made
 
 POLL_S = 0.5
 
@@ -130,9 +130,10 @@ def _followed(at: _Growing, token: CancelToken, patience: Patience) -> Iterator[
         except (ReconError, OSError) as error:  # half a file, as a rule; later it is whole
             at.problem = str(error)
     quiet = time.monotonic() - at.changed
-    if at.opened and not run.apart:
-        if quiet > patience.settle and not at.problem:
-            yield from _whole(run, token)
+    if at.opened and not (run.single and run.apart):  # made as a whole, when it is whole
+        wait = patience.settle if run.plan.frames == 1 else patience.complete
+        if quiet > wait and not at.problem:
+            yield from made(run, token)
         return
     if at.opened:
         settled = run.plan.frames - (0 if quiet > patience.settle else _unsettled(run, patience.settle))
@@ -155,16 +156,6 @@ def _followed(at: _Growing, token: CancelToken, patience: Patience) -> Iterator[
     else:
         run.finish()
         yield ItemChanged(run.item, "done", 1.0, 1.0)
-
-
-def _whole(run: ItemRun, token: CancelToken) -> Iterator[ItemChanged]:
-    try:
-        for done, total, message in run.run_whole(token):
-            yield ItemChanged(run.item, "running", done, total, message)
-    except (ReconError, OSError) as error:
-        yield failure(run, error)
-        return
-    yield ItemChanged(run.item, "done", 1.0, 1.0)
 
 
 def _files(item: Item) -> list[Path]:
