@@ -207,7 +207,8 @@ def test_a_dock_with_nothing_but_a_preview_closes_at_once(queue, viewer, layer, 
 
 
 def left_behind(queue: JobQueue, controller: RunController, qtbot, *jobs: Job) -> None:
-    """Start jobs, let them be noted, and make the note look like that of a process that has ended."""
+    """Let jobs wait and be noted, and make the note look like that of a process that has ended."""
+    queue.paused = True
     controller.start(list(jobs))
     qtbot.waitUntil(lambda: all(e.plan is not None for e in queue.entries), timeout=5000)
     queue.save()
@@ -312,7 +313,8 @@ def test_a_model_of_a_run_whose_dock_is_gone_is_kept(monkeypatch, qtbot) -> None
 
 def test_a_run_without_a_dock_speaks_through_napari(viewer, layer, qtbot, monkeypatch) -> None:
     said: list[str] = []
-    monkeypatch.setattr("napari_recon.viewer.run.show_info", said.append)
+    for name in ("show_info", "show_warning"):
+        monkeypatch.setattr(f"napari_recon.viewer.run.{name}", said.append)
     dock = RunController(viewer)
     dock.start([outlined(layer, "a", delay=0.1, planes=4)])
     qtbot.waitUntil(lambda: dock.state == "running", timeout=5000)

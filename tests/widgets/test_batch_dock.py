@@ -3,8 +3,12 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shlex
 from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +20,23 @@ from napari.layers import Image
 from npe2 import PluginManifest
 from qtpy.QtCore import QMimeData, QPointF, Qt, QUrl
 from qtpy.QtGui import QDesktopServices, QDropEvent
+from qtpy.QtWidgets import QApplication
 from superqt.utils import WorkerBase
+from typer.testing import CliRunner
 
 import napari_recon
+from napari_recon.cli import app
 from napari_recon.core.provenance import KEY
+from napari_recon.core.settings import config_folder
+from napari_recon.engines import registry
 from napari_recon.io import open_stack
 from napari_recon.jobs.batch.watch import Patience
+from napari_recon.jobs.recipes import read_recipe
+from napari_recon.viewer.batch_job import BatchJob
+from napari_recon.viewer.queue import job_queue
+from napari_recon.viewer.run import RunController
 from napari_recon.widgets.batch import BatchWidget
+from napari_recon.widgets.jobs import JobsWidget
 from tests.jobs.batch.conftest import recipe, recording, recordings  # noqa: F401
 from tests.widgets.test_light_field import MANIFEST
 
@@ -35,7 +49,7 @@ def dock(viewer: ViewerModel, qtbot: Any) -> Iterator[BatchWidget]:
     made.show()
     yield made
     made.let_go()
-    WorkerBase.await_workers(10000)
+    WorkerBase.await_workers(60_000)
 
 
 @pytest.fixture
@@ -117,6 +131,8 @@ def test_names_are_shown_before_anything_is_written(asked: BatchWidget, tmp_path
         ("params", "no_such_setting=1", "no parameter 'no_such_setting'"),
         ("params", "camera_offset=wide", "camera_offset"),
         ("workers", 0, "whole number"),
+        ("scheduler", "here", "an address like"),
+        ("device", "cuda:99", "not available"),
         ("source", "/no/such/folder", "found none"),
         ("recipe", "/no/such.recipe.yaml", "found no file"),
     ],
@@ -139,11 +155,11 @@ def test_a_batch_runs_and_its_results_open(
     asked: BatchWidget, recordings: Path, recipe: Path, tmp_path: Path, qtbot: Any, monkeypatch
 ) -> None:
     (recordings / "monday" / "broken.ome.tif").write_bytes(b"II*\0")
-    monkeypatch.setattr("napari_recon.widgets.batch_request.EVERY_S", 0.0)  # every frame is told, however fast
+    monkeypatch.setattr("napari_recon.viewer.batch_job.EVERY_S", 0.0)  # every frame is told, however fast
     choose(asked, "params", "camera_offset=7")
     looked(asked, qtbot)
     went_on: list[str] = []
-    asked.runner.went_on.connect(lambda event: went_on.append(asked.table.state(event.item)))
+    asked.runner.told.connect(lambda told: went_on.append(asked.table.state(told.event.item)))
     ran(asked, qtbot)
     assert states(asked) == ["✕ failed", "✓ done", "✓ done"] and any(" of 4" in text for text in went_on)
     assert "2 done" in asked.run_bar.message_line.text() and "broken" in asked.run_bar.log_view.toPlainText()
@@ -184,8 +200,8 @@ def test_a_batch_runs_and_its_results_open(
 def test_cancel_pause_and_resume_also_in_another_session(
     asked: BatchWidget, viewer: ViewerModel, tmp_path: Path, qtbot: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked.runner.went_on.connect(lambda event: asked.run_bar.pause_button.click() if event.done == 2 else None)
-    monkeypatch.setattr("napari_recon.widgets.batch_request.EVERY_S", 0.0)
+    asked.runner.told.connect(lambda told: asked.run_bar.pause_button.click() if told.event.done == 2 else None)
+    monkeypatch.setattr("napari_recon.viewer.batch_job.EVERY_S", 0.0)
     asked.run_bar.run_button.click()
     qtbot.waitUntil(lambda: asked.runner.state == "paused", timeout=20000)
     assert asked.run_bar.pause_button.text() == "Res&ume" and not asked.form.isEnabled()
@@ -202,6 +218,9 @@ def test_cancel_pause_and_resume_also_in_another_session(
 
     later = BatchWidget(viewer)
     qtbot.addWidget(later)
+    looked(later, qtbot)
+    assert later.run_bar.run_button.text() == "&Resume batch", "the form is remembered"
+    next(a for a in later.run_bar.menu_button.menu().actions() if a.text() == "C&lear the form").trigger()
     drop(later, tmp_path / "out")
     looked(later, qtbot)
     assert "Take up the batch" in later.run_bar.offer_button.text()
@@ -274,15 +293,135 @@ def test_a_recipe_that_used_another_layer_is_refused(dock: BatchWidget, recipe: 
     assert "input psf" in problem(dock, "recipe")
 
 
-def test_closing_the_dock_stops_the_batch(
-    asked: BatchWidget, recordings: Path, recipe: Path, tmp_path: Path, qtbot: Any
+def test_a_batch_outlives_its_dock_and_another_one_waits(
+    asked: BatchWidget, viewer: ViewerModel, tmp_path: Path, qtbot: Any
 ) -> None:
+    queue = job_queue()
     asked.run_bar.run_button.click()
-    qtbot.waitUntil(lambda: asked.runner.state == "running", timeout=20000)
+    qtbot.waitUntil(lambda: asked.runner.state == "running")
+    asked.run_bar.pause_button.click()
+    assert asked.run_bar.run_button.text() == "Set up &another"
+    asked.run_bar.run_button.click()
+    asked.form.take("out", str(tmp_path / "out"))
+    looked(asked, qtbot)
+    assert "runs or waits already" in asked.run_bar.run_button.toolTip()
+    asked.form.take("out", str(tmp_path / "second"))
+    looked(asked, qtbot)
+    asked.run_bar.run_button.click()
+    assert [(e.state, e.device, e.job.title) for e in queue.entries] == [
+        ("paused", "cpu", "Batch · raw → out"),
+        ("waiting", "cpu", "Batch · raw → second"),
+    ]
+    assert "waiting in the queue" in asked.run_bar.progress_line.text() and not asked.form.isEnabled()
     asked.close()
-    WorkerBase.await_workers(10000)
-    end = napari_recon.batch(recipe, recordings, tmp_path / "out", resume=True, each="file")
-    assert {outcome.state for outcome in end.outcomes.values()} == {"done"}
+
+    later = BatchWidget(viewer)
+    qtbot.addWidget(later)
+    looked(later, qtbot)
+    assert later.runner.state == "paused" and later.form.request().out == str(tmp_path / "out")
+    assert later.run_bar.pause_button.text() == "Res&ume" and len(later.table.items) == 2
+    later.run_bar.pause_button.click()
+    qtbot.waitUntil(lambda: [e.state for e in queue.entries] == ["finished", "finished"])
+    assert states(later) == ["✓ done", "✓ done"] and queue.entries[1].text == "2 done"
+    assert (tmp_path / "second" / "monday" / "cells.ome.zarr").is_dir()
+    later.let_go()
+
+
+def test_the_jobs_dock_stops_shows_goes_on_and_duplicates(
+    asked: BatchWidget, viewer: ViewerModel, tmp_path: Path, qtbot: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = JobsWidget(viewer, opener=lambda _, name: asked)
+    qtbot.addWidget(jobs)
+    recording(tmp_path / "raw" / "monday" / "cells.ome.tif", 0, frames=40)
+    looked(asked, qtbot)
+    asked.run_bar.run_button.click()
+    (entry,) = job_queue().entries
+    row = jobs.rows[entry]
+    qtbot.waitUntil(lambda: entry.state == "running" and "recording 0/2" in row.line.text())
+    row.asked.emit("pause")
+    assert asked.run_bar.pause_button.text() == "Res&ume"
+    row.asked.emit("cancel")
+    qtbot.waitUntil(lambda: entry.state == "partial")
+    assert "Resume goes on" in row.line.text()
+    texts = [a.text() for a in row.menu().actions() if a.text()]
+    assert texts == ["Remove", "Show in the Batch dock", "Go on", "Duplicate with changes…"]
+    row.asked.emit("again")
+    (entry,) = job_queue().entries
+    qtbot.waitUntil(lambda: entry.state == "finished")
+    assert states(asked) == ["✓ done"] * 2, "the dock followed"
+    jobs.rows[entry].asked.emit("duplicate")
+    request = asked.form.request()
+    assert (request.source, request.out) == (str(tmp_path / "raw"), "") and "change them" in jobs.message.text()
+    jobs.rows[entry].asked.emit("show")
+    looked(asked, qtbot)
+    assert asked.form.request().out == str(tmp_path / "out") and states(asked) == ["✓ done"] * 2
+    jobs.let_go()
+
+
+def test_a_batch_is_gone_on_with_after_a_restart(
+    asked: BatchWidget, viewer: ViewerModel, tmp_path: Path, qtbot: Any
+) -> None:
+    choose(asked, "params", "camera_offset=3")
+    looked(asked, qtbot)
+    asked.run_bar.run_button.click()
+    qtbot.waitUntil(lambda: asked.runner.state == "running")
+    asked.run_bar.pause_button.click()
+    job_queue().save()
+    (note,) = config_folder().glob("jobs-*.json")
+    content = json.loads(note.read_text())
+    job_queue().reset()
+    WorkerBase.await_workers(60_000)
+    job_queue().save()
+    note.with_name("jobs-1.json").write_text(json.dumps({**content, "since": 0}))
+    job_queue.cache_clear()
+    assert [record.title for record in job_queue().left] == ["Batch · raw → out"]
+    assert job_queue().resume_left(RunController(viewer)) == []
+    qtbot.waitUntil(lambda: [e.state for e in job_queue().entries] == ["finished"])
+    made = open_stack(tmp_path / "out" / "monday" / "cells.ome.zarr")
+    expected = napari_recon.run(
+        "fusion.background", tmp_path / "raw/monday/cells.ome.tif", params={"preset": "SKL", "camera_offset": 3.0}
+    )["clean"]
+    np.testing.assert_array_equal(made.data, expected)
+
+
+@pytest.mark.parametrize(
+    ("choices", "device"),
+    [({}, "cpu"), ({"scheduler": "tcp://host:8786"}, "cluster"), ({"watch": True}, "watch"), ({"device": "cuda"}, "gpu")],
+)
+def test_on_what_a_batch_runs(
+    asked: BatchWidget, recipe: Path, monkeypatch: Any, choices: dict[str, Any], device: str
+) -> None:
+    monkeypatch.setattr("napari_recon.viewer.batch_job.resolve_device", lambda asked: "cuda" if asked == "cuda" else "cpu")
+    monkeypatch.setattr(type(registry.get("fusion.background")), "uses_torch", True)
+    assert BatchJob(replace(asked.form.request(), **choices).settled(read_recipe(recipe))).device == device
+
+
+def test_the_copied_command_does_what_the_dock_does(
+    asked: BatchWidget, tmp_path: Path, qtbot: Any, monkeypatch: Any
+) -> None:
+    values = {
+        "params": "camera_offset=7.5; preset=SKL",
+        "name": "{index} {stem}.ome.tif",
+        "existing": "skip",
+        "device": "cpu",
+    }
+    for name, value in {**values, "workers": 2, "scheduler": "tcp://host:8786"}.items():
+        choose(asked, name, value)
+    asked.form.take_recipe(read_recipe(asked.form.request().recipe), "of a layer")
+    looked(asked, qtbot)
+    assert not any(problem(asked, name) for name in asked.form.rows)
+    next(a for a in asked.run_bar.menu_button.menu().actions() if "command" in a.text()).trigger()
+    qtbot.waitUntil(lambda: "Copied" in asked.run_bar.message_line.text())
+    words = shlex.split(QApplication.clipboard().text())
+    assert words[:2] == ["napari-recon", "batch"]
+    taken: list[Any] = []
+    monkeypatch.setattr("napari_recon.jobs.batch.run.run_batch", lambda prepared, *_: taken.append(prepared) or iter(()))
+    monkeypatch.setattr("napari_recon.jobs.batch.api.workers_for", lambda *asked: taken.append(asked) or nullcontext())
+    CliRunner().invoke(app, words[1:])
+    expected = asked.form.request().prepare()
+    assert taken[0] == (2, "tcp://host:8786") and expected.settings.device == "cpu"
+    for name in ("settings", "recipe", "targets", "existing", "resumed"):
+        assert getattr(taken[1], name) == getattr(expected, name)
 
 
 @pytest.mark.gl

@@ -27,6 +27,7 @@ DOCKS = {
     "deconvolution.rl": "Light sheet",
     "simulate.flfm_psf": "Microscope",
     "simulate.lfm_psf": "Microscope",
+    "batch": "Batch",
 }
 #: Of the network in a fit of the sample, which is to be ready within a minute; recordings get the default number.
 SAMPLE_STEPS = 200

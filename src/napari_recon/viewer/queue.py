@@ -6,28 +6,30 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from napari.utils.notifications import show_info
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_recon.core.errors import InputError
 from napari_recon.core.plan import Plan
+from napari_recon.viewer.batch_job import CLUSTER, WATCH, BatchJob
 from napari_recon.viewer.job import Job
-from napari_recon.viewer.queue_entry import Entry, like_others, outlined
+from napari_recon.viewer.queue_entry import Controller, Entry, Work, like_others, outlined
 from napari_recon.viewer.queue_store import JobStore, Record, job_again, left_text
 from napari_recon.viewer.run_state import ProgressState
 from napari_recon.viewer.worker import call_in_background
 
-if TYPE_CHECKING:
-    from napari_recon.viewer.run import RunController
-
 KEPT = 20
+BESIDE = (CLUSTER, WATCH)
+"""Devices that nobody waits for."""
 SAVE_MS = 300
 
 
 class JobQueue(QObject):
     """Starts jobs in their order: one on the graphics card, one on the processor beside it, one per dock.
+
+    Batches on a cluster and those that watch a folder run beside all of them.
 
     All methods and signals belong to the main thread. `job_queue` returns the one there is: viewers of one process share
     their devices. What waits or runs is noted on disk, and offered again as `left` when napari did not get to it.
@@ -56,11 +58,11 @@ class JobQueue(QObject):
         """Whether any job has a worker."""
         return any(entry.active for entry in self.entries)
 
-    def waiting(self, controller: RunController) -> list[Entry]:
+    def waiting(self, controller: Controller) -> list[Entry]:
         """Return the jobs of one dock that wait, in their order."""
         return [entry for entry in self.entries if entry.waits and entry.controller is controller]
 
-    def add(self, controller: RunController, jobs: Sequence[Job]) -> list[Entry]:
+    def add(self, controller: Controller, jobs: Sequence[Work]) -> list[Entry]:
         """Put jobs behind those that wait; previews in front of them, for somebody waits for these."""
         made = [Entry(job, controller, plan=job.plan if isinstance(job.plan, Plan) else None) for job in jobs]
         for entry in made:
@@ -75,7 +77,7 @@ class JobQueue(QObject):
             entry.state = "planning"
             entry.controller.begin(entry)
         for entry in self.entries:
-            if entry.waits and entry.progress is None and entry.job.outline is not None:
+            if entry.waits and entry.progress is None and (isinstance(entry.job, BatchJob) or entry.job.outline is not None):
                 self._look_ahead(entry)
         self.note()
 
@@ -84,11 +86,11 @@ class JobQueue(QObject):
         self.changed.emit()
         self._saver.start()
 
-    def plan_known(self, entry: Entry, plan: Plan, seconds: float | None) -> None:
-        """Take in a job's plan: its device may be free."""
+    def plan_known(self, entry: Entry, plan: Plan | None, seconds: float | None) -> None:
+        """Take in a job's plan (a batch has none): its device may be free."""
         from napari_recon.jobs.estimates import estimate
 
-        entry.plan, entry.expected_s = plan, seconds or estimate(plan)
+        entry.plan, entry.expected_s = plan, seconds or (None if plan is None else estimate(plan))
         self.advance()
 
     def remaining(self) -> tuple[float, bool]:
@@ -96,7 +98,7 @@ class JobQueue(QObject):
         known = True
         per_device: dict[str, float] = {}
         for entry in self.entries:
-            if entry.waits or entry.active:
+            if (entry.waits or entry.active) and not entry.endless:
                 seconds = entry.remaining_s
                 if seconds is None:
                     seconds = like_others(entry, self.entries)
@@ -140,7 +142,7 @@ class JobQueue(QObject):
             entry.controller.queue_shrank()
         self.note()
 
-    def drop(self, controller: RunController) -> None:
+    def drop(self, controller: Controller) -> None:
         """Forget what waits of one dock."""
         self.entries = [e for e in self.entries if not (e.waits and e.controller is controller)]
         self.note()
@@ -164,16 +166,19 @@ class JobQueue(QObject):
         self.entries = [e for e in self.entries if e.waits or e.active]
         self.note()
 
-    def interrupted(self, controller: RunController) -> None:
+    def interrupted(self, controller: Controller) -> None:
         """Offer again what a window left that closes: nothing of it may start any more."""
         lost = [e for e in self.entries if e.controller.viewer is controller.viewer and (e.waits or e.active)]
         self.left += self._records(lost)
         self.entries = [e for e in self.entries if e not in lost]
         self.note()
 
-    def resume_left(self, controller: RunController) -> list[str]:
-        """Let a controller make what was left from last time; return what is missing of the rest, which stays."""
-        jobs: list[Job] = []
+    def resume_left(self, controller: Controller) -> list[str]:
+        """Let a controller make what was left from last time; return what is missing of the rest, which stays.
+
+        Batches get controllers of their own.
+        """
+        jobs: list[Work] = []
         records: list[Record] = []
         missing: list[Record] = []
         problems: list[str] = []
@@ -185,7 +190,8 @@ class JobQueue(QObject):
                 missing.append(replace(record, own=True))
                 problems.append(str(error))
         self.left = missing
-        controller.start(jobs)
+        for job in jobs:
+            self._for(job, controller).start([job])
         for entry in self.entries:
             if entry.job in jobs:
                 entry.given = records[jobs.index(entry.job)]
@@ -194,11 +200,12 @@ class JobQueue(QObject):
         self.note()
         return problems
 
-    def again(self, entry: Entry, job: Job) -> None:
+    def again(self, entry: Entry, job: Work) -> None:
         """Make a job of an entry that ended once more; it goes to the end of the queue."""
         from napari_recon.viewer.commands import controller_of
 
-        controller = controller_of(entry.controller.viewer) if entry.controller.closed else entry.controller
+        closed = entry.controller.closed
+        controller = self._for(job, controller_of(entry.controller.viewer)) if closed else entry.controller
         self.cancel(entry)
         controller.start([job])
 
@@ -222,6 +229,11 @@ class JobQueue(QObject):
         self._saver.stop()
         self.entries, self.left, self.paused = [], [], False
 
+    def _for(self, job: Work, controller: Controller) -> Controller:
+        from napari_recon.viewer.batch_run import BatchController
+
+        return BatchController(controller.viewer) if isinstance(job, BatchJob) else controller
+
     def _own_left(self) -> list[Record]:
         return [record for record in self.left if record.own]
 
@@ -230,9 +242,9 @@ class JobQueue(QObject):
 
     def _next(self) -> Entry | None:
         busy = [e for e in self.entries if e.active]
-        taken = {e.device for e in busy}
+        taken = {e.device for e in busy} - {*BESIDE}
         for entry in self.entries if not self.paused else ():
-            free = not busy or ("" not in taken and entry.device not in ("", *taken))
+            free = entry.device in BESIDE or not taken or ("" not in taken and entry.device not in ("", *taken))
             if entry.state == "waiting" and free and all(e.controller is not entry.controller for e in busy):
                 return entry
         return None
@@ -241,7 +253,7 @@ class JobQueue(QObject):
         """Plan a waiting job from its headers, in the background: for its device, its time and its note on disk."""
         entry.progress = ProgressState(message="waiting", title=entry.job.title)
 
-        def taken(found: tuple[Plan, float | None]) -> None:
+        def taken(found: tuple[Plan | None, float | None]) -> None:
             if entry.waits and entry in self.entries:
                 self.plan_known(entry, *found)
 

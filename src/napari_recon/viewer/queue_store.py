@@ -15,6 +15,7 @@ from napari_recon.core.errors import InputError
 from napari_recon.core.plan import Plan
 from napari_recon.core.provenance import Recipe
 from napari_recon.core.settings import config_folder
+from napari_recon.viewer.batch_job import BatchJob
 from napari_recon.viewer.job import Job
 from napari_recon.viewer.layer_input import stack_from_layer
 
@@ -34,12 +35,20 @@ class Record:
         Input name -> names of the layers (or files) behind it.
     own : bool
         It was left by this process, whose file keeps it.
+    batch : dict
+        Of a batch, what it was asked for besides the recipe.
     """
 
     title: str
     recipe: dict[str, Any]
     names: dict[str, list[str]] = field(default_factory=dict)
     own: bool = False
+    batch: dict[str, Any] = field(default_factory=dict)
+
+
+def record_of_batch(job: BatchJob) -> Record:
+    """Return what goes on with a batch."""
+    return Record(job.title, job.recipe.to_dict(), own=True, batch=job.noted())
 
 
 def record_of_job(title: str, plan: Plan) -> Record:
@@ -50,7 +59,7 @@ def record_of_job(title: str, plan: Plan) -> Record:
     return Record(title, Recipe.of(plan).to_dict(), names, own=True)
 
 
-def job_again(record: Record, viewer: ViewerModel) -> Job:
+def job_again(record: Record, viewer: ViewerModel) -> Job | BatchJob:
     """Return the job; inputs that were layers are found by their names, files are opened when it runs.
 
     Raises
@@ -58,6 +67,8 @@ def job_again(record: Record, viewer: ViewerModel) -> Job:
     InputError
         When a layer it needs is not there.
     """
+    if record.batch:
+        return BatchJob.of(record.batch, record.recipe)
     recipe = Recipe.from_dict(record.recipe, record.title)
     inputs: dict[str, list[Any]] = {}
     parents = []
@@ -106,7 +117,8 @@ class JobStore:
                 content = json.loads(path.read_text(encoding="utf-8"))
                 if _alive(int(content["process"]), float(content["since"])):
                     continue
-                found += [Record(str(job["title"]), job["recipe"], job["names"]) for job in content["jobs"]]
+                for job in content["jobs"]:
+                    found.append(Record(str(job["title"]), job["recipe"], job["names"], batch=job.get("batch", {})))
                 self._others.append(path)
             except (OSError, ValueError, KeyError, TypeError):
                 continue

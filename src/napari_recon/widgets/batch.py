@@ -2,41 +2,51 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QSize, Qt, QUrl
 from qtpy.QtGui import QDesktopServices, QKeySequence, QShortcut
-from qtpy.QtWidgets import QFrame, QPushButton, QScrollArea, QSplitter, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QApplication, QFrame, QPushButton, QScrollArea, QSplitter, QVBoxLayout, QWidget
 
 from napari_recon.core.errors import InputError
 from napari_recon.core.provenance import Recipe
 from napari_recon.io.output import is_zarr
-from napari_recon.jobs.batch.items import Item
-from napari_recon.jobs.batch.records import BatchFolder, Outcome
-from napari_recon.jobs.batch.run import BatchFinished, ItemChanged
+from napari_recon.jobs.batch.records import BatchFolder
+from napari_recon.jobs.batch.run import BatchFinished
 from napari_recon.jobs.batch.watch import Patience
+from napari_recon.viewer.batch_job import BatchJob, Told
+from napari_recon.viewer.batch_request import BatchRequest, Outlook
+from napari_recon.viewer.batch_run import BatchController, ending
 from napari_recon.viewer.made import record_of
 from napari_recon.viewer.plugin import open_path
 from napari_recon.viewer.run import Offer
+from napari_recon.viewer.worker import call_in_background
 from napari_recon.widgets.batch_form import BatchForm
-from napari_recon.widgets.batch_request import Outlook
-from napari_recon.widgets.batch_runner import BatchRunner
 from napari_recon.widgets.batch_table import RecordingTable
 from napari_recon.widgets.drop import FileDrop
 from napari_recon.widgets.layout import beside, column
 from napari_recon.widgets.leaving import LeavingWidget
 from napari_recon.widgets.look import allow, describe, focus_order
 from napari_recon.widgets.planner import Planner
+from napari_recon.widgets.presets import SettingsStore
 from napari_recon.widgets.run_bar import RUN_KEYS, RunBar
 
 if TYPE_CHECKING:
     import napari.viewer
 
 
+ANOTHER = "Set up &another"
+ANOTHER_TIP = "This one goes on in the queue, the Jobs dock shows it; fill in the next one here"
+
+
 class BatchWidget(FileDrop, LeavingWidget):
     """A recipe, a folder of recordings and a folder for results; then a table of how far each is.
+
+    The batch runs when the queue says so, and goes on when this is closed; opened again, this shows it.
 
     Parameters
     ----------
@@ -49,66 +59,115 @@ class BatchWidget(FileDrop, LeavingWidget):
         super().__init__()
         self.viewer: Any = getattr(napari_viewer, "__wrapped__", napari_viewer)
         self.form, self.table, self.run_bar = BatchForm(), RecordingTable(), RunBar("&Run batch")
-        self.runner, self.planner = BatchRunner(self), Planner(parent=self)
+        self.runner, self.planner, self.store = BatchController(self.viewer), Planner(parent=self), SettingsStore()
         self.outlook = Outlook()
-        self._latest, self._closed = "", False
+        self._latest, self._closed, self._source_given = "", False, False
+        self._follower: Any = None
         self.newest_button, self.report_button = QPushButton("Open newes&t result"), QPushButton("Repor&t…")
         describe(self.newest_button, "Open the newest result")
         describe(self.report_button, "Report", "A page with thumbnails, time, memory, metrics and warnings")
-        for needless in (self.run_bar.preview_button, self.run_bar.menu_button):
-            needless.hide()
+        self.run_bar.preview_button.hide()
         self._lay_out()
         self._connect()
-        self._look()
         self._selection_changed()
+        self.form.restore(self.store.last("batch").get("params") or {})
+        self._source_given = False
+        self.show_batch(self._going_on() or self.runner)
 
     def take_file(self, path: str) -> None:
         """Use what was dropped: a folder of results, a folder of recordings, a recipe or a result."""
+        self._free()
         place = Path(path)
         if not place.is_dir() or is_zarr(place):
             self.form.take("recipe", path)
-        elif BatchFolder(place.resolve()).notes.exists() or self.form.request().source:
+        elif BatchFolder(place.resolve()).notes.exists() or self._source_given:
             self.form.take("out", path)
         else:
             self.form.take("source", path)
 
     def take_recipe(self, recipe: Recipe, name: str) -> None:
         """Use the recipe of a layer or of another dock."""
+        self._free()
         self.form.take_recipe(recipe, name)
 
+    def take_request(self, request: BatchRequest) -> None:
+        """Fill in what another batch asked for, but for its folder of results."""
+        self._free()
+        self.form.take_request(replace(request, out=""))
+
+    def show_batch(self, controller: BatchController) -> None:
+        """Show a batch of the queue; the one that was shown goes on without this dock."""
+        if controller is not self.runner:
+            self._disconnect_runner()
+            self.runner.leave()
+        self.runner, controller.alone = controller, False
+        for signal, slot in self._slots():
+            signal.connect(slot)
+        if controller.job is not None:
+            self.form.take_request(controller.job.request)
+        self._state(controller.state)
+        self._look()
+
     def start(self) -> None:
-        """Run what the form asks for, or go on with it."""
-        if not self.run_bar.run_button.isEnabled():
+        """Run what the form asks for, or go on with it; while one runs, make room for the next."""
+        if self.runner.state != "idle":
+            self._free()
+            return
+        if not self.run_bar.run_button.isEnabled() or self.outlook.recipe is None:
             self.run_bar.say(self.run_bar.run_button.toolTip(), "warning")
             return
-        rows = self.outlook.rows
-        self.runner.start(self.form.request(), len(rows), len(rows) - self.outlook.left, self.patience)
+        self.store.remember("batch", self.form.noted())
+        self.runner.start([BatchJob(self.form.request().settled(self.outlook.recipe), self.patience)])
+
+    def copy_command(self) -> None:
+        """Put the command that does the same onto the clipboard."""
+        request = self.form.request()
+        call_in_background(request.as_command, done=self._copied, failed=self._not_opened, parent=self)
 
     def sizeHint(self) -> QSize:
         """Ask for room for every row."""
         return QSize(370, 760)
 
     def let_go(self) -> None:
-        """Stop the batch and disconnect; what is finished stays, and the batch can go on later."""
+        """Disconnect; the batch goes on."""
         if self._closed:
             return
         self._closed = True
         self.setEnabled(False)
-        self.runner.close()
+        self.store.remember("batch", self.form.noted())
+        self._disconnect_runner()
+        self.runner.leave()
+        self._follow_no_more()
         self.planner.close()
         self.viewer.layers.selection.events.active.disconnect(self._selection_changed)
 
+    def _going_on(self) -> BatchController | None:
+        """Return the batch of this viewer that runs or waits and that no dock shows."""
+        entries = [e for e in self.runner.queue.entries if e.active or e.waits]
+        for controller in (entry.controller for entry in entries):
+            if isinstance(controller, BatchController) and controller.viewer is self.viewer and controller.alone:
+                return controller
+        return None
+
+    def _free(self) -> None:
+        """Make room for another batch; what runs or waits goes on."""
+        if self.runner.state != "idle":
+            self.show_batch(BatchController(self.viewer))
+            self.form.empty("out")
+            self.run_bar.say("The batch goes on; the Jobs dock shows it")
+
     def _look(self) -> None:
-        if self.runner.state == "idle":
-            self.run_bar.set_reason("Looking at the recordings")
-            self.planner.request(self.form.request().look)
+        self.run_bar.set_reason("Looking at the recordings")
+        self.planner.request(self.form.request().look)
 
     def _looked(self, found: Outlook) -> None:
-        if self.runner.state != "idle":
-            return
         self.outlook = found
-        self.form.show_outlook(found)
         self.table.show_rows(found.rows)
+        if self.runner.state != "idle":  # what ended while this was looked up
+            for item, outcome in self.runner.outcomes.items():
+                self.table.end(item, outcome)
+            return
+        self.form.show_outlook(found)
         self.run_bar.set_kind("&Resume batch" if found.resumes else "&Run batch", "no preview")
         self.run_bar.set_reason(self._reason(found))
         empty = not found.rows and found.recipe is None and not found.problems
@@ -120,8 +179,14 @@ class BatchWidget(FileDrop, LeavingWidget):
         """Return why nothing can run, empty when it can."""
         if found.problems:
             return next(iter(found.problems.values()))
-        if found.missing or self.form.watch_box.isChecked():
+        if found.missing:
             return found.missing
+        out = str(Path(self.form.request().out).expanduser().resolve())
+        for entry in self.runner.queue.entries:
+            if isinstance(entry.job, BatchJob) and (entry.active or entry.waits) and entry.job.request.out == out:
+                return "This folder's batch runs or waits already; choose another folder for the results"
+        if self.form.watch_box.isChecked():
+            return ""
         return "" if found.left else "Every recording is done; there is nothing left to make"
 
     def _offer_held(self, found: Outlook) -> None:
@@ -151,28 +216,57 @@ class BatchWidget(FileDrop, LeavingWidget):
     def _state(self, state: str) -> None:
         self.run_bar.set_state(state)
         self.form.setEnabled(state == "idle")
+        if state == "idle":
+            self._look()
 
-    def _went_on(self, event: ItemChanged) -> None:
-        self.table.go_on(event.item, event.done, event.total, event.message)
-        self.table.follow(event.item)
+    def _told(self, told: Told) -> None:
+        event, outcome = told.event, told.outcome
+        if outcome is None:
+            self.table.go_on(event.item, event.done, event.total, event.message)
+            self.table.follow(event.item)
+        else:
+            self.table.end(event.item, outcome)
+            if outcome.state == "failed":
+                self.run_bar.say(f"{event.item.label}: {outcome.message}", "error")
+            elif outcome.state == "done":
+                self._latest = self.table.result(event.item)
+            self._allow_buttons()
+        if told.newest and self.form.newest_box.isChecked() and event.state in ("running", "done"):
+            self._show_newest(told)
 
-    def _ended(self, item: Item, outcome: Outcome) -> None:
-        self.table.end(item, outcome)
-        if outcome.state == "failed":
-            self.run_bar.say(f"{item.label}: {outcome.message}", "error")
-        elif outcome.state == "done":
-            self._latest = self.table.result(item)
-        self._allow_buttons()
+    def _show_newest(self, told: Told) -> None:
+        """Let one layer show what is being made of the newest recording."""
+        store, label = told.store, told.event.item.label
+        assert store is not None  # of a watch it is known
+        try:
+            from napari_recon.viewer.growing import follow
+        except ImportError:
+            return
+        if told.outcome is None:
+            self._follower = follow(self.viewer, store, str(told.target), label, self._follower)
+        elif self._follower is None or Path(self._follower.store) != store:  # it was made in one piece
+            self._follower = follow(self.viewer, told.outcome.result, "", label, self._follower)
+
+    def _follow_no_more(self, on: bool = False) -> None:
+        if not on and self._follower is not None:
+            self._follower.stop()
+            self._follower = None
 
     def _finished(self, end: BatchFinished | None, error: Exception | None) -> None:
-        if error is not None:
-            self.run_bar.say(str(error).replace("--resume goes on", "Resume goes on"), "error")
-        elif end is not None:
-            states = [outcome.state for outcome in end.outcomes.values()]
-            counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states)) or "nothing was made"
-            text = f"{counts}; Resume goes on with what is left" if end.cancelled else counts
-            self.run_bar.say(text, "warning" if end.cancelled or end.failed else "good")
+        if end is not None or error is not None:
+            _, text, level = ending(end, error)
+            self.run_bar.say(text, level)
+        self._source_given = False
         self._look()
+
+    def _copied(self, text: str) -> None:
+        QApplication.clipboard().setText(text)
+        self.run_bar.say("Copied to the clipboard")
+
+    def _clear(self) -> None:
+        self._free()
+        self.form.restore({})
+        self._source_given = False
 
     def _allow_buttons(self) -> None:
         allow(self.newest_button, "" if self._latest else "Nothing was made yet", self._latest)
@@ -201,19 +295,41 @@ class BatchWidget(FileDrop, LeavingWidget):
         self.table.opened.connect(self._open)
         self.newest_button.clicked.connect(lambda: self._open(self._latest))
         self.report_button.clicked.connect(self._open_report)
-        bar, runner = self.run_bar, self.runner
+        self.form.rows["source"].changed.connect(lambda: setattr(self, "_source_given", True))
+        self.form.newest_box.toggled.connect(self._follow_no_more)
+        bar = self.run_bar
+        bar.set_queue(True, ANOTHER, ANOTHER_TIP)
         bar.run.connect(self.start)
-        bar.pause.connect(runner.pause)
-        bar.resume.connect(runner.resume)
-        bar.cancel.connect(runner.cancel)
-        runner.state_changed.connect(self._state)
-        runner.progressed.connect(bar.set_progress)
-        runner.went_on.connect(self._went_on)
-        runner.item_ended.connect(self._ended)
-        runner.finished.connect(self._finished)
+        bar.pause.connect(lambda: self.runner.pause())
+        bar.resume.connect(lambda: self.runner.resume())
+        bar.cancel.connect(lambda: self.runner.cancel())
+        menu = bar.menu_button.menu()
+        menu.clear()
+        describe(bar.menu_button, "More actions", "Copy as a command, clear the form")
+        for text, action, tip in (
+            ("Copy as &command", self.copy_command, "The same batch as a command line, on the clipboard"),
+            ("C&lear the form", self._clear, "Begin with an empty form"),
+        ):
+            entry = menu.addAction(text)
+            entry.setToolTip(tip)
+            entry.triggered.connect(lambda _=False, a=action: a())
         self.viewer.layers.selection.events.active.connect(self._selection_changed)
         keys = QKeySequence(RUN_KEYS.replace("-", "+").replace("Control", "Ctrl"))
         QShortcut(keys, self, context=Qt.ShortcutContext.WidgetWithChildrenShortcut).activated.connect(self.start)
+
+    def _slots(self) -> tuple[tuple[Any, Any], ...]:
+        runner = self.runner
+        return (
+            (runner.state_changed, self._state),
+            (runner.progressed, self.run_bar.set_progress),
+            (runner.told, self._told),
+            (runner.finished, self._finished),
+        )
+
+    def _disconnect_runner(self) -> None:
+        for signal, slot in self._slots():
+            with suppress(TypeError, RuntimeError):  # it never was
+                signal.disconnect(slot)
 
     def _lay_out(self) -> None:
         self.setAcceptDrops(True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,15 @@ import yaml
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QPushButton, QVBoxLayout, QWidget
 
+from napari_recon.core.errors import InputError
 from napari_recon.core.provenance import Recipe
 from napari_recon.engines import registry
 from napari_recon.io.output import is_zarr
 from napari_recon.io.suffixes import stem_of
 from napari_recon.jobs.batch.items import DEFAULT_NAME
 from napari_recon.jobs.batch.records import Settings
+from napari_recon.viewer.batch_request import BatchRequest, Outlook
 from napari_recon.widgets.batch_fields import FolderField, NamedChoice, PathField, Row
-from napari_recon.widgets.batch_request import BatchRequest, Outlook
 from napari_recon.widgets.fields import NumberField, TextField
 from napari_recon.widgets.fold import Fold
 from napari_recon.widgets.layout import column, section
@@ -25,6 +27,28 @@ from napari_recon.widgets.look import Line, describe
 
 EACH = {"auto": "automatic", "file": "every file", "folder": "every folder, its files along time"}
 EXISTING = {"refuse": "do not start", "skip": "keep them", "overwrite": "replace them"}
+DEVICES = {
+    "": "as in the recipe",
+    "auto": "automatic",
+    "cpu": "processor",
+    "cuda": "graphics card (CUDA)",
+    "mps": "graphics card (MPS)",
+}
+#: What stands in a form that nobody filled in.
+EMPTY: dict[str, Any] = {
+    "recipe": "",
+    "source": "",
+    "out": "",
+    "each": "auto",
+    "name": DEFAULT_NAME,
+    "existing": "refuse",
+    "params": "",
+    "workers": 1,
+    "scheduler": "",
+    "device": "",
+}
+#: What is folded away.
+MORE = ("params", "device", "workers", "scheduler")
 #: Results that are named before the others are only counted.
 NAMED = 3
 
@@ -42,12 +66,14 @@ class BatchForm(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self._given: Recipe | None = None
-        self._device = ""
         self.layer_button = QPushButton("&From the selected layer")
         describe(self.layer_button, "Recipe of the selected layer", "Do to every recording what made this layer")
         self.watch_box = QCheckBox("&Watch the folder for what lands")
         tip = "While the microscope records: what lands is made, the newest frames first, until you cancel"
         describe(self.watch_box, "Watch the folder", tip)
+        self.newest_box = QCheckBox("S&how the newest")
+        self.newest_box.setChecked(True)
+        describe(self.newest_box, "Show the newest", "The result of what landed last is a layer here, frame by frame")
         self.names_line, self.recipe_line = Line(), Line()
         recipe = PathField((".yaml", ".ome.tif", ".ome.zarr"))
         whole = NumberField(True, low=1, high=256)
@@ -61,30 +87,66 @@ class BatchForm(QWidget):
             "name": Row("&Names", TextField(), "May hold {folder} {stem} {position} {index}; its end chooses the format"),
             "existing": Row("If there", NamedChoice(EXISTING), "What happens when a file of that name is there already"),
             "params": Row("&Settings", TextField(), "Instead of the recipe's: name=value; other=auto"),
+            "device": Row("&Device", NamedChoice(DEVICES), "Where frames are made; as in the recipe: on what it was made"),
             "workers": Row("Pr&ocesses", whole, "1: here in napari. More: that many processes of one thread each"),
+            "scheduler": Row("C&luster", PathField((".json",)), "Address of a running dask scheduler, or its file"),
         }
         settings: Any = self.rows["params"].field.inputs()[0]
         settings.setPlaceholderText("as in the recipe")
-        self.more = Fold("Other settings, more processes", column(self.rows["params"], self.rows["workers"]))
+        address: Any = self.rows["scheduler"].field.inputs()[0]
+        address.setPlaceholderText("tcp://host:8786")
+        self.more = Fold("Other settings, more processes", column(*(self.rows[name] for name in MORE)))
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 4, 0)
         layout.setSpacing(10)
         layout.addWidget(section("Recipe", self.rows["recipe"], self.recipe_line, self.layer_button))
-        layout.addWidget(section("Recordings", self.rows["source"], self.rows["each"], self.watch_box))
+        layout.addWidget(section("Recordings", self.rows["source"], self.rows["each"], self.watch_box, self.newest_box))
         layout.addWidget(section("Results", self.rows["out"], self.rows["name"], self.rows["existing"], self.names_line))
         layout.addWidget(self.more)
         layout.addStretch(1)
-        self._set({"each": "auto", "name": DEFAULT_NAME, "existing": "refuse", "workers": 1})
+        self._recipe_box: Any = recipe.inputs()[0]
+        self._asks = self._recipe_box.placeholderText()
+        self._set(EMPTY)
+        self.newest_box.hide()
         self.rows["recipe"].changed.connect(self._recipe_typed)
         for row in self.rows.values():
             row.changed.connect(self.changed)
+        self.watch_box.toggled.connect(self.newest_box.setVisible)
         self.watch_box.clicked.connect(self.changed)
 
     def request(self) -> BatchRequest:
         """Return what the form asks for."""
         values = {name: row.field.value() for name, row in self.rows.items()}
         values["recipe"] = values["recipe"] or self._given
-        return BatchRequest(**values, watch=self.watch_box.isChecked(), device=self._device)
+        return BatchRequest(**values, watch=self.watch_box.isChecked())
+
+    def noted(self) -> dict[str, Any]:
+        """Return what stands in the form as plain values, for the next time."""
+        values = {name: row.field.value() for name, row in self.rows.items()}
+        if self._given is not None:
+            values["given"] = {"recipe": self._given.to_dict(), "name": self._recipe_box.placeholderText()}
+        return values
+
+    def restore(self, values: Mapping[str, Any]) -> None:
+        """Show what `noted` gave; what does not fit is left out."""
+        known = {name: value for name, value in values.items() if name in EMPTY and type(value) is type(EMPTY[name])}
+        self.take_request(BatchRequest(**{**EMPTY, **known}))
+        with suppress(InputError, KeyError, TypeError):
+            given = values["given"]
+            self.take_recipe(Recipe.from_dict(given["recipe"], "what was noted"), str(given["name"]))
+
+    def take_request(self, request: BatchRequest) -> None:
+        """Show a request."""
+        self._set({name: getattr(request, name) for name in EMPTY if name != "recipe"})
+        self.watch_box.setChecked(request.watch)
+        if isinstance(request.recipe, Recipe):
+            self._give(request.recipe, "of this batch")
+        else:
+            self._given = None
+            self._recipe_box.setPlaceholderText(self._asks)
+            self._set({"recipe": request.recipe or ""})
+        self.more.set_open(any(getattr(request, name) != EMPTY[name] for name in MORE))
+        self.changed.emit()
 
     def take_recipe(self, recipe: Recipe, name: str) -> None:
         """Use a recipe that is no file: of a layer, of another dock."""
@@ -97,11 +159,16 @@ class BatchForm(QWidget):
         assert isinstance(field, PathField)
         field.take_file(value)
 
+    def empty(self, name: str) -> None:
+        """Take a path out of its field."""
+        self._set({name: ""})
+        self.changed.emit()
+
     def take_batch(self, settings: Settings) -> None:
         """Ask for the batch that a folder of results holds."""
         self._give(Recipe.from_dict(settings.recipe), "of the batch in this folder")
-        self._device = settings.device
-        self._set({"source": settings.source, "each": settings.each, "name": settings.name, "params": ""})
+        kept = {name: getattr(settings, name) for name in ("source", "each", "name", "device")}
+        self._set({**kept, "params": ""})
         self.changed.emit()
 
     def show_outlook(self, found: Outlook) -> None:
@@ -114,7 +181,7 @@ class BatchForm(QWidget):
             remarks["each"] = "The files of a folder are one recording, along time"
         for name, row in self.rows.items():
             row.judge(found.problems.get(name, ""), remarks.get(name, ""))
-        if {"params", "workers"} & set(found.problems):
+        if {*MORE} & set(found.problems):
             self.more.set_open(True)
         self.recipe_line.say(_words(found.recipe) if found.recipe is not None else "")
         self.recipe_line.setToolTip(_settings(found.recipe) if found.recipe is not None else "")
@@ -127,14 +194,13 @@ class BatchForm(QWidget):
         return "→ " + "\n    ".join([*first, *([f"and {more} more"] if more else [])])
 
     def _give(self, recipe: Recipe, name: str) -> None:
-        self._given, self._device = recipe, ""
-        box: Any = self.rows["recipe"].field.inputs()[0]
-        box.setPlaceholderText(name)
+        self._given = recipe
+        self._recipe_box.setPlaceholderText(name)
         self._set({"recipe": ""})
 
     def _recipe_typed(self) -> None:
         if self.rows["recipe"].field.value():
-            self._given, self._device = None, ""
+            self._given = None
 
     def _set(self, values: Mapping[str, Any]) -> None:
         for name, value in values.items():

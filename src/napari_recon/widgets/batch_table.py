@@ -21,7 +21,7 @@ from qtpy.QtWidgets import (
 from napari_recon.jobs.batch.items import Item
 from napari_recon.jobs.batch.records import Outcome
 from napari_recon.jobs.estimates import describe_seconds
-from napari_recon.widgets.batch_request import Row
+from napari_recon.viewer.batch_request import Row
 from napari_recon.widgets.look import COLOURS, SIGNS, Level, Line, describe
 
 _LEVELS: dict[str, Level] = {"done": "good", "failed": "error", "skipped": "warning"}

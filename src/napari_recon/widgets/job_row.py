@@ -10,12 +10,18 @@ from qtpy.QtWidgets import QFrame, QHBoxLayout, QMenu, QProgressBar, QToolButton
 from superqt import QElidingLabel
 
 from napari_recon.jobs.estimates import describe_seconds
+from napari_recon.viewer.batch_job import CLUSTER, WATCH, BatchJob
 from napari_recon.viewer.queue_entry import Entry
 from napari_recon.widgets.look import Level, Line, bold, describe, small_button
 from napari_recon.widgets.run_bar import clock
 
 LEVELS: dict[str, Level] = {"finished": "good", "partial": "warning", "failed": "error"}
-DEVICES = {"cpu": "On the processor", "gpu": "On the graphics card"}
+DEVICES = {
+    "cpu": "On the processor",
+    "gpu": "On the graphics card",
+    CLUSTER: "On a cluster, beside everything else",
+    WATCH: "Makes what lands, beside everything else",
+}
 WIDTH = 24
 LINE = "JobRow {border: none; border-bottom: 1px solid rgba(128, 128, 128, 90);}"
 
@@ -97,12 +103,16 @@ class JobRow(QFrame):
             if not button.isHidden():
                 self._offer(menu, button.accessibleName(), action, button.toolTip())
         menu.addSeparator()
-        if entry.layers:
+        batch = isinstance(entry.job, BatchJob)
+        if batch:
+            self._offer(menu, "Show in the Batch dock", "show", "Its recordings, their results and its report")
+        elif entry.layers:
             self._offer(menu, "Show the result", "show", "Select its layers")
         if entry.state in ("partial", "failed"):
-            self._offer(menu, "Run again", "again", "The same once more, behind those that wait")
+            text, tip = ("Go on", "Make what is left") if batch else ("Run again", "The same once more")
+            self._offer(menu, text, "again", f"{tip}, behind those that wait")
         tip = "Open the dock with the settings of this job; change them there and run it"
-        known = entry.plan is not None
+        known = batch or entry.plan is not None
         self._offer(menu, "Duplicate with changes…", "duplicate", tip if known else "Not planned yet").setEnabled(known)
         return menu
 

@@ -13,6 +13,8 @@ from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 from napari_recon.core.errors import ReconError
 from napari_recon.core.provenance import Recipe
 from napari_recon.jobs.estimates import describe_seconds
+from napari_recon.viewer.batch_job import BatchJob
+from napari_recon.viewer.batch_run import BatchController
 from napari_recon.viewer.commands import controller_of
 from napari_recon.viewer.plugin import open_dock
 from napari_recon.viewer.queue import JobQueue, job_queue
@@ -146,7 +148,19 @@ class JobsWidget(LeavingWidget):
         elif action == "duplicate":
             self._duplicate(entry)
 
+    def _batch_dock(self) -> Any:
+        """Open the Batch dock; None with a message when there is none."""
+        try:
+            return self._opener(self.viewer, "batch")
+        except ReconError as error:
+            self.say(str(error), "error")
+            return None
+
     def _show(self, entry: Entry) -> None:
+        if isinstance(entry.controller, BatchController):
+            if (dock := self._batch_dock()) is not None:
+                dock.show_batch(entry.controller)
+            return
         layers = [layer for layer in self.viewer.layers if str(layer.unique_id) in entry.layers]
         if not layers:
             self.say("the result was removed from the viewer", "warning")
@@ -158,6 +172,11 @@ class JobsWidget(LeavingWidget):
 
     def _duplicate(self, entry: Entry) -> None:
         """Open the job's dock with its settings and, when it is still there, its data."""
+        if isinstance(entry.job, BatchJob):
+            if (dock := self._batch_dock()) is not None:
+                dock.take_request(entry.job.request)
+                self.say("Its settings are in the Batch dock; change them, choose a folder for the results and run it")
+            return
         plan, parents = entry.plan, entry.job.parent_layers
         assert plan is not None  # the menu says so
         try:

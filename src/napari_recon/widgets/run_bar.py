@@ -20,6 +20,7 @@ from qtpy.QtWidgets import (
 from napari_recon.widgets.look import PRIMARY, Level, Line, allow, describe
 
 PREVIEW_KEYS, RUN_KEYS = "Shift-R", "Control-Shift-R"
+BEHIND, BEHIND_TIP = "Add to the &queue", "Run this too, behind what runs and waits; the Jobs dock has the list"
 
 
 class RunBar(QWidget):
@@ -46,7 +47,7 @@ class RunBar(QWidget):
         super().__init__()
         self._state = "idle"
         self._reason = self._no_preview = ""
-        self._run_text, self._queues = run_text, False
+        self._run_text, self._queues, self._behind = run_text, False, (BEHIND, BEHIND_TIP)
         self._log: list[str] = []
         self.preview_button = QPushButton("Pr&eview")
         self.run_button = QPushButton(run_text)
@@ -101,9 +102,9 @@ class RunBar(QWidget):
         self.finish_button.setVisible(stepwise)
         self._allow()
 
-    def set_queue(self, possible: bool) -> None:
-        """Say whether another run may be put behind the one that goes on."""
-        self._queues = possible
+    def set_queue(self, possible: bool, text: str = BEHIND, tip: str = BEHIND_TIP) -> None:
+        """Say whether another run may be put behind the one that goes on, and what the button is called then."""
+        self._queues, self._behind = possible, (text, tip)
         self._allow()
 
     def set_state(self, state: str) -> None:
@@ -179,9 +180,9 @@ class RunBar(QWidget):
             f"Reconstruct a small part of the current frame ({PREVIEW_KEYS})",
         )
         behind = self._queues and self._state not in ("idle", "stopping")
-        self.run_button.setText("Add to the &queue" if behind else self._run_text)
+        self.run_button.setText(self._behind[0] if behind else self._run_text)
         what = f"{self._run_text.replace('&', '')} the whole region" if not self._no_preview else "Start"
-        tip = "Run this too, behind what runs and waits; the Jobs dock has the list" if behind else f"{what} ({RUN_KEYS})"
+        tip = self._behind[1] if behind else f"{what} ({RUN_KEYS})"
         allow(self.run_button, self._reason if behind else reason, tip)
 
     def _take_offer(self) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Mapping, Sequence
+import re
+import shlex
+import zlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,27 +13,15 @@ from typing import Any
 
 import yaml
 
+from napari_recon.core.compute import resolve_device
 from napari_recon.core.errors import InputError
 from napari_recon.core.provenance import Recipe
-from napari_recon.core.token import CancelToken
-from napari_recon.jobs.batch.api import workers_for
+from napari_recon.core.settings import config_folder
 from napari_recon.jobs.batch.items import DEFAULT_NAME, Each, Item, find_items, result_paths
 from napari_recon.jobs.batch.records import BatchFolder, Outcome, Settings
-from napari_recon.jobs.batch.run import (
-    BatchEvent,
-    BatchFinished,
-    Existing,
-    Prepared,
-    kept,
-    prepare_batch,
-    run_batch,
-    with_params,
-)
-from napari_recon.jobs.batch.watch import Patience, watch_batch
+from napari_recon.jobs.batch.run import Existing, Prepared, kept, prepare_batch, with_params
+from napari_recon.jobs.code import yaml_text
 from napari_recon.jobs.recipes import main_source, read_recipe
-
-#: A recording says at most this often that it goes on.
-EVERY_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -88,8 +78,45 @@ class BatchRequest:
     existing: Existing = "refuse"
     params: str = ""
     workers: Any = 1
+    scheduler: str = ""
     watch: bool = False
     device: str = ""
+
+    def settled(self, recipe: Recipe) -> BatchRequest:
+        """Return the same with `recipe`, changed parameters in it, and whole paths: it means the same at any time."""
+        source, out = (str(Path(path).expanduser().resolve()) for path in (self.source, self.out))
+        return replace(self, recipe=recipe, params="", source=source, out=out)
+
+    @property
+    def title(self) -> str:
+        """What it is called among other jobs."""
+        return f"{'Watch' if self.watch else 'Batch'} · {Path(self.source).name} → {Path(self.out).name}"
+
+    def as_command(self) -> str:
+        """Return the shell command (POSIX quoting) that does the same; a recipe that is no file is written to one.
+
+        Raises
+        ------
+        InputError
+            When it could not start.
+        """
+        prepared = self.prepare()
+        recipe, source, out = self.recipe, prepared.settings.source, prepared.folder.out
+        path = Path(recipe).expanduser().resolve() if isinstance(recipe, str | Path) else _written(read_recipe(recipe))
+        words = ["napari-recon", "batch", str(path), source, "-o", str(out)]
+        for option, value, usual in (
+            ("--each", self.each, "auto"),
+            ("--name", self.name, DEFAULT_NAME),
+            ("--existing", self.existing, "refuse"),
+            ("--workers", str(self.workers), "1"),
+            ("--scheduler", self.scheduler, ""),
+            ("--device", self.device, ""),
+        ):
+            words += [option, value] if value != usual else []
+        for name, value in assigned(self.params).items():
+            words += ["--set", f"{name}={yaml_text(value)}"]
+        words += ["--watch"] * self.watch + ["--resume"] * prepared.resumed
+        return shlex.join(words)
 
     def prepare(self) -> Prepared:
         """Return the batch, ready to start or to go on (InputError when it can't)."""
@@ -121,6 +148,8 @@ class BatchRequest:
         if recipe is not None:
             recipe = tried("params", lambda: with_params(recipe, assigned(self.params)))
         tried("workers", self._check_workers)
+        tried("scheduler", self._check_scheduler)
+        tried("device", lambda: self.device and resolve_device(self.device))
         items = (tried("source", self._items) or ()) if self.source else ()
         folder = BatchFolder(Path(self.out).expanduser().resolve()) if self.out else None
         held = tried("out", folder.settings) if folder else None
@@ -184,6 +213,16 @@ class BatchRequest:
         if self.workers > 1 and find_spec("distributed") is None:
             raise InputError('more processes need dask.distributed; pip install "napari-recon[cluster]", or write 1')
 
+    def _check_scheduler(self) -> None:
+        if not self.scheduler:
+            return
+        if self.watch:
+            raise InputError(f"a watch works in one process, found {self.scheduler}; leave the scheduler out")
+        if find_spec("distributed") is None:
+            raise InputError('a scheduler needs dask.distributed; pip install "napari-recon[cluster]", or leave it out')
+        if not (self.scheduler.endswith(".json") or re.fullmatch(r"[a-z]+://[^\s/]+:\d+", self.scheduler)):
+            raise InputError(f"an address like tcp://host:8786 was expected, found {self.scheduler!r}; copy the scheduler's")
+
 
 def usable(source: Any) -> Recipe:
     """Return the recipe in `source` if other recordings can take the place of its own.
@@ -220,25 +259,13 @@ def assigned(text: str) -> dict[str, Any]:
     return found
 
 
-def batch_events(
-    request: BatchRequest, token: CancelToken, patience: Patience = Patience()
-) -> Iterator[tuple[BatchEvent, Outcome | None]]:
-    """Run a request; yields what happens, with its outcome where a recording ended.
-
-    Raises
-    ------
-    InputError, DiskFull
-    """
-    prepared = request.prepare()
-    last: dict[Item, float] = {}
-    with workers_for(request.workers, "") as helpers:
-        watch = request.watch
-        for event in watch_batch(prepared, token, patience) if watch else run_batch(prepared, token, helpers):
-            if isinstance(event, BatchFinished):
-                yield event, None
-                continue
-            now = time.monotonic()
-            if event.state == "running" and now - last.get(event.item, 0.0) < EVERY_S:
-                continue
-            last[event.item] = now
-            yield event, None if event.state == "running" else prepared.folder.log(event.item).outcome()
+def _written(recipe: Recipe) -> Path:
+    """Write a recipe that is no file to a place of its own, and return that."""
+    text = recipe.to_yaml()
+    path = config_folder() / "recipes" / f"{recipe.steps[-1].engine}-{zlib.crc32(text.encode()):08x}.recipe.yaml"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"the recipe could not be written to {path} ({error}); make that place writable") from None
+    return path
