@@ -47,6 +47,13 @@ class Cancelled(Exception):
     exit_code = 3
 
 
+_AWAY = {
+    getattr(errno, name)
+    for name in "EIO ESTALE ENODEV ENXIO ENOTCONN ETIMEDOUT EHOSTDOWN EHOSTUNREACH ENETDOWN EREMOTEIO".split()
+    if hasattr(errno, name)
+}
+
+
 def describe(error: BaseException) -> ReconError:
     """Return `error` as a `ReconError` whose message a user can act on.
 
@@ -79,4 +86,6 @@ def describe(error: BaseException) -> ReconError:
         return InputError(f"a file is where a folder should be, or the other way round ({text}); choose another place")
     if isinstance(error, OSError) and error.errno in (errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP):
         return InputError(f"the place can't be used ({text}); choose another one")
+    if isinstance(error, OSError) and error.errno in _AWAY:
+        return InputError(f"the disk or network share does not answer ({text}); bring it back, then try again")
     return EngineError(f"unexpected {type(error).__name__}: {text}")

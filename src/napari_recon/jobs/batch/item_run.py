@@ -117,6 +117,7 @@ class ItemRun:
         ------
         InputError, DiskFull
         """
+        self.folder.check()
         self.target.parent.mkdir(parents=True, exist_ok=True)
         results: dict[str, Result] = {}
         ended: list[Ended] = []
@@ -137,6 +138,7 @@ class ItemRun:
 
     def took(self, record: FrameRecord) -> None:
         """Note that a frame is finished and stored."""
+        self.folder.check()
         self.step.took(record)
 
     def run_whole(self, token: CancelToken) -> Iterator[tuple[float, float, str]]:
@@ -145,6 +147,7 @@ class ItemRun:
 
     def finish(self) -> None:
         """Note that the present step has come to its end: `open` goes on with the next, `done` says that it was the last."""
+        self.folder.check()
         end = self.step.finish()
         if len(self._ended) < len(self.recipe.steps) - 1:
             self.step.log.add({"end": end.model_dump(mode="json")})
@@ -157,6 +160,7 @@ class ItemRun:
 
     def failed(self, message: str) -> None:
         """Note that this recording can't be made."""
+        self.folder.check()
         self.log.add({"outcome": Outcome(state="failed", message=message).model_dump(mode="json")})
 
     def _stage(self, number: int, results: dict[str, Result]) -> Stage:

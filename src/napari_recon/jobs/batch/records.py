@@ -74,7 +74,7 @@ class BatchFolder:
             When another batch works here, or the folder can't be made.
         """
         with writing(self.notes):
-            self.notes.mkdir(parents=True, exist_ok=True)
+            (self.notes / "items").mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.notes / "lock")
         try:
             with lock.acquire(timeout=0):
@@ -106,11 +106,17 @@ class BatchFolder:
         with writing(self.notes):
             for name in ("items", "work"):
                 shutil.rmtree(self.notes / name, ignore_errors=True)
+            (self.notes / "items").mkdir()
             write_text(self.notes / "batch.json", settings.model_dump_json(indent=1))
 
     def log(self, item: Item, step: str = "") -> Log:
         """Return the log of a recording, or of one of its earlier steps."""
         return Log(self.notes / "items" / f"{item.id}{step}.jsonl")
+
+    def check(self) -> None:
+        """Raise an InputError when the folder has gone, as a network share may, and only its place is left."""
+        if not (self.notes / "items").is_dir():
+            raise InputError(f"the folder of results {self.out} was expected with what was begun in it, found it gone")
 
     def work(self, item: Item) -> Path:
         """Return the folder where frames of a recording are gathered."""
@@ -143,9 +149,14 @@ class Log:
         return found
 
     def add(self, values: Mapping[str, Any]) -> None:
-        """Note one thing; it is on disk when this returns."""
+        """Note one thing; it is on disk when this returns.
+
+        Raises
+        ------
+        InputError, DiskFull
+            Also when the folder has gone: it is not made again where a network share was.
+        """
         with writing(self.path):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("ab") as file:
                 file.write(b"\n" + json.dumps(values).encode())  # in front: what a killed process left torn ends here
                 file.flush()

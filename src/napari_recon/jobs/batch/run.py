@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -27,13 +28,14 @@ REPORT_EVERY_S = 30.0
 
 @dataclass(frozen=True)
 class ItemChanged:
-    """A recording goes on: `done` of `total` frames (or steps of one), and what it does in words."""
+    """A recording goes on: `done` of `total` frames (or steps of one), what it does in words, and what one should know."""
 
     item: Item
     state: Literal["running", "done", "failed", "skipped"]
     done: float = 0.0
     total: float = 1.0
     message: str = ""
+    warning: str = ""
 
 
 @dataclass(frozen=True)
@@ -169,32 +171,53 @@ def run_batch(prepared: Prepared, token: CancelToken | None = None, workers: Any
             folder.begin(prepared.settings)
         sweep(prepared.targets.values())
         outcomes = {item: folder.log(item).outcome() for item in prepared.targets}
-        recipe = prepared.recipe if workers is None else _on_one_thread(prepared.recipe)
-        todo, cancelled = [], False
+        todo, cancelled = [], True
         for item, target in prepared.targets.items():
             state = kept(outcomes[item], target, prepared.existing)
             if state is None:
-                todo.append(ItemRun(item, recipe, target, folder, prepared.settings.device))
+                todo.append(ItemRun(item, prepared.recipe, target, folder, prepared.settings.device))
             else:
                 outcomes[item] = state
                 yield ItemChanged(item, "done" if state.state == "done" else "skipped", message=state.message)
         written = time.monotonic()
-        try:
+        with reported(prepared, outcomes), suppress(Cancelled):
             for event in _in_turn(todo, token) if workers is None else workers.made(todo, folder, token):
                 if event.state != "running":
                     outcomes[event.item] = folder.log(event.item).outcome()
+                    if event.state == "failed":
+                        check_there(prepared)
                     if time.monotonic() - written > REPORT_EVERY_S:
                         write_report(folder.out, prepared.settings, outcomes)
                         written = time.monotonic()
                 yield event
-        except Cancelled:
-            cancelled = True
-        finally:
-            Held.let_go()
-            table, page = write_report(folder.out, prepared.settings, outcomes)
+            cancelled = False
         if not cancelled:
             folder.tidy()
-        yield BatchFinished(outcomes, table, page, cancelled)
+        yield BatchFinished(outcomes, *write_report(folder.out, prepared.settings, outcomes), cancelled)
+
+
+@contextmanager
+def reported(prepared: Prepared, outcomes: Mapping[Item, Outcome]) -> Iterator[None]:
+    """Write the report when a batch ends early, if it can be written, and say that what is finished is kept."""
+    try:
+        yield
+    except (Exception, GeneratorExit) as error:
+        with suppress(ReconError, OSError):
+            write_report(prepared.folder.out, prepared.settings, outcomes)
+        if not isinstance(error, ReconError | OSError):
+            raise
+        described = describe(error)
+        raise type(described)(f"{described}; finished frames are kept, --resume goes on with them") from error
+    finally:
+        Held.let_go()
+
+
+def check_there(prepared: Prepared) -> None:
+    """Raise an InputError when no recording is there any more: that is no fault of each of them."""
+    if not any(Path(item.source.partition("::")[0]).exists() for item in prepared.targets):
+        raise InputError(
+            f"the recordings in {prepared.settings.source} were expected, found all of them gone; bring the folder back"
+        )
 
 
 def _in_turn(todo: list[ItemRun], token: CancelToken) -> Iterator[ItemChanged]:
@@ -247,7 +270,7 @@ def failure(run: ItemRun, error: Exception) -> ItemChanged:
     """
     described = describe(error)
     if isinstance(described, DiskFull):
-        raise DiskFull(f"{described}; finished frames are kept, --resume goes on with them") from error
+        raise described from error
     run.failed(str(described))
     return ItemChanged(run.item, "failed", message=str(described))
 
@@ -284,12 +307,6 @@ def with_params(recipe: Recipe, params: Mapping[str, Any]) -> Recipe:
     if unknown:
         engines = ", ".join(step.engine for step in recipe.steps)
         raise InputError(f"the recipe has no parameter {min(unknown)!r}; see: napari-recon params {engines}")
-    return recipe.model_copy(update={"steps": tuple(steps)})
-
-
-def _on_one_thread(recipe: Recipe) -> Recipe:
-    """Return the recipe for workers, of which there are as many as cores."""
-    steps = [step.model_copy(update={"resolved": {**step.resolved, "threads": 1}}) for step in recipe.steps]
     return recipe.model_copy(update={"steps": tuple(steps)})
 
 

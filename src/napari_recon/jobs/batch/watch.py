@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,10 +13,10 @@ from napari_recon.core.token import CancelToken
 from napari_recon.io.open import series_files
 from napari_recon.jobs.batch.item_run import ItemRun, sweep
 from napari_recon.jobs.batch.items import Item, find_items, result_paths
-from napari_recon.jobs.batch.parts import Held, frames_of
+from napari_recon.jobs.batch.parts import frames_of
 from napari_recon.jobs.batch.records import Outcome
 from napari_recon.jobs.batch.report import write_report
-from napari_recon.jobs.batch.run import BatchEvent, BatchFinished, ItemChanged, Prepared, failure, kept, made
+from napari_recon.jobs.batch.run import BatchEvent, BatchFinished, ItemChanged, Prepared, failure, kept, made, reported
 
 POLL_S = 0.5
 
@@ -78,7 +79,7 @@ def watch_batch(
             folder.begin(settings)
         sweep(prepared.targets.values())
         latest = time.monotonic()
-        try:
+        with reported(prepared, outcomes), suppress(Cancelled):
             while not patience.idle or time.monotonic() - latest < patience.idle:
                 token.check()
                 for item, target in _found(prepared).items():
@@ -98,14 +99,9 @@ def watch_batch(
                             write_report(folder.out, settings, outcomes)
                         yield event
                 time.sleep(POLL_S)
-        except Cancelled:
-            pass
-        finally:
-            Held.let_go()
-            table, page = write_report(folder.out, settings, outcomes)
         if not growing:
             folder.tidy()
-        yield BatchFinished(outcomes, table, page, cancelled=bool(growing))
+        yield BatchFinished(outcomes, *write_report(folder.out, settings, outcomes), cancelled=bool(growing))
 
 
 def _found(prepared: Prepared) -> dict[Item, Path]:
