@@ -50,6 +50,7 @@ def param(
     advanced: bool = False,
     file: tuple[str, ...] = (),
     live: bool = False,
+    titles: Mapping[str, str] | None = None,
     **constraints: Any,
 ) -> Any:
     """Declare a parameter.
@@ -67,10 +68,14 @@ def param(
         The value may be a path with one of these suffixes; the form shows a Browse button.
     live : bool
         A live session may change it between frames.
+    titles : mapping, optional
+        Choice -> what the form calls it, where its name says little.
     **constraints
         Pydantic's ``ge``, ``gt``, ``le``, ``lt``, ``multiple_of`` ...
     """
     extra: dict[str, Any] = {"unit": unit, "advanced": advanced, "file": list(file), "live": live}
+    if titles:
+        extra["titles"] = dict(titles)
     return Field(default=default, description=description, json_schema_extra=extra, **constraints)
 
 

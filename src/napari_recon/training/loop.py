@@ -103,6 +103,8 @@ class Training:
             make = partial(self.task.batch, rank=place.rank, devices=place.devices)
             batches = stack.enter_context(Prefetch(make, run.step, total))
             yield Progress(run.step, total, "step", "first examples")
+            if params.init and not run.step:
+                yield from self._validated(run, place)  # nothing worse than what it started from is kept
             while run.step < total:
                 place.agree(token)
                 batch = batches.get(token if place.interruptible else CancelToken())
@@ -129,6 +131,17 @@ class Training:
                 if step % params.checkpoint_every == 0 or step == total:
                     if place.rank == 0:
                         yield self._checkpoint(run)
+                if params.patience and step % params.validate_every == 0 and step < total and self._waited(run, place):
+                    yield Warned(
+                        f"no better network since step {run.best_step}; training ends at step {step} of {total}, that "
+                        f"of step {run.best_step} is kept"
+                    )
+                    return
+
+    def _waited(self, run: Run, place: Place) -> bool:
+        """Return on every device whether the first one, which validates, has waited long enough."""
+        enough = torch.tensor(float(run.waited >= self.params.patience), device=place.device)
+        return float(place.mean(enough)) > 0
 
     def _validated(self, run: Run, place: Place) -> Iterator[Event]:
         """Validate on the first device alone; the others wait at the next step."""
@@ -151,10 +164,10 @@ class Training:
         card["training"] = {
             **card.get("training", {}),
             "steps": run.step,
-            "complete": done and run.step == self.params.steps,
+            "complete": done and (run.step == self.params.steps or 0 < self.params.patience <= run.waited),
             "seed": self.seed,
             "date": time.strftime("%Y-%m-%d"),
-            **({"validation": best.score, **best.metrics} if best else {}),
+            **({"best_step": run.best_step, "validation": best.score, **best.metrics} if best else {}),
         }
         state = {name: tensor.numpy() for name, tensor in run.result.items()}
         return ArtifactReady("model", "model", {"state": state, "card": card})

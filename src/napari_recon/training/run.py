@@ -40,6 +40,8 @@ class Run:
         self.module = task.network()
         self.step = 0
         self.best: Validation | None = None
+        self.best_step = 0
+        self.waited = 0  # validations since the best one
         self._best_state: State = {}
 
     def start(self) -> None:
@@ -84,7 +86,9 @@ class Run:
         with self._averaged(), torch.no_grad():
             found = self._task.validate(self._evaluated, self.step)
         if self.best is None or found.score > self.best.score:
+            self.best_step, self.waited = self.step, -1
             self.best, self._best_state = found, {name: tensor.clone() for name, tensor in self._mean.items()}
+        self.waited += 1
         return found
 
     @property
@@ -103,6 +107,8 @@ class Run:
             "mean": _on_cpu(self._mean),
             "optimiser": self._optimiser.state_dict(),
             "best": best,
+            "best_step": self.best_step,
+            "waited": self.waited,
             "best_state": _on_cpu(self._best_state),
         }
 
@@ -113,6 +119,7 @@ class Run:
         for name, tensor in self._mean.items():
             tensor.copy_(saved["mean"][name])
         self.step = int(saved["step"])
+        self.best_step, self.waited = int(saved.get("best_step", 0)), int(saved.get("waited", 0))
         self.best = None if saved["best"] is None else Validation(**saved["best"])
         self._best_state = {name: tensor.to(self._mean[name].device) for name, tensor in saved["best_state"].items()}
 

@@ -85,6 +85,14 @@ class Run:
         """The plan, once it is made."""
         return self.planned.plan if self.planned else None
 
+    @property
+    def warned_of(self) -> str:
+        """What the end of the run says again of its warnings, which would otherwise be out of sight."""
+        if not self.warned:
+            return ""
+        before = len(self.warned) - 1
+        return f"; {self.warned[-1]}" + (f" (and {before} more warning{'s' * (before > 1)}: click)" if before else "")
+
     def record_of(self, plan: Plan) -> dict[str, Any]:
         """Return the provenance of a run that failed, from what was known."""
         record = Record(plan)

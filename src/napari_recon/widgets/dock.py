@@ -54,6 +54,8 @@ class EngineDock(LeavingWidget):
     ----------
     methods : mapping
         Engine name -> text in the method menu; the first is the default.
+    made : mapping
+        Engine name -> what its result is called where the menu's text is too long for a layer.
     what : str
         The data the dock asks for.
     sample : tuple of str
@@ -71,6 +73,7 @@ class EngineDock(LeavingWidget):
     """
 
     methods: ClassVar[Mapping[str, str]] = {}
+    made: ClassVar[Mapping[str, str]] = {}
     what: ClassVar[str] = "image"
     sample: ClassVar[tuple[str, str] | None] = None
     preview_size: ClassVar[int] = 64
@@ -255,7 +258,7 @@ class EngineDock(LeavingWidget):
         layers, jobs = self.parents(), []
         for box in request.boxes:
             limited = None if preview or not any(True for _ in box.items()) else box
-            title = job_title(self.subject(), self.methods[self.engine], limited, preview)
+            title = job_title(self.subject(), self.made.get(self.engine, self.methods[self.engine]), limited, preview)
             jobs.append(request.job(box, title, layers, preview))
         if self.controller.state == "idle":
             self.curves.clear()

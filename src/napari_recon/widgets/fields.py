@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -186,11 +186,11 @@ class FlagField(Field):
 class ChoiceField(Field):
     """A drop-down of given values; a value outside them is shown too, for validation to judge."""
 
-    def __init__(self, values: Sequence[Any]) -> None:
+    def __init__(self, values: Sequence[Any], titles: Mapping[str, str] | None = None) -> None:
         super().__init__()
-        self._values = list(values)
+        self._values, named = list(values), titles or {}
         self.box = QComboBox()
-        self.box.addItems([keyword_text(v) for v in self._values])
+        self.box.addItems([named.get(v) or keyword_text(v) for v in self._values])
         self.box.setMinimumContentsLength(6)
         self.box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.box.activated.connect(lambda _: self.changed.emit())

@@ -210,7 +210,7 @@ def make_field(info: FieldInfo) -> Field:
     if bool in kinds and keywords:
         keywords, kinds = [*keywords, True, False], [k for k in kinds if k is not bool]
     if not kinds:
-        return ChoiceField(keywords)
+        return ChoiceField(keywords, extra.get("titles"))
     if suffixes or Path in kinds:
         named = [k for k in keywords if k is not None]
         chooser = FileField(suffixes, None if None in keywords else "")

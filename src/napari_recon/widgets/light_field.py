@@ -44,6 +44,12 @@ class LightFieldWidget(EngineDock):
         "serenet.vsnet": "Finer views (VsNet)",
         "serenet.realign": "Realign a raw picture",
     }
+    made: ClassVar[Mapping[str, str]] = {
+        "serenet.predao": "corrected views",
+        "serenet.twnet": "still views",
+        "serenet.vsnet": "finer views",
+        "serenet.realign": "views",
+    }
     what: ClassVar[str] = "light-field recording"
     sample: ClassVar[tuple[str, str] | None] = ("napari-recon", "lightfield")
     preview_size: ClassVar[int] = 63

@@ -13,6 +13,7 @@ from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QVBoxLay
 from napari_recon import hub
 from napari_recon.core.errors import InputError
 from napari_recon.core.stack import ImageStack
+from napari_recon.engines.serenet.training.params import GOING_ON
 from napari_recon.viewer.worker import call_in_background
 from napari_recon.widgets.look import Line, allow, describe, guard_wheel
 from napari_recon.widgets.refine import NETWORK
@@ -20,8 +21,8 @@ from napari_recon.widgets.refine import NETWORK
 TRAIN = "serenet.train"
 NEW = "a new network"
 FINE_TUNING: Mapping[str, Any] = {
-    **{"steps": 100, "learning_rate": 1e-3, "warmup": 0.1, "averaging": 0.98, "precision": "mixed"},
-    **{"validate_every": 25, "checkpoint_every": 25},
+    **{"steps": 120, **GOING_ON, "averaging": 0.98, "precision": "mixed"},
+    **{"validate_every": 20, "checkpoint_every": 20, "patience": 4},
 }
 """What suits some minutes on one's own recording."""
 LEARNS_FROM = {"fserenet": ("fserenet", "serenet"), "renet": ("serenet",)}

@@ -25,6 +25,13 @@ class FitParams(TomographyParams, PtychographyParams, NetworkParams):
         "What the views are: a light field; projections of optical projection tomography (opt, light that adds up), of a "
         "tilt series (cryo_et) or anything else (projection); or images under many lamps (fpm). auto: projections where "
         "angles are given and no psf, fpm where leds are.",
+        titles={
+            "lightfield": "light field",
+            "opt": "optical projection tomography",
+            "cryo_et": "tilt series (cryo-ET)",
+            "projection": "other projections",
+            "fpm": "images under many lamps (FPM)",
+        },
     )
 
     method: Literal["fast", "upstream"] = param(

@@ -43,6 +43,14 @@ class FieldParams(EngineParams):
         "auto",
         "A published kind of field: its encoder and, unless render_size says otherwise, lattice.",
         title="Published kind",
+        titles={
+            "mito": "light field",
+            "lf_t": "light-field sequence",
+            "tube": "microtubules",
+            "opt": "optical projection tomography",
+            "cryo_et": "cryo-electron tomography",
+            "fpm": "Fourier ptychography (FPM)",
+        },
     )
     config: str = param(
         "",

@@ -177,6 +177,11 @@ class Realign(FrameEngine[RealignParams]):
         asked = params.nnum**2 * (bottom - top) * (right - left)
         rows = params.tile_size or max(1, (bottom - top) // params.scanning)
         warnings = []
+        if params.scanning == 1 and params.scan_order != "auto":
+            warnings.append(
+                f"scan_order {params.scan_order} says nothing about a plain light field (scanning=1) and is not used; set "
+                "scanning=3 or 5 for a scan, or leave scan_order out"
+            )
         if params.lenslet_um and raw.unit("Y") in MICROMETERS:
             own = abs(raw.step("Y")) * params.expected_pitch
             if not 0.8 < own / params.lenslet_um < 1.25 and not 0.8 < own / params.pitch_um < 1.25:

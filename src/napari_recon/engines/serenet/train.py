@@ -61,11 +61,17 @@ class Train(WholeEngine[SerenetTrainParams]):
         operations, floats = params.cost
         fine = geometry.planes * (params.field * geometry.upsampling) ** 2
         kept = 2 * params.pool * (4 * geometry.views * params.field**2 + (2 * fine if params.supervised else 0))
+        warnings = []
+        if params.views_per_step > geometry.views:
+            warnings.append(
+                f"views_per_step is {params.views_per_step}, more than the {geometry.views} views: all are compared"
+            )
         memory = 2**29 + (0 if refs["views"] else kept + 40 * fine) + 4 * voxels * (4 * geometry.views + floats)
         return (OutputSpec(name="preview", grid=_preview(params, geometry)),), Resources(
             tiles=params.steps,
             memory_bytes=int(memory),
             work=operations * voxels * params.steps,
+            warnings=tuple(warnings),
         )
 
     def process(self, plan: Plan, inputs: Inputs, token: CancelToken) -> Iterator[Event]:
@@ -85,7 +91,7 @@ class Train(WholeEngine[SerenetTrainParams]):
             said.add(remark)
         kept = max(1, len(recordings) // HELD_OUT) if len(recordings) > 1 else 0
         learned, held = (recordings[:-kept], recordings[-kept:]) if kept else (recordings, recordings)
-        if recordings and not kept:
+        if recordings and not kept and not params.withholds:
             yield Warned("there is one recording only, so the validation is on what the network learns from; give several")
         options, scaled = network_options(params, geometry)
         psf = read_psf(inputs, geometry)

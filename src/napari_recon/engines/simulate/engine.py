@@ -17,6 +17,8 @@ from napari_recon.engines.simulate.geometry import Rig, rig_of
 from napari_recon.engines.simulate.params import LightFieldParams
 from napari_recon.optics.lightfield_geometry import MICROMETERS
 
+STILL = "scan_motion says nothing about a light field in one exposure (scanning=1) and is not used; set scanning=3 or 5"
+
 
 class LightField(WholeEngine[LightFieldParams]):
     """Makes light-field recordings whose truth is known; the seed is the run's seed."""
@@ -72,6 +74,7 @@ class LightField(WholeEngine[LightFieldParams]):
             tiles=params.frames,
             memory_bytes=int(16 * voxels + spectra) + 4 * rig.pages * params.height * params.width + 2**26,
             work=8.0 * voxels * len(rig.lit_pages) * params.frames * exposures,
+            warnings=(STILL,) if params.scan_motion and exposures == 1 else (),
         )
 
     def process(self, plan: Plan, inputs: Inputs, token: CancelToken) -> Iterator[Event]:

@@ -52,6 +52,17 @@ SIZES: dict[str, dict[str, dict[str, Any]]] = {
     },
 }
 """Channels of a new network."""
+NETWORKS = {
+    "serenet": "SeReNet",
+    "fserenet": "F-SeReNet",
+    "renet": "ReNet",
+    "rlnet": "RL-Net",
+    "vcdnet": "VCD-Net",
+    "hylfmnet": "HyLFM-Net",
+    "twnet": "TW-Net",
+    "vsnet": "VsNet",
+}
+"""What the networks are called."""
 COST = {"serenet": 5e5, "fserenet": 6.5e5, "rlnet": 8e4, "vcdnet": 4e5, "hylfmnet": 8e4, "twnet": 4e3, "vsnet": 1e6}
 """Operations per light-field pixel and plane of the published networks, forwards."""
 FLOATS = {"serenet": 1500, "fserenet": 2500, "rlnet": 4000, "vcdnet": 400, "hylfmnet": 1000, "twnet": 100, "vsnet": 2000}
@@ -62,6 +73,8 @@ PUBLISHED: dict[str, Any] = {
     **{"views_per_step": 13, "dimmest": 0.1, "photon_noise": False, "validate_every": 4500, "checkpoint_every": 4500},
 }
 """What compat=upstream takes unless it is said otherwise: 800 rounds of 15 volumes, six crops of each."""
+GOING_ON: dict[str, Any] = {"learning_rate": 2e-4, "warmup": 0.1}
+"""What a SeReNet that goes on from another one takes: at the rate of a new network, it loses what it has learnt first."""
 OF_NETWORK: dict[str, dict[str, Any]] = {
     "vcdnet": {"learning_rate": 3e-4},
     "hylfmnet": {"learning_rate": 3e-4},
@@ -77,73 +90,136 @@ class SerenetTrainParams(TrainingParams):
         "serenet",
         "What is trained: serenet learns from the views alone (the optics are its teacher); fserenet refines a serenet "
         "(init) and renet, rlnet, vcdnet, hylfmnet learn from volumes; twnet (motion) and vsnet (finer views) precede one.",
+        titles=NETWORKS,
     )
     compat: Literal["none", "upstream"] = param(
         "none",
         "upstream trains as published: 72,000 steps of large crops in camera counts, most of a day on a strong GPU.",
+        title="As published",
     )
     psf_shift: str = param(
         "geometric-13",
         "Where each view sees each depth: the id of a microscope (geometric-13, geometric-15) or a psf_shift file.",
         file=(".pt", ".pth", ".npy", ".npz"),
+        title="Microscope",
     )
     planes: int = param(
         41, "Centre planes that the examples have, an odd number; 0 takes all. Networks then take any number.",
         unit="plane", ge=0,
     )  # fmt: skip
     psf_sigma: float = param(
-        2.0, "Blur of the imaging, where no PSF is given.", unit="fine pixel", ge=0, le=20, advanced=True
+        2.0,
+        "Blur of the imaging, where no PSF is given.",
+        unit="fine pixel",
+        ge=0,
+        le=20,
+        advanced=True,
+        title="Blur",
     )
     size: Literal["small", "published"] = param(
-        "small", "Channels of a new network: few, which train in an hour or two without a GPU, or as published."
+        "small",
+        "Channels of a new network: few, which train in an hour or two without a GPU, or as published.",
+        title="Size of a new network",
     )
     intensity: Literal["auto", "unit", "counts"] = param(
         "auto",
         "What SeReNet and F-SeReNet see: views with bright pixels at one, which suits any camera, or counts as published; "
         "auto is what init was trained with, unit for a new network.",
         advanced=True,
+        title="Intensity seen",
     )
-    freeze: bool = param(True, "fserenet: learn the axial U-Net alone and keep what init brings.", advanced=True)
-    crop: int = param(36, "Edge of the training patches; a multiple of scanning.", unit="light-field pixel", ge=6, le=600)
+    freeze: bool = param(
+        True,
+        "fserenet: learn the axial U-Net alone and keep what init brings.",
+        advanced=True,
+        title="Keep the first layers",
+    )
+    crop: int = param(
+        36,
+        "Edge of the training patches; a multiple of scanning.",
+        unit="light-field pixel",
+        ge=6,
+        le=600,
+        title="Patch size",
+    )
     field: int = param(
-        45, "Edge of a simulated recording, from which patches are cut.", unit="light-field pixel", ge=6, le=600
+        45,
+        "Edge of a simulated recording, from which patches are cut.",
+        unit="light-field pixel",
+        ge=6,
+        le=600,
+        title="Size of a recording",
     )
-    pool: int = param(64, "Simulated recordings that patches are drawn from.", ge=1, le=100_000, advanced=True)
+    pool: int = param(
+        64, "Simulated recordings that patches are drawn from.", ge=1, le=100_000, advanced=True, title="Recordings at hand"
+    )
     renewal: int = param(
-        4, "Steps after which a new recording takes the place of the oldest of the pool.", ge=1, le=10_000, advanced=True
+        4,
+        "Steps after which a new recording takes the place of the oldest of the pool.",
+        ge=1,
+        le=10_000,
+        advanced=True,
+        title="Steps per new recording",
     )
     photons_from: float = param(
-        40.0, "Photons of bright pixels (99.9 percentile) of the dimmest simulated recordings.", unit="photon", ge=1
+        40.0,
+        "Photons of bright pixels (99.9 percentile) of the dimmest simulated recordings.",
+        unit="photon",
+        ge=1,
+        title="Photons of the dimmest",
     )
-    photons_to: float = param(1500.0, "And of the brightest.", unit="photon", ge=1)
+    photons_to: float = param(1500.0, "And of the brightest.", unit="photon", ge=1, title="Photons of the brightest")
     read_noise: float = param(
         3.0, "Noise of the camera, which the loss knows of and which is added to what the network sees.",
         unit="counts", ge=0, le=100,
     )  # fmt: skip
     photon_noise: bool = param(True, "Draw photon numbers of simulated recordings at random.", advanced=True)
-    dimmest: float = param(0.5, "Patches are dimmed by a random factor between this and one.", gt=0, le=1, advanced=True)
+    dimmest: float = param(
+        0.5, "Patches are dimmed by a random factor between this and one.", gt=0, le=1, advanced=True, title="Dimmest patch"
+    )
     views_per_step: int = param(
-        0, "Views that a step compares, drawn at random; 0 compares all.", ge=0, le=1000, advanced=True
+        0,
+        "Views that a step compares, drawn at random; 0 compares all.",
+        ge=0,
+        le=1000,
+        advanced=True,
+        title="Views compared per step",
+    )
+    withheld_views: int = param(
+        7,
+        "Views of your own recordings that SeReNet's loss never compares: the best network is the one that predicts those.",
+        ge=0,
+        le=100,
+        advanced=True,
+        title="Views kept for the test",
     )
     similarity: float = param(
         0.2, "Weight of the structural similarity of predicted and recorded views, besides the photon likelihood.",
         ge=0, le=100,
+        title="Weight of similarity",
     )  # fmt: skip
-    negative: float = param(10.0, "Weight of negative values of the volume.", ge=0, le=1e6, advanced=True)
+    negative: float = param(
+        10.0, "Weight of negative values of the volume.", ge=0, le=1e6, advanced=True, title="Weight of negative values"
+    )
     perceptual: float = param(
         0.0, "Weight of LPIPS, as published; needs torchvision's VGG-16 and LPIPS weights, which are not shipped.",
         ge=0, le=100, advanced=True,
+        title="Weight of LPIPS",
     )  # fmt: skip
-    held_out: int = param(8, "Held-out simulated recordings for validation.", ge=1, le=1000, advanced=True)
-    steps: int = param(4000, "Optimiser steps of the whole run.", ge=1, le=10_000_000)
-    batch_size: int = param(1, "Examples per step, shared among the devices.", ge=1, le=4096)
+    held_out: int = param(
+        8, "Held-out simulated recordings for validation.", ge=1, le=1000, advanced=True, title="Held-out recordings"
+    )
+    steps: int = param(4000, "Optimiser steps of the whole run.", ge=1, le=10_000_000, title="Steps")
+    batch_size: int = param(1, "Examples per step, shared among the devices.", ge=1, le=4096, title="Patches per step")
 
     @model_validator(mode="before")
     @classmethod
     def _as_the_network_has_it(cls, values: Any) -> Any:
         if not isinstance(values, Mapping):
             return values
-        own = OF_NETWORK.get(str(values.get("network", "serenet")), {})
+        own = dict(OF_NETWORK.get(str(values.get("network", "serenet")), {}))
+        if values.get("init") and values.get("network", "serenet") == "serenet":
+            own |= GOING_ON
         return {**own, **(PUBLISHED if values.get("compat") == "upstream" else {}), **values}
 
     @property
@@ -160,6 +236,11 @@ class SerenetTrainParams(TrainingParams):
     def from_features(self) -> bool:
         """Whether the network looks at refocused views."""
         return self.architecture in ("serenet", "fserenet")
+
+    @property
+    def withholds(self) -> bool:
+        """Whether views of the user's own recordings are kept from the loss."""
+        return self.network == "serenet" and self.compat != "upstream" and self.withheld_views > 0
 
     @property
     def all_pages(self) -> bool:

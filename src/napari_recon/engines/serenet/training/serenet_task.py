@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from napari_recon.engines.serenet.networks.serenet import FSeReNet, SeReNet, resize_yx
@@ -24,6 +26,7 @@ from napari_recon.hub import load_state, resolve
 from napari_recon.training.checkpoints import load_weights
 from napari_recon.training.task import Batch, Network
 
+ON_VIEWS = "loss on views"
 _FROZEN = (0, 2, 4, 6, 9, 11)
 _SMALL = 1e-6
 """Squared error, bright pixels being one, below which nothing is gained: dark patches have no other scale."""
@@ -82,8 +85,9 @@ class SerenetTask(LightFieldTask):
 
     def shown(self, patch: Patch, rng: np.random.Generator) -> dict[str, Tensor]:
         """See `LightFieldTask.shown`."""
-        count = min(self.params.views_per_step or self.geometry.views, self.geometry.views)
-        chosen = np.sort(rng.permutation(self.geometry.views)[:count])
+        compared = np.setdiff1d(np.arange(self.geometry.views), self.withheld)
+        count = min(self.params.views_per_step or len(compared), len(compared))
+        chosen = np.sort(rng.permutation(compared)[:count])
         found = {
             "features": self.features(patch),
             "views": patch.views,
@@ -153,9 +157,19 @@ class SerenetTask(LightFieldTask):
         """See `LightFieldTask.judged`; without truth, the loss on the views."""
         if patch.truth is not None:
             return super().judged(volume, patch)
-        every = torch.arange(self.geometry.views)[None]
-        return {"loss on views": float(self._against_views(volume[None], patch.views[None], every))}
+        which = torch.from_numpy(self.withheld if len(self.withheld) else np.arange(self.geometry.views))[None]
+        return {ON_VIEWS: float(self._against_views(volume[None], patch.views[None], which))}
 
     def score(self, metrics: dict[str, float]) -> float:
         """See `LightFieldTask.score`."""
-        return -metrics["loss on views"] if "loss on views" in metrics else super().score(metrics)
+        return -metrics[ON_VIEWS] if ON_VIEWS in metrics else super().score(metrics)
+
+    @cached_property
+    def withheld(self) -> NDArray[np.int64]:
+        """The views that the loss leaves for the validation: some of the user's own, never the middle one.
+
+        The network sees them, but learns to predict them from the others only: their noise does not pay.
+        """
+        views = self.geometry.views
+        count = min(self.params.withheld_views, views // 2) if self.params.withholds and self._learned else 0
+        return np.rint((np.arange(count) + 0.5) * (views - 1) / max(count, 1)).astype(np.int64) + (1 if count else 0)
