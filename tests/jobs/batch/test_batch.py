@@ -141,6 +141,22 @@ def test_existing_files_are_refused_skipped_or_replaced(recordings, recipe, tmp_
     _same(_results(out), alone)
 
 
+def test_a_folder_that_holds_a_batch_is_gone_on_with_kept_or_made_anew(recordings, recipe, tmp_path, alone) -> None:
+    out, made = tmp_path / "out", []
+    napari_recon.batch(recipe, recordings / "monday", out, name="{stem}.ome.zarr", **OPTIONS)
+    options = {"name": "{stem}.ome.zarr", "on_event": made.append, **OPTIONS}
+    with pytest.raises(InputError, match="--resume to go on with it, --existing overwrite to make all of it anew"):
+        napari_recon.batch(recipe, recordings / "monday", out, **options)
+    end = napari_recon.batch(recipe, recordings / "monday", out, existing="skip", **options)
+    assert [o.state for o in end.outcomes.values()] == ["done"] and len(made) == 2  # nothing was made
+    with pytest.raises(InputError, match="holds a batch with another folder of recordings"):
+        napari_recon.batch(recipe, recordings / "tuesday", out, resume=True, **options)
+    end = napari_recon.batch(recipe, recordings / "tuesday", out, existing="skip", **options)
+    assert [o.state for o in end.outcomes.values()] == ["skipped"]
+    napari_recon.batch(recipe, recordings / "tuesday", out, existing="overwrite", **options)
+    np.testing.assert_array_equal(open_stack(out / "cells.ome.zarr").data, alone["tuesday/cells.ome.zarr"])
+
+
 def test_settings_have_to_be_the_same_on_resume(recordings, recipe, tmp_path) -> None:
     napari_recon.batch(recipe, recordings, tmp_path / "out", **OPTIONS)
     with pytest.raises(InputError, match="another recipe or other parameters"):

@@ -105,7 +105,8 @@ def prepare_batch(
     name : str
         See `result_paths`.
     existing : {"refuse", "skip", "overwrite"}
-        What becomes of files that are there already and that this batch did not write.
+        What becomes of files that are there already and that this batch did not write. Without `resume`, "overwrite" makes
+        all of an earlier batch in `out` anew, and "skip" keeps what it finished.
     params : mapping, optional
         Values instead of the recipe's, in every step that has a parameter of that name.
     device : str, optional
@@ -130,10 +131,18 @@ def prepare_batch(
             f"results should go to a folder that does not hold the recordings, found {out}; choose another folder"
         )
     before = folder.settings()
-    if before is not None and not resume:
-        raise InputError(f"{out} holds a batch already; add --resume to go on with it, or choose another folder")
-    if before is not None and before.model_copy(update={"version": asked.version}) != asked:
-        raise InputError(f"{out} holds a batch with {_difference(before, asked)}; use the same, or choose another folder")
+    same = before is not None and before.model_copy(update={"version": asked.version}) == asked
+    resumed = before is not None and (resume or (same and existing == "skip"))
+    if before is not None and existing == "refuse" and not resume:
+        raise InputError(
+            f"{out} holds a batch already; add --resume to go on with it, --existing overwrite to make all of it anew, "
+            "or choose another folder"
+        )
+    if before is not None and resumed and not same:
+        raise InputError(
+            f"{out} holds a batch with {_difference(before, asked)}; use the same, leave out --resume and add "
+            "--existing overwrite to make all of it anew (skip: to keep what is finished), or choose another folder"
+        )
     chosen = Recipe.from_dict(asked.recipe)
     main_source(chosen)
     try:
@@ -143,7 +152,7 @@ def prepare_batch(
             raise
         items = ()
     paths = result_paths(items, folder.out, name)
-    return Prepared(asked, chosen, folder, {i: paths[i.id] for i in items}, before is not None, existing)
+    return Prepared(asked, chosen, folder, {i: paths[i.id] for i in items}, resumed, existing)
 
 
 def run_batch(prepared: Prepared, token: CancelToken | None = None, workers: Any = None) -> Iterator[BatchEvent]:
@@ -315,7 +324,8 @@ def _difference(before: Settings, asked: Settings) -> str:
         ("source", "another folder of recordings"),
         ("name", "another naming pattern"),
         ("each", "another choice of what one recording is"),
+        ("device", "another device"),
     ):
         if getattr(before, name) != getattr(asked, name):
-            return f"{word} ({getattr(before, name)})"
+            return f"{word} ({getattr(before, name) or 'none'})"
     return "another recipe or other parameters"
