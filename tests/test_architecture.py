@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -34,11 +35,15 @@ def loaded_after(code: str) -> set[str]:
     return set(done.stdout.rpartition("LOADED")[2].split())
 
 
-def calls(path: Path) -> Iterator[tuple[str, ast.Call]]:
-    """Yield (dotted name, node) of every call in a module."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Call):
-            yield ast.unparse(node.func), node
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@cache
+def calls(path: Path) -> list[tuple[str, ast.Call]]:
+    """Return (dotted name, node) of every call in a module."""
+    return [(ast.unparse(node.func), node) for node in ast.walk(parsed(path)) if isinstance(node, ast.Call)]
 
 
 def test_import_directions() -> None:
@@ -50,14 +55,29 @@ def test_import_directions() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("module", HEADLESS + ENGINE_MODULES)
-def test_import_needs_neither_torch_nor_a_viewer(module: str) -> None:
-    assert not loaded_after(f"import {module}") & {"torch", *GUI}
+def importing(modules: list[str], heavy: set[str]) -> tuple[str, list[str]]:
+    """Import one module after the other, each anew, in a fresh interpreter; return the first that loads something heavy."""
+    code = f"""
+import importlib, json, sys
+found = "", []
+for module in {modules!r}:
+    for name in [name for name in sys.modules if name.startswith("napari_recon")]:
+        del sys.modules[name]
+    importlib.import_module(module)
+    if loaded := {heavy!r} & set(sys.modules):
+        found = module, sorted(loaded)
+        break
+print("FOUND", json.dumps(found))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    module, loaded = json.loads(done.stdout.rpartition("FOUND")[2])
+    return module, loaded
 
 
-def test_opening_a_dock_module_needs_no_torch() -> None:
-    pytest.importorskip("qtpy")
-    assert "torch" not in loaded_after("import napari_recon.widgets.light_field, napari_recon.viewer.plugin")
+def test_import_needs_neither_torch_nor_a_viewer() -> None:
+    assert importing(HEADLESS + ENGINE_MODULES, {"torch", *GUI}) == ("", [])
+    assert importing(["json", "wave", "email"], {"wave", "email"}) == ("wave", ["wave"]), "or the check could not fail"
 
 
 def test_planning_needs_no_torch() -> None:
@@ -141,7 +161,7 @@ def test_public_names_below_the_viewer_have_docstrings() -> None:
     missing = []
     for package in ("core", "optics", "tiling", "hub", "io", "metrics", "engines", "jobs"):
         for path in sorted((SOURCE / package).rglob("*.py")):
-            for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            for node in parsed(path).body:
                 public = isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_")
                 if public and ast.get_docstring(node) is None:
                     missing.append(f"{name_of(path)}:{node.lineno} {node.name}")
@@ -149,5 +169,5 @@ def test_public_names_below_the_viewer_have_docstrings() -> None:
 
 
 def test_every_module_says_what_it_is() -> None:
-    silent = [name_of(path) for path in MODULES if ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) is None]
+    silent = [name_of(path) for path in MODULES if ast.get_docstring(parsed(path)) is None]
     assert silent == []

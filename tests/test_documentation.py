@@ -9,7 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from napari_recon.cli import app
 from napari_recon.core.params import describe_parameters
 from napari_recon.core.stack import ImageStack
 from napari_recon.engines import registry
@@ -99,19 +101,12 @@ def test_python_examples_run(page: str, work: Path) -> None:
 
 
 @pytest.mark.slow
-def test_command_examples_run(work: Path) -> None:
+def test_command_examples_run(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Those that need no checkpoint; the list of commands itself is not an example."""
     lines = examples("docs/command-line.md", "").splitlines()
     commands = [line for line in lines if re.match("napari-recon .*(views.tif|simulated|volume.ome)", line)]
     assert len(commands) >= 6
+    monkeypatch.chdir(work)
     for command in commands:
-        arguments = shlex.split(command)[1:]
-        done = subprocess.run(
-            [sys.executable, "-m", "napari_recon", *arguments],
-            cwd=work,
-            capture_output=True,
-            text=True,
-            timeout=200,
-            check=False,
-        )
-        assert done.returncode == 0, f"{command}: {done.stderr}"
+        done = CliRunner().invoke(app, shlex.split(command)[1:])
+        assert done.exit_code == 0, f"{command}: {done.stderr}"

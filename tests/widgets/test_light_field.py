@@ -24,6 +24,7 @@ import sys
 from napari.components import ViewerModel
 from qtpy.QtWidgets import QApplication
 app = QApplication([])
+import napari_recon.viewer.plugin
 from napari_recon.widgets.light_field import LightFieldWidget
 viewer = ViewerModel()
 dock = LightFieldWidget(viewer)
