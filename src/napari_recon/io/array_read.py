@@ -12,13 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_recon.core.errors import InputError
+from napari_recon.core.lazy import MappedArray
 from napari_recon.io.found import Found, optional, reading
 
 
 def read_npy(path: Path, key: str = "") -> Found:
     """Memory-map an npy file."""
     with reading(path, "npy"):
-        return Found(_numeric(np.load(path, mmap_mode="r", allow_pickle=False), path))
+        array = _numeric(np.load(path, mmap_mode="r", allow_pickle=False), path)
+        return Found(MappedArray(array) if array.ndim else array)
 
 
 def read_npz(path: Path, key: str = "") -> Found:

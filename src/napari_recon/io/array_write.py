@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_recon.core.errors import InputError
+from napari_recon.core.lazy import let_go
 from napari_recon.core.plan import OutputSpec
 from napari_recon.io.axes import in_standard_unit
 from napari_recon.io.found import optional
@@ -58,6 +59,7 @@ class ArrayOutput(OutputFile):
 
     def _write(self, slices: tuple[slice, ...], array: NDArray[Any]) -> None:
         self._array[slices] = array
+        let_go(self._array)
 
     def _finish(self, provenance: dict[str, Any]) -> None:
         if self._suffix == ".npy":

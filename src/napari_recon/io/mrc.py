@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from napari_recon.core.errors import InputError
+from napari_recon.core.lazy import MappedArray
 from napari_recon.io.found import Found, reading
 
 HEADER = 1024
@@ -49,7 +50,7 @@ def read_mrc(path: Path, key: str = "") -> Found:
         if found < expected:
             raise InputError(f"{path} should hold at least {expected} bytes, found {found}: it is truncated; copy it again")
         dtype, shape = np.dtype(f"{order}{MODES[mode]}"), (nz, ny, nx) if nz > 1 else (ny, nx)
-        data = np.memmap(path, dtype, "r", offset=HEADER + extended, shape=shape)
+        data = MappedArray(np.memmap(path, dtype, "r", offset=HEADER + extended, shape=shape))
     cell = [float(v) for v in lengths[10:13]]
     if not all(math.isfinite(v) and v > 0 for v in cell) or min(samples) < 1:
         return Found(data, {2: "YX", 3: "QYX"}[data.ndim])

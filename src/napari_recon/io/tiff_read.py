@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_recon.core.errors import InputError
-from napari_recon.core.lazy import PieceArray
+from napari_recon.core.lazy import MappedArray, PieceArray
 from napari_recon.io.found import Found, reading
 from napari_recon.io.ome_optics import ome_optics
 
@@ -110,9 +110,7 @@ def _data(tif: Any, series: Any, shape: tuple[int, ...], path: Path) -> Any:
         _check_complete(path, expected)
         tif.close()
         pixels = np.memmap(path, dtype=stored, mode="r", offset=series.dataoffset, shape=shape)
-        if stored.isnative:
-            return pixels
-        return PieceArray((), shape, dtype.newbyteorder("="), lambda _, key: np.asarray(pixels[key]))
+        return MappedArray(pixels)
     keyframe, count = series.keyframe, len(series)
     page_size = math.prod(keyframe.shape)
     lead = next((n for n in range(len(shape)) if math.prod(shape[:n]) == count), None)

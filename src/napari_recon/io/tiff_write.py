@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from napari_recon.core.errors import InputError
 from napari_recon.core.grid import Grid
+from napari_recon.core.lazy import let_go
 from napari_recon.core.plan import OutputSpec
 from napari_recon.io.axes import in_standard_unit
 from napari_recon.io.output import OutputFile, allocate, remove, reserve, stored_axes
@@ -76,6 +77,7 @@ class TiffOutput(OutputFile):
                 )
         ordered = tuple(slices[i] for i in self._order)
         self._map[ordered] = np.transpose(array, self._order)
+        let_go(self._map)
 
     def _finish(self, provenance: dict[str, Any]) -> None:
         import tifffile

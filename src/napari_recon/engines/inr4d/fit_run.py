@@ -71,11 +71,10 @@ class FitRun:
         """
         inner = [slice(*self.fitted[axis]) for axis in "ZYX"]
         first, stop = self.fitted["T"]
-        frames = []
+        movie = np.empty([self.fitted[axis][1] - self.fitted[axis][0] for axis in AXES], np.float32)
         for frame in range(first, stop):
             token.check()
-            frames.append(self._recording.read(slice(frame, frame + 1), *inner))
-        movie = np.concatenate(frames)
+            movie[frame - first] = self._recording.read(slice(frame, frame + 1), *inner)[0]
         self._low, self._high = float(movie.min()), float(movie.max())
         if self._low == self._high:
             raise InputError(

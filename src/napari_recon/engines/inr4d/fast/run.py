@@ -63,7 +63,9 @@ class FastRun(FitRun):
         """
         movie, method = self.movie(token), self._params.method
         yield from self.looked_at(movie)
-        values = torch.from_numpy((movie - self._low) / np.float32(self._high - self._low))
+        movie -= np.float32(self._low)  # in place: a recording may be most of the memory
+        movie /= np.float32(self._high - self._low)
+        values = torch.from_numpy(movie)
         frames, motion, factor = values, None, 1
         if method == "fast":
             noise = noise_of(values)
