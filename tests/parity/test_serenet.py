@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +31,9 @@ def family(parity_dir: Path) -> Path:
     return parity_dir / "serenet"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def run(family: Path) -> Run:
-    """Reconstruct a case of the fixtures through the engine."""
+    """Reconstruct a case of the fixtures through the engine, each once."""
 
     def run(case: str, network: str | None, **params: Any) -> Volume:
         views = tifffile.imread(family / case / "lf_views169.tif")
@@ -45,7 +46,7 @@ def run(family: Path) -> Run:
         plan = engine.plan([ref], {"psf_shift": str(shift), **params}, model=model, compute=compute)
         return collect(list(engine.run(plan, {"views": [stack]})), "volume").astype(np.float32)
 
-    return run
+    return cache(run)
 
 
 def assert_parity(found: Volume, expected: Volume) -> None:

@@ -44,15 +44,8 @@ def test_the_automatic_stop_reaches_the_aims(folder: Path, name: str, shift: str
     found = quality(volume, truth)
     assert _reached(found, AIMS[name]), found
     assert report["reduced_deviance"] <= 1.1 and report["verdict"] == "the model explains the data"
-
-
-@pytest.mark.slow
-def test_solid_balls_keep_their_projection_and_their_dark_surroundings(folder: Path) -> None:
-    """Plain iterations reach either on this crop: 26.5 dB in the maximum projection with an SSIM of .989."""
-    views, truth = case("group007", folder)
-    volume, report, _ = reconstruct(views, psf_shift=str(folder / PSF))
-    found = quality(volume, truth)
-    assert found.mip_psnr >= 26.5 and found.ssim >= 0.989 and report["damping"] > 0
+    if (name, shift) == ("group007", "file"):  # solid balls keep their projection and their dark surroundings
+        assert found.mip_psnr >= 26.5 and found.ssim >= 0.989 and report["damping"] > 0  # plain iterations reach either
 
 
 @pytest.mark.slow

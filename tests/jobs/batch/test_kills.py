@@ -6,8 +6,8 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -84,24 +84,22 @@ def test_twenty_kills_of_a_batch(raw: Path, recipe: Path, tmp_path: Path) -> Non
 @pytest.mark.timeout(600)
 def test_workers_that_die_lose_their_frame_only(raw: Path, recipe: Path, tmp_path: Path) -> None:
     pytest.importorskip("distributed")
-    rng, ended, killed = np.random.default_rng(2), threading.Event(), []
+    rng, killed = np.random.default_rng(2), []
+    moments = sorted(rng.integers(1, FRAMES, 2))
 
-    def kill_now_and_then() -> None:
-        me = psutil.Process()
-        while not ended.wait(float(rng.uniform(0.3, 1.0))):
-            workers = [c for c in me.children(recursive=True) if any("spawn_main" in word for word in c.cmdline())]
-            if workers and len(killed) < 2:
+    def kill_one(event: object) -> None:
+        if len(killed) < len(moments) and getattr(event, "done", 0) >= moments[len(killed)]:
+            if workers := [child for child in psutil.Process().children(recursive=True) if _is_worker(child)]:
                 victim = workers[int(rng.integers(len(workers)))]
                 victim.kill()
                 killed.append(victim.pid)
 
-    thread = threading.Thread(target=kill_now_and_then, daemon=True)
-
-    def begin(event: object) -> None:
-        if getattr(event, "done", 0) == 1 and not thread.is_alive() and not killed:
-            thread.start()
-
-    end = napari_recon.batch(recipe, raw, tmp_path / "out", workers=2, each="file", on_event=begin)
-    ended.set()
-    assert not end.failed and killed
+    end = napari_recon.batch(recipe, raw, tmp_path / "out", workers=2, each="file", on_event=kill_one)
+    assert not end.failed and len(killed) == len(moments)
     _check(raw, tmp_path / "out")
+
+
+def _is_worker(child: psutil.Process) -> bool:
+    with suppress(psutil.Error):  # it may be dead already
+        return any("spawn_main" in word for word in child.cmdline())
+    return False
