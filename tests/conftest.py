@@ -1,28 +1,71 @@
-"""Shared fixtures: where the parity data lie, and no network or user cache in any test."""
+"""Shared fixtures: where the parity data lie, no network or user cache in any test, and patience on slow machines."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import wraps
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 REPO = Path(__file__).parent.parent
+PATIENCE_MS = 60_000
+
+# how fast the machine is decides no test; where changes are accepted, examples are the same every time
+settings.register_profile(
+    "here", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=bool(os.environ.get("CI"))
+)
+settings.load_profile("here")
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ["OMP_NUM_THREADS"] = "1"  # the processes share the cores
 
 # without a display Qt would abort the interpreter; off screen everything works but the canvas
 if sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ):
     os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip the tests that need a canvas where there is none."""
+    """Skip the tests that need a canvas where there is none; tell several processes how to share the tests."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        for item in items:
+            item.add_marker(pytest.mark.xdist_group(_group(item)))
+        items.sort(key=lambda item: (not _on_screen(item), not item.get_closest_marker("slow")))  # long ones first
     if os.environ.get("QT_QPA_PLATFORM") == "offscreen":
         no_canvas = pytest.mark.skip(reason="needs a display (run under xvfb-run)")
         for item in items:
             if item.get_closest_marker("gl"):
                 item.add_marker(no_canvas)
+
+
+def _group(item: pytest.Item) -> str:
+    """Return what one process runs: all with windows, since there is one screen; the contract of an engine; a module."""
+    if _on_screen(item):
+        return "screen"
+    if item.path.parent.name == "contract" and hasattr(item, "callspec"):
+        return str(item.callspec.params.get("example"))
+    return item.path.relative_to(REPO).as_posix()
+
+
+def _on_screen(item: pytest.Item) -> bool:
+    windows = "qtbot" in item.fixturenames or item.get_closest_marker("gl")  # type: ignore[attr-defined]
+    return bool(windows) or item.path.parent.name in ("viewer", "widgets")
+
+
+@pytest.fixture
+def qtbot(qtbot: Any) -> Any:
+    """pytest-qt's, waiting as long as a slow machine needs."""
+
+    def patient(wait: Callable[..., Any]) -> Callable[..., Any]:
+        return wraps(wait)(lambda *args, timeout=0, **rest: wait(*args, timeout=max(timeout, PATIENCE_MS), **rest))
+
+    qtbot.waitUntil, qtbot.waitSignal = patient(qtbot.waitUntil), patient(qtbot.waitSignal)
+    return qtbot
 
 
 @pytest.fixture(scope="session")

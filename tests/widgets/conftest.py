@@ -101,7 +101,7 @@ def dock(viewer: ViewerModel, qtbot: Any) -> Iterator[FakeDock]:
     yield made
     made.controller.close()
     made.let_go()
-    WorkerBase.await_workers(5000)
+    WorkerBase.await_workers(60_000)
 
 
 def recording(shape: tuple[int, ...] = (5, 8, 10), name: str = "cells", **options: Any) -> Image:

@@ -51,7 +51,7 @@ def dock(qtbot: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
     yield made
     made.controller.close()
     made.let_go()
-    WorkerBase.await_workers(5000)
+    WorkerBase.await_workers(60_000)
 
 
 def filled(dock: CellsWidget, layers: list[Any], qtbot: Any) -> None:
@@ -147,7 +147,7 @@ def test_from_the_sample_to_edited_cells(dock: CellsWidget, sample: list[Any], q
     dock.export_nuclei(str(tmp_path / "nuclei.csv"))
     dock.export_labels(str(tmp_path / "cells.ome.tif"))
     dock.export_labels(str(tmp_path / "cells.ome.zarr"))
-    WorkerBase.await_workers(20000)
+    WorkerBase.await_workers(60_000)
     qtbot.wait(20)
     import nibabel
 
@@ -273,6 +273,6 @@ def test_closing_in_the_middle_of_a_run(dock: CellsWidget, sample: list[Any], qt
     dock.run_bar.run_button.click()
     qtbot.waitUntil(lambda: dock.controller.state == "running", timeout=20000)
     dock.let_go()
-    WorkerBase.await_workers(10000)
+    WorkerBase.await_workers(60_000)
     dock.viewer.layers.clear()
     assert dock._clicked not in dock.viewer.mouse_drag_callbacks

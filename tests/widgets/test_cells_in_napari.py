@@ -76,4 +76,4 @@ def test_two_clicks_from_nothing_to_cells_that_follow_their_nuclei(viewer: Any, 
     edited = labels.metadata[KEY]["recipe"]["steps"][-1]["inputs"]["seeds"][0]["path"]
     viewer.window.remove_dock_widget(dock)
     assert edited.endswith(".csv") and len(Path(edited).read_text().splitlines()) == len(points.data) + 1
-    WorkerBase.await_workers(5000)
+    WorkerBase.await_workers(60_000)

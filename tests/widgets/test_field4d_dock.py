@@ -34,7 +34,7 @@ def dock(viewer: ViewerModel, qtbot: Any) -> Iterator[Field4DWidget]:
     yield made
     made.controller.close()
     made.let_go()
-    WorkerBase.await_workers(10000)
+    WorkerBase.await_workers(60_000)
 
 
 def movie(shape: tuple[int, ...] = (4, 5, 14, 16), **options: Any) -> Image:

@@ -103,7 +103,7 @@ def sheet(viewer: ViewerModel, qtbot: Any, quick: Quick) -> Iterator[LightSheetW
     yield made
     made.controller.close()
     made.let_go()
-    WorkerBase.await_workers(5000)
+    WorkerBase.await_workers(60_000)
 
 
 def raw(name: str = "raw", shape: tuple[int, ...] = (24, 32, 48), **metadata: Any) -> Image:
@@ -383,7 +383,7 @@ def test_deleting_every_layer_and_closing_in_the_middle_of_a_chain_is_harmless(
     viewer.layers.clear()
     sheet.open_step(4)
     sheet.close()
-    WorkerBase.await_workers(5000)
+    WorkerBase.await_workers(60_000)
     qtbot.wait(50)
     viewer.add_layer(raw("later"))
     assert len(quick.plans) == 2

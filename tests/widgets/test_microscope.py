@@ -27,7 +27,7 @@ def panel(viewer: ViewerModel, qtbot: Any) -> Iterator[MicroscopePanel]:
     yield made
     made.controller.close()
     made.let_go()
-    WorkerBase.await_workers(5000)
+    WorkerBase.await_workers(60_000)
 
 
 def small(panel: MicroscopePanel, qtbot: Any, **params: Any) -> None:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import numpy as np
@@ -66,16 +65,14 @@ def test_fit_draw_a_box_on_it_and_query_it_finer_in_the_real_viewer(viewer: Any,
 
 def test_a_fit_goes_on_without_its_dock_until_the_queue_stops_it(viewer: Any, qtbot: Any) -> None:
     dock = opened(viewer)
-    dock.settings.change({"iterations": 5000})
+    dock.settings.change({"iterations": 10**6})
     qtbot.waitUntil(lambda: not dock.planner.busy and dock.run_bar.run_button.isEnabled(), timeout=20000)
     dock.run_bar.run_button.click()
     qtbot.waitUntil(lambda: "loss" in dock.curves._points, timeout=60000)
     viewer.window.remove_dock_widget(dock)
     (entry,) = [e for e in job_queue().entries if e.active]
-    started = time.monotonic()
     job_queue().cancel(entry)
-    qtbot.waitUntil(lambda: not entry.active, timeout=10000)
-    assert time.monotonic() - started < 2
+    qtbot.waitUntil(lambda: not entry.active)
     assert any(layer.name.endswith("Fit (partial)") for layer in viewer.layers)
     viewer.layers.clear()
     assert len(viewer.layers) == 0
@@ -93,8 +90,7 @@ def test_from_the_sample_to_the_first_volume_are_two_clicks(viewer: Any, qtbot: 
     truth = next(layer for layer in viewer.layers if "truth" in layer.name)
     np.testing.assert_allclose(volume.translate[-3:], truth.translate[-3:])
     np.testing.assert_allclose(volume.scale[-3:], truth.scale[-3:])
-    started = time.monotonic()
-    with qtbot.waitSignal(dock.controller.finished, timeout=10000):
+    with qtbot.waitSignal(dock.controller.finished) as done:
         dock.run_bar.cancel_button.click()
-    assert time.monotonic() - started < 1.5
+    assert done.args[0].partial
     dock.let_go()

@@ -68,7 +68,7 @@ def dock(viewer: ViewerModel, qtbot: Any) -> Iterator[SimWidget]:
     yield made
     made.controller.close()
     made.let_go()
-    WorkerBase.await_workers(10000)
+    WorkerBase.await_workers(60_000)
 
 
 def add(viewer: ViewerModel, truth: Stack, frames: Any = None, optics: bool = True) -> Any:
@@ -409,4 +409,4 @@ def test_letting_go_removes_what_was_drawn(viewer: ViewerModel, truth: Stack, qt
     assert list(viewer.layers) == [layer]
     viewer.dims.set_current_step(0, 3)
     viewer.layers.remove(layer)
-    WorkerBase.await_workers(10000)
+    WorkerBase.await_workers(60_000)
