@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from napari_recon.core.plan import Plan
 from napari_recon.core.provenance import Recipe, Step
@@ -136,10 +137,10 @@ class ItemRun:
         """Return the work of some frames."""
         return self.step.part(start, stop, stop_file)
 
-    def took(self, record: FrameRecord) -> None:
-        """Note that a frame is finished and stored."""
+    def took(self, record: FrameRecord, source: Sequence[Any] = ()) -> None:
+        """Note that a frame is finished and stored; see `StepRun.took`."""
         self.folder.check()
-        self.step.took(record)
+        self.step.took(record, source)
 
     def run_whole(self, token: CancelToken) -> Iterator[tuple[float, float, str]]:
         """Run the present step in one piece; see `StepRun.run_whole`."""
@@ -176,6 +177,8 @@ class ItemRun:
     def _places(self, number: int) -> tuple[Path, Path, Log]:
         """Return target, folder and log of a step; only the last one's target is seen outside."""
         work = self.folder.work(self.item)
+        if self.single:
+            return self.target, work, self.log
         if number == len(self.recipe.steps) - 1:
             return self.target, work / str(number), self.log
         return work / f"{number}.ome.zarr", work / str(number), self.folder.log(self.item, f".{number}")

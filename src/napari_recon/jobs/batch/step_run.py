@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +77,7 @@ class StepRun:
     def __init__(self, stage: Stage, target: Path, work: Path, log: Log) -> None:
         self.stage, self.plan, self.target, self.work, self.log = stage, stage.plan, target, work, log
         self.frames: dict[int, FrameRecord] = {}
+        self.sources: dict[int, list[Any]] = {}
         self._names = Names(target, self.plan)
         self._whole: Ended | None = None
 
@@ -110,9 +111,11 @@ class StepRun:
         ends = [Ended.model_validate(line["end"]) for line in lines if "end" in line] if same else []
         if ends and ends[-1].there:
             return ends[-1]
-        kept = [line for line in lines if "frame" in line] if same and self.apart else []
-        if kept and all(self._store(s).exists() or self._names.output(s.name).exists() for s in self.plan.outputs):
-            self.frames = {line["frame"]: FrameRecord(line["frame"], *line["record"]) for line in kept}
+        kept = {n: line for n, line in _frames(lines).items() if n in self.plan.numbers} if same and self.apart else {}
+        more = growing and len(kept) < len(self.plan.numbers)
+        if kept and all(self._there(spec, more) for spec in self.plan.outputs):
+            self.frames = {number: FrameRecord(number, *line["record"]) for number, line in kept.items()}
+            self.sources = {number: line.get("source", []) for number, line in kept.items()}
         else:
             self.clear()
             last = {}
@@ -124,21 +127,38 @@ class StepRun:
                 open_store(self._store(spec), self.plan, spec.name)
         return None
 
+    def _there(self, spec: OutputSpec, more: bool) -> bool:
+        """Return whether an output's frames are; when `more` are to come, what was finished becomes a store again."""
+        store, path = self._store(spec), self._names.output(spec.name)
+        if store.exists() or not path.exists():
+            return store.exists()
+        if more and suffix_of(path) in ZARR:
+            self.work.mkdir(parents=True, exist_ok=True)
+            path.rename(store)
+        return not more or store.exists()
+
     def clear(self) -> None:
         """Forget what was begun."""
         shutil.rmtree(self.work, ignore_errors=True)
         self.log.clear()
-        self.frames = {}
+        self.frames, self.sources = {}, {}
 
     def part(self, start: int, stop: int, stop_file: str = "") -> Part:
         """Return the work of some frames."""
         stores = tuple(str(self._store(spec)) for spec in self.plan.outputs)
         return Part(self.plan, start, stop, stores, stop_file)
 
-    def took(self, record: FrameRecord) -> None:
-        """Note that a frame is finished and stored."""
-        self.log.add({"frame": record.number, "record": [record.said, record.seconds, record.peak_memory_bytes]})
+    def took(self, record: FrameRecord, source: Sequence[Any] = ()) -> None:
+        """Note that a frame is finished and stored, and which file it was made from, where that is known (JSON values)."""
+        said = [record.said, record.seconds, record.peak_memory_bytes]
+        self.log.add({"frame": record.number, "record": said, **({"source": list(source)} if source else {})})
         self.frames[record.number] = record
+        self.sources[record.number] = list(source)
+
+    def forget(self, number: int) -> None:
+        """Make a frame again: what it was made from is another one now."""
+        self.log.add({"forget": number})
+        self.frames.pop(number, None)
 
     def run_whole(self, token: CancelToken) -> Iterator[tuple[float, float, str]]:
         """Run in one piece and write the files; yields (done, total, message).
@@ -214,6 +234,17 @@ class StepRun:
             seconds=seconds,
             peak_memory_bytes=peak,
         )
+
+
+def _frames(lines: Iterable[dict[str, Any]]) -> dict[int, dict[str, Any]]:
+    """Return the latest line of every frame that was made and not forgotten."""
+    found: dict[int, dict[str, Any]] = {}
+    for line in lines:
+        if "frame" in line:
+            found[line["frame"]] = line
+        elif "forget" in line:
+            found.pop(line["forget"], None)
+    return found
 
 
 def _once(said: Iterable[dict[str, Any]]) -> Iterator[Event]:
