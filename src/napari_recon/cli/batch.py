@@ -38,6 +38,9 @@ def batch(
         bool, typer.Option("--watch", help="Go on with what lands in the folder, newest first, until Ctrl-C.")
     ] = False,
     idle: Annotated[float, typer.Option("--idle", help="End a watch after so many seconds without anything new.")] = 0.0,
+    complete: Annotated[
+        float, typer.Option("--complete", metavar="SECONDS", help="A watched recording gets its name after so long a rest.")
+    ] = 60.0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be written.")] = False,
     json: Json = False,
     quiet: Quiet = False,
@@ -48,9 +51,10 @@ def batch(
     from napari_recon.jobs.batch.run import BatchFinished, choice, prepare_batch, run_batch
     from napari_recon.jobs.batch.watch import Patience, watch_batch
 
-    if workers < 1 or idle < 0:
-        given = f"--workers {workers}" if workers < 1 else f"--idle {idle:g}"
-        raise InputError(f"--workers should be 1 or more and --idle 0 or more, found {given}; choose another number")
+    least = {"workers": (workers, 1), "idle": (idle, 0), "complete": (complete, 0)}
+    for option, (number, low) in least.items():
+        if number < low:
+            raise InputError(f"--{option} should be {low} or more, found {number:g}; choose another number")
     prepared = prepare_batch(
         recipe,
         source,
@@ -71,7 +75,7 @@ def batch(
         return
     end: BatchFinished | None = None
     with interruptible() as token, workers_for(workers, scheduler) as helpers:
-        patience = Patience(idle=idle, complete=min(idle or Patience.complete, Patience.complete))
+        patience = Patience(idle=idle, complete=min(idle or complete, complete))
         events = watch_batch(prepared, token, patience) if watch else run_batch(prepared, token, helpers)
         for event in shown(events, prepared, quiet):
             end = event if isinstance(event, BatchFinished) else end
@@ -96,12 +100,15 @@ def shown(events: Iterator[BatchEvent], prepared: Prepared, quiet: bool) -> Iter
     for event in events:
         if isinstance(event, ItemChanged) and not quiet:
             of = max(len(prepared.targets), ended + 1)
-            if event.state != "running":
+            if event.warning:
+                say(event.warning)
+            elif event.state != "running":
                 ended += 1
                 say(f"{ended}/{of} {event.item.label}: {event.state}{f' ({event.message})' if event.message else ''}")
             elif time.monotonic() - last > LOG_INTERVAL_S:
                 last = time.monotonic()
-                say(f"{ended + 1}/{of} {event.item.label}: {event.done:g} of {event.total:g}")
+                doing = f" ({event.message})" if event.message else ""
+                say(f"{ended + 1}/{of} {event.item.label}: {event.done:g} of {event.total:g}{doing}")
         yield event
 
 

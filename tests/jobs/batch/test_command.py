@@ -15,9 +15,9 @@ from napari_recon.core.errors import InputError
 from napari_recon.jobs.batch.run import prepare_batch
 
 
-@pytest.mark.parametrize(("option", "number"), [("workers", 0), ("workers", -1), ("idle", -3.0)])
+@pytest.mark.parametrize(("option", "number"), [("workers", 0), ("workers", -1), ("idle", -3.0), ("complete", -1.0)])
 def test_numbers_below_the_least_are_refused(recordings, recipe, tmp_path, option, number) -> None:
-    with pytest.raises(InputError, match=f"found --{option} {number:g}"):
+    with pytest.raises(InputError, match=f"--{option} should be . or more, found {number:g}"):
         command(str(recipe), str(recordings), str(tmp_path / "out"), **{option: number})
     assert not (tmp_path / "out").exists()
 
