@@ -144,6 +144,12 @@ def scanned_as(geometry: LightFieldGeometry, field: Grid) -> LightFieldGeometry:
     return replace(geometry, scanning=scanning) if fits else geometry
 
 
+def other_pixel_um(grid: Grid, expected_um: float) -> float | None:
+    """Return the pixel size of data that were taken at another magnification; None where it fits, or is not known."""
+    found = abs(grid.step("Y"))
+    return found if grid.unit("Y") in MICROMETERS and abs(found / expected_um - 1) > SAME else None
+
+
 def check_field(geometry: LightFieldGeometry, field: Grid) -> None:
     """Raise an InputError when a PSF's pixels say that it is of another magnification than the data, or of another scan."""
     if not geometry.measured or field.unit("Y") not in MICROMETERS:

@@ -26,6 +26,7 @@ from napari_recon.engines.lightfield_inr.ptychography_params import (
 from napari_recon.engines.tomography.params import size_zyx, volume_grid
 from napari_recon.engines.tomography.sirt import ANGLES
 from napari_recon.optics.psf_checks import odd_size
+from napari_recon.optics.psf_shift import SAME
 from napari_recon.optics.support import next_smooth_size
 
 VIEWS = InputSpec(name="views", axes="VYX", loops="T", description="the light field or projections, one page per view")
@@ -211,7 +212,7 @@ def check_pair(views: Grid, psf: Grid) -> None:
         )
     for axis in "YX":
         known = views.unit(axis) == psf.unit(axis) == "micrometer"
-        if known and abs(views.step(axis) / psf.step(axis) - 1) > 0.02:
+        if known and abs(views.step(axis) / psf.step(axis) - 1) > SAME:
             raise InputError(
                 f"PSF and views should have one pixel size along {axis.lower()}, found {psf.step(axis):.4g} and "
                 f"{views.step(axis):.4g} um; resample the PSF or correct a pixel size"

@@ -19,8 +19,8 @@ from napari_recon.engines.serenet.layout import HALO_YX, HALO_Z, NetworkField, b
 from napari_recon.engines.serenet.models import check_pages, geometry_for, options_of, reconstructing
 from napari_recon.engines.serenet.params import RefocusParams, SerenetParams
 from napari_recon.engines.serenet.prestep import PAPER, VIEWS
-from napari_recon.optics.lightfield_geometry import MICROMETERS, LightFieldGeometry
-from napari_recon.optics.psf_shift import check_field
+from napari_recon.optics.lightfield_geometry import LightFieldGeometry
+from napari_recon.optics.psf_shift import check_field, other_pixel_um
 
 
 class Reconstruct(FrameEngine[SerenetParams]):
@@ -182,8 +182,9 @@ def _volume_of(refs: Refs, geometry: LightFieldGeometry) -> OutputSpec:
 
 
 def _pixel_size_warning(grid: Grid, geometry: LightFieldGeometry) -> tuple[str, ...]:
-    expected, found = geometry.fine_pixel_um * geometry.upsampling, abs(grid.step("Y"))
-    if grid.unit("Y") not in MICROMETERS or abs(found / expected - 1) < 0.05:
+    expected = geometry.fine_pixel_um * geometry.upsampling
+    found = other_pixel_um(grid, expected)
+    if found is None:
         return ()
     return (
         f"the light-field pixel is {found:.4g} um in the data, psf_shift {geometry.name} belongs to {expected:.4g} um; "

@@ -16,6 +16,7 @@ from napari_recon.core.whole import WholeEngine
 from napari_recon.engines.simulate.geometry import Rig, rig_of
 from napari_recon.engines.simulate.params import LightFieldParams
 from napari_recon.optics.lightfield_geometry import MICROMETERS
+from napari_recon.optics.psf_shift import other_pixel_um
 
 STILL = "scan_motion says nothing about a light field in one exposure (scanning=1) and is not used; set scanning=3 or 5"
 
@@ -123,8 +124,9 @@ def _check_object(grid: Grid | None, rig: Rig) -> None:
             f"{grid.shape}; resample it, or choose other planes"
         )
     wanted = rig.geometry.fine_pixel_um
-    if grid.unit("Y") in MICROMETERS and abs(abs(grid.step("Y")) / wanted - 1) > 0.02:
+    found = other_pixel_um(grid, wanted)
+    if found is not None:
         raise InputError(
             f"the object's pixels should be the fine pixels of the microscope, {wanted:.4g} um, found "
-            f"{abs(grid.step('Y')):.4g} um; resample it"
+            f"{found:.4g} um; resample it"
         )

@@ -41,6 +41,7 @@ COMPARABLE = 0.1
 USUAL = 0.72
 
 _CANDIDATES, _LOOKED_AT = 40, 5
+_SLOPE = 2  # samples of the coarse spectrum within which a peak is highest
 _LONGEST_EDGE = 2048  # of the coarse spectrum; pitch and rotation come from the whole picture afterwards
 
 
@@ -152,6 +153,19 @@ def _coarse(even: Floats, root: Floats, pitch_px: float, check: Check) -> tuple[
             found.append((float(least), place))
         return sorted(found, key=lambda one: -one[0]) or [(0.0, 0j)]
 
+    def highest(place: complex) -> complex:
+        """Return the highest place of a peak and its partner: what stands out most over a ring may lie on its slope."""
+        step = np.arange(-_SLOPE, _SLOPE + 1)
+        found, most = place, -1.0
+        for moved in (place + step[:, None] + 1j * step[None, :]).ravel().tolist():
+            height = 1.0
+            for partner in (moved, moved * 1j):
+                row, column = round(partner.imag) + centre, round(partner.real) + centre
+                height *= float(power[row, column]) if 0 <= row < size and 0 <= column < size else 0.0
+            if height > most:
+                found, most = moved, height
+        return found
+
     usual_range = max(LEAST_PITCH, pitch_px * USUAL), min(pitch_px / USUAL, longest)
     wide_range = max(LEAST_PITCH, pitch_px / 2.2), longest
     square, hexagonal = standing(*usual_range, 4), standing(*usual_range, 6)[0]
@@ -170,13 +184,13 @@ def _coarse(even: Floats, root: Floats, pitch_px: float, check: Check) -> tuple[
             "or state pitch_px, rotation_deg and centre"
         )
     others = [one for one in square[1:_LOOKED_AT] if one[0] >= max(VISIBLE, COMPARABLE * square[0][0])]
-    for factor in (0.5, 0.5 + 0.5j):  # may the strongest be the second harmonic, or the first one along the diagonal?
-        slower = square[0][1] * factor
+    slower_ones = [one[1] * factor for one in (square[0], *others) for factor in (0.5, 0.5 + 0.5j)]
+    for slower in slower_ones:  # may one of them be the second harmonic, or the first one along the diagonal?
         near = [np.hypot(axis[:, None] - p.imag, axis[None, :] - p.real) < 2.5 for p in (slower, slower * 1j)]
         height = min(float(stands[ring].max()) for ring in near)
-        if height > max(VISIBLE, COMPARABLE * square[0][0]):
+        if height > VISIBLE:
             others.append((height, slower if slower.real >= 0 else -slower))
-    contrast, place = _darkest_between(even, root, [square[0], *others], size)
+    contrast, place = _darkest_between(even, root, [(one[0], highest(one[1])) for one in (square[0], *others)], size)
     # along rows: the partner whose direction is nearest to x, between -45 and 45 degrees
     if abs(place.imag) > place.real:
         place = place * (-1j if place.imag > 0 else 1j)

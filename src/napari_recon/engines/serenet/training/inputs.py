@@ -18,7 +18,8 @@ from napari_recon.core.token import CancelToken
 from napari_recon.engines.light_field_optics import load_optics
 from napari_recon.engines.serenet.intensity import prepare
 from napari_recon.engines.serenet.training.params import FROM_VIEWS, SerenetTrainParams
-from napari_recon.optics.lightfield_geometry import MEDIUM_INDEX, MICROMETERS, LightFieldGeometry, geometric_psf_shift
+from napari_recon.optics.lightfield_geometry import MEDIUM_INDEX, LightFieldGeometry, geometric_psf_shift
+from napari_recon.optics.psf_shift import other_pixel_um
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -50,7 +51,6 @@ PSF = InputSpec(
     description="the full PSF in fine pixels; without one, the optics are rays (psf_shift)",
 )
 Refs = Mapping[str, Sequence[InputRef]]
-_SAME_PIXEL = 0.05
 
 
 def geometry_for(params: SerenetTrainParams) -> LightFieldGeometry:
@@ -119,8 +119,8 @@ def check_psf(ref: InputRef, geometry: LightFieldGeometry) -> None:
             f"planes of psf_shift {geometry.name}, found {views} views and {planes} planes; choose the PSF of this "
             "microscope, name its psf_shift, or set fewer planes"
         )
-    found = abs(grid.step("Y"))
-    if grid.unit("Y") in MICROMETERS and abs(found / geometry.fine_pixel_um - 1) > _SAME_PIXEL:
+    found = other_pixel_um(grid, geometry.fine_pixel_um)
+    if found is not None:
         raise InputError(
             f"the PSF should have pixels of {geometry.fine_pixel_um:.4g} um, the fine pixels of psf_shift {geometry.name}, "
             f"found {found:.4g} um; choose the PSF for this magnification"
@@ -212,8 +212,9 @@ def _check_views(ref: InputRef, params: SerenetTrainParams, geometry: LightField
             f"a light field to learn from should have at least crop={params.crop} pixels, found {grid.size('Y')} x "
             f"{grid.size('X')} ({ref.label}); give larger ones, or set a smaller crop"
         )
-    expected, found = geometry.fine_pixel_um * geometry.upsampling, abs(grid.step("Y"))
-    if grid.unit("Y") in MICROMETERS and abs(found / expected - 1) > _SAME_PIXEL:
+    expected = geometry.fine_pixel_um * geometry.upsampling
+    found = other_pixel_um(grid, expected)
+    if found is not None:
         raise InputError(
             f"the light field ({ref.label}) should have pixels of {expected:.4g} um, those of psf_shift {geometry.name}, "
             f"found {found:.4g} um; choose the psf_shift of its microscope"
