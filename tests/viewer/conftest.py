@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -21,6 +22,14 @@ def _fake_engine() -> Iterator[None]:
     registry.register("fake.planes", Fake())
     yield
     registry.unregister("fake.planes")
+
+
+@pytest.fixture
+def gate() -> Iterator[threading.Event]:
+    """Runs stand still after their first plane until it is set."""
+    Fake.gate.clear()
+    yield Fake.gate
+    Fake.gate.set()
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from typing import Literal
@@ -31,9 +32,11 @@ class FakeParams(EngineParams):
 
 
 class Fake(FrameEngine[FakeParams]):
-    """Every plane z is (z + 1) times the middle view, doubled in size."""
+    """Every plane z is (z + 1) times the middle view, doubled in size; the second one waits for the `gate`."""
 
     uses_torch = False
+    gate = threading.Event()
+    gate.set()
     Params = FakeParams
     info = EngineInfo(
         name="fake.planes",
@@ -74,7 +77,7 @@ class Fake(FrameEngine[FakeParams]):
             if z == z0 + 1 or (params.fail == "memory" and params.tile_size != 8):
                 self._maybe_fail(params.fail)
             until = time.monotonic() + params.delay
-            while time.monotonic() < until:
+            while time.monotonic() < until or (z > z0 and not self.gate.is_set()):
                 if not params.deaf:
                     token.check()
                 time.sleep(0.002)

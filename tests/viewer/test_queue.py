@@ -112,8 +112,8 @@ def test_a_preview_goes_first(queue, controller, second, layer, qtbot) -> None:
     qtbot.waitUntil(lambda: done(queue), timeout=5000)
 
 
-def test_pausing_one_or_all(queue, controller, layer, qtbot) -> None:
-    controller.start([outlined(layer, "a", delay=0.1, planes=5), outlined(layer, "b"), outlined(layer, "c")])
+def test_pausing_one_or_all(queue, controller, layer, qtbot, gate) -> None:
+    controller.start([outlined(layer, "a", planes=5), outlined(layer, "b"), outlined(layer, "c")])
     _, b, c = queue.entries
     queue.pause(b, True)
     qtbot.waitUntil(lambda: states(queue)["a"] == "running", timeout=5000)
@@ -122,6 +122,7 @@ def test_pausing_one_or_all(queue, controller, layer, qtbot) -> None:
     qtbot.wait(100)
     assert states(queue)["c"] == "waiting"
     queue.pause_all(False)
+    gate.set()
     qtbot.waitUntil(lambda: c.state == "finished", timeout=5000)
     assert b.state == "held" and controller.state == "planning"
     queue.pause(b, False)
@@ -181,15 +182,16 @@ def test_a_waiting_job_takes_as_long_as_a_running_one_of_its_kind(queue, control
     queue.entries.clear()
 
 
-def test_a_job_outlives_its_dock(queue, viewer, layer, qtbot) -> None:
+def test_a_job_outlives_its_dock(queue, viewer, layer, qtbot, gate) -> None:
     dock = RunController(viewer)
     told: list[object] = []
     dock.finished.connect(told.append)
-    dock.start([outlined(layer, "a", delay=0.1, planes=6)])
+    dock.start([outlined(layer, "a", planes=6)])
     dock.start([outlined(layer, "preview", preview=True), outlined(layer, "b")])
     qtbot.waitUntil(lambda: states(queue)["a"] == "running", timeout=5000)
     dock.leave()
     del dock
+    gate.set()
     assert "preview" not in states(queue)
     qtbot.waitUntil(lambda: states(queue) == {"a": "finished", "b": "finished"}, timeout=5000)
     assert [x.name for x in viewer.layers] == ["cells", "a", "b"] and told == []
@@ -311,12 +313,13 @@ def test_a_model_of_a_run_whose_dock_is_gone_is_kept(monkeypatch, qtbot) -> None
     assert said == [("The model net is in the menu of its dock", "info")]
 
 
-def test_a_run_without_a_dock_speaks_through_napari(viewer, layer, qtbot, monkeypatch) -> None:
+def test_a_run_without_a_dock_speaks_through_napari(viewer, layer, qtbot, monkeypatch, gate) -> None:
     said: list[str] = []
     for name in ("show_info", "show_warning"):
         monkeypatch.setattr(f"napari_recon.viewer.run.{name}", said.append)
     dock = RunController(viewer)
-    dock.start([outlined(layer, "a", delay=0.1, planes=4)])
+    dock.start([outlined(layer, "a", planes=4)])
     qtbot.waitUntil(lambda: dock.state == "running", timeout=5000)
     dock.leave()
+    gate.set()
     qtbot.waitUntil(lambda: any(text.startswith("finished in") for text in said), timeout=8000)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import gc
-import os
+import platform
+import threading
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,9 +14,13 @@ import pytest
 from napari_recon.core.events import BlockReady
 from napari_recon.core.grid import Grid
 from napari_recon.core.plan import OutputSpec
-from napari_recon.viewer import buffers
+from napari_recon.io import open_stack, read_provenance
+from napari_recon.viewer import buffers, preferences
 from napari_recon.viewer.buffers import OutputBuffer, brightness
+from napari_recon.viewer.job import Job
+from napari_recon.viewer.large_results import buffer_for
 from napari_recon.viewer.results import ResultLayers
+from napari_recon.viewer.stored import StoredLevel
 
 SHAPE = (6, 8, 10)
 
@@ -134,26 +141,97 @@ def test_contrast_is_exact_at_the_end(results):
     assert layer.colormap.name == "magma", "told from gray data at a glance"
 
 
-def test_large_results_live_on_disk_and_leave_with_their_buffer(results, monkeypatch):
-    monkeypatch.setattr(buffers, "free_memory", lambda device: 4000)
-    buffer = OutputBuffer(spec("TZYX", (2, *SHAPE)))
-    folder = buffer._folder
-    assert buffer.on_disk and os.path.isdir(folder)
+@pytest.fixture
+def small_levels(monkeypatch):
+    """Files get coarser levels that are up to date after every block."""
+    monkeypatch.setattr("napari_recon.io.pyramid.SMALL", 4)
+    monkeypatch.setattr("napari_recon.io.omezarr.LEVELS_SHARE", 1e9)
+
+
+def test_a_result_in_a_file_shows_all_its_levels_while_it_is_written(results, viewer, qtbot, tmp_path, small_levels):
+    path = tmp_path / "volume.ome.zarr"
+    buffer = OutputBuffer(spec("TZYX", (2, *SHAPE)), path=path)
     (layer,) = results.open(buffer, "volume", {})
+    assert layer.multiscale and [level.shape[2:] for level in layer.data] == [(8, 10), (4, 5), (2, 3)]
+    viewer.dims.set_point((0, 1), (1, 3))
+    seen = refreshes(layer)
     buffer.write(BlockReady("volume", (slice(1, 2), *block(3).slices), block(3).array[None]))
     results.flush()
-    assert np.asarray(layer.data[1, 3]).max() == 79 * 5 and np.asarray(layer.data[0]).max() == 0
-    results.finish({}, partial=True)
-    assert layer.contrast_limits[1] > 1
+    qtbot.waitUntil(lambda: len(seen) == 1)
+    assert not path.exists(), "nothing half-written has its name"
+    assert all(np.asarray(level[1]).any() and not np.asarray(level[0]).any() for level in layer.data)
+    buffer.end({"engine": "fake"}, partial=False)
+    results.finish({}, partial=False)
+    assert layer.metadata["napari-recon-path"] == str(path) and layer.contrast_limits[1] > 1
+    np.testing.assert_array_equal(open_stack(path).data[1], layer.data[0][1])
+    buffer.end({}, partial=True)
+    assert read_provenance(path) == {"engine": "fake"}
+
+
+def test_what_is_on_display_is_read_beside_the_viewer(results, viewer, qtbot, tmp_path, monkeypatch, small_levels):
+    buffer = OutputBuffer(spec(), path=tmp_path / "volume.ome.zarr")
+    (layer,) = results.open(buffer, "volume", {})
+    viewer.dims.set_point(0, 2)
+    readers = []
+    read = StoredLevel._read
+    monkeypatch.setattr(StoredLevel, "_read", lambda *args: readers.append(threading.current_thread()) or read(*args))
+    seen = refreshes(layer)
+    buffer.write(block(2))
+    results.flush()
+    qtbot.waitUntil(lambda: bool(seen))
+    assert readers and threading.main_thread() not in readers
+
+
+def test_a_partial_result_in_a_file_is_called_so(tmp_path):
+    path = tmp_path / "volume.ome.zarr"
+    buffer = OutputBuffer(spec(), path=path)
+    buffer.write(block(0))
+    buffer.end({}, partial=True)
+    assert [p.name for p in tmp_path.iterdir()] == ["volume.partial.ome.zarr"]
+    OutputBuffer(spec(), path=path).end({}, partial=True)
+    assert len(list(tmp_path.iterdir())) == 1, "nothing was written, nothing is left"
+
+
+def _fill_and_look(results, buffer) -> None:
+    layers = results.open(buffer, "volume", {})
+    buffer.write(BlockReady("volume", (slice(0, 2), *block(3).slices), np.stack([block(3).array, 2 * block(3).array])))
+    buffer.end({}, partial=False)
+    results.finish({}, partial=False)
     results.close()
+    assert [np.asarray(layer.data[0][3]).max() for layer in layers] == [395, 790]
+
+
+def test_results_too_large_for_memory_leave_with_their_layers(viewer, results, monkeypatch, tmp_path, small_levels):
+    monkeypatch.setattr(buffers, "free_memory", lambda device: 4000)
+    monkeypatch.setenv("NAPARI_RECON_CACHE", str(tmp_path))
+    job, plan = Job(lambda: None, title="a · b"), SimpleNamespace(engine="fake", outputs=())
+    assert not buffer_for(replace(job, preview=True), plan, spec("CZYX", (2, *SHAPE)), None).on_disk
+    dead = tmp_path / "results" / f"{platform.node()}~999999999~x"
+    dead.mkdir(parents=True)
+    buffer = buffer_for(job, plan, spec("CZYX", (2, *SHAPE)), None)
+    assert buffer.on_disk and "until its layers are removed" in buffer.where and not dead.exists()
+    _fill_and_look(results, buffer)
     del buffer
     gc.collect()
-    assert np.asarray(layer.data[1, 3]).max() == 79 * 5, "the layer keeps its data"
-    other = OutputBuffer(spec())
-    folder = other._folder
-    del other
+    assert list((tmp_path / "results").iterdir()), "as long as a layer shows it"
+    viewer.layers.clear()
+    viewer.add_image(np.zeros((4, 4)))  # napari holds the layer that was selected last
     gc.collect()
-    assert not os.path.exists(folder)
+    assert not list((tmp_path / "results").iterdir())
+    monkeypatch.setattr(preferences, "results_folder", lambda: str(tmp_path))
+    assert buffer_for(job, plan, spec("CZYX", (2, *SHAPE)), None).where == f"in {tmp_path / 'a_b.ome.zarr'}"
+
+
+def test_a_level_is_indexed_as_an_array(tmp_path):
+    parent = Grid.of("TVYX", (3, 4, 8, 10))
+    buffer = OutputBuffer(spec("TCYX", (3, 2, 8, 10)), parent, tmp_path / "a.ome.zarr")
+    image = np.random.default_rng(0).random((3, 2, 8, 10)).astype(np.float32)
+    buffer.write(BlockReady("volume", (slice(None),) * 4, image))
+    level, array = buffer.arrays[1], image[:, 1][:, None]
+    assert level.shape == array.shape == (3, 1, 8, 10) and level.ndim == 4 and level.size == array.size
+    for key in (2, (1, 0), (slice(1, 3), 0, slice(2, 7, 2), 3), (..., 1), (-1, ..., slice(None, 4)), np.int64(1)):
+        np.testing.assert_array_equal(level[key], array[key])
+    np.testing.assert_array_equal(np.asarray(level), array)
 
 
 def test_channels_become_layers(results):

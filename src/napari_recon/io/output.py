@@ -184,6 +184,11 @@ def output_path(out: str | Path, name: str, first: bool, default_ext: str = ".om
     return path.with_name(f"{stem_of(path)}.{name}{suffix or default_ext}")
 
 
+def partial_path(path: Path) -> Path:
+    """Return the name of a partial result that must not take the place of another."""
+    return path.with_name(f"{stem_of(path)}.partial{suffix_of(path)}")
+
+
 def recipe_path(path: Path) -> Path:
     """Return the recipe's place beside a result whose format can't carry it."""
     return path.with_name(f"{path.name}.recipe.yaml")

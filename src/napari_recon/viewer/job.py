@@ -5,17 +5,20 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from napari_recon.core.engine import Inputs
-from napari_recon.core.errors import Cancelled
-from napari_recon.core.events import BlockReady, Event, Finished, OutputOpened, PreviewReady, Progress
+from napari_recon.core.errors import Cancelled, ReconError
+from napari_recon.core.events import BlockReady, Decided, Event, Finished, OutputOpened, PreviewReady, Progress
 from napari_recon.core.plan import Plan
+from napari_recon.core.provenance import Record
 from napari_recon.core.region import Box
 from napari_recon.core.stack import ImageStack
 from napari_recon.core.token import CancelToken
 from napari_recon.viewer.buffers import OutputBuffer
+from napari_recon.viewer.large_results import buffer_for
 
 if TYPE_CHECKING:
     from napari.layers import Layer
@@ -43,6 +46,10 @@ class Job:
         The result replaces that of the previous preview.
     outline : callable, optional
         Returns the plan from headers alone, in a worker: what the queue knows of a job that waits.
+    asked : object
+        What its dock asked for; the jobs of several boxes have it in common.
+    out : str
+        The OME-Zarr that its first output is written to; other outputs are named after it.
     """
 
     plan: Plan | Callable[[], tuple[Plan, Inputs]]
@@ -51,6 +58,8 @@ class Job:
     parent_layers: tuple[Layer, ...] = ()
     preview: bool = False
     outline: Callable[[], Plan] | None = None
+    asked: Any = None
+    out: str = ""
 
     def prepared(self) -> tuple[Plan, Inputs]:
         """Return the plan and the opened inputs (called in the worker thread)."""
@@ -91,12 +100,12 @@ def job_events(job: Job, runner: Runner, token: CancelToken) -> Iterator[Any]:
     stack = main_input(plan, inputs)
     yield Planned(plan, inputs, stack)
     buffers: dict[str, OutputBuffer] = {}
-    last = 0.0
+    record, last = Record(plan), 0.0
     events = runner(plan, inputs, token)
     try:
         for event in events:
             if isinstance(event, OutputOpened):
-                buffers[event.output] = OutputBuffer(event.spec, stack.grid if stack else None)
+                buffers[event.output] = buffer_for(job, plan, event.spec, stack.grid if stack else None)
                 opened = BufferOpened(buffers[event.output])
                 yield opened
                 opened.shown.wait(PATIENCE_S)
@@ -107,10 +116,18 @@ def job_events(job: Job, runner: Runner, token: CancelToken) -> Iterator[Any]:
             else:
                 if isinstance(event, Progress):
                     last = time.monotonic()
+                elif isinstance(event, Decided):
+                    record.decide(event.params)
+                elif isinstance(event, Finished):
+                    for buffer in buffers.values():
+                        buffer.end(event.provenance, event.partial)
                 yield event
     finally:
         if hasattr(events, "close"):
             events.close()
+        for buffer in buffers.values():  # of a run that did not get to its end
+            with suppress(ReconError, OSError):
+                buffer.end(record.finish(partial=True), partial=True)
 
 
 def main_input(plan: Plan, inputs: Inputs) -> ImageStack | None:

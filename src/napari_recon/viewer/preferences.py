@@ -35,6 +35,16 @@ def preview_size(usual: int) -> int:
     return int(getattr(_settings("viewer"), "preview_size", 0)) or usual
 
 
+def results_folder() -> str:
+    """Return where results too large for the memory are written; empty for a place that they leave with their layers."""
+    return str(getattr(_settings("files"), "results_folder", "")).strip()
+
+
+def restores() -> bool:
+    """Return whether a result that is dropped onto napari opens the dock that made it."""
+    return bool(getattr(_settings("viewer"), "restore_results", True))
+
+
 def refresh_ms() -> int:
     """Return the time between two updates of a result that is being made."""
     return round(1000 / float(getattr(_settings("viewer"), "refreshes_per_second", REFRESHES_PER_SECOND)))

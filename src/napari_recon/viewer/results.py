@@ -15,10 +15,13 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from napari_recon.core.provenance import KEY
 from napari_recon.core.stack import ImageStack
 from napari_recon.viewer import preferences
-from napari_recon.viewer.buffers import Limits, OutputBuffer
+from napari_recon.viewer.buffers import Limits
 from napari_recon.viewer.label_table import is_label_table, label_features
+from napari_recon.viewer.layer_input import PATH
 from napari_recon.viewer.placement import layer_geometry
 from napari_recon.viewer.selection import selection_kept
+from napari_recon.viewer.stored import Read
+from napari_recon.viewer.worker import Background, call_in_background
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -34,9 +37,9 @@ KEPT_BY_PREVIEWS = ("visible", "opacity", "blending", "gamma", "colormap", "rend
 
 @dataclass(eq=False)
 class Shown:
-    """One layer of a running job."""
+    """One layer of a running job; `buffer` is what collects it, or tells the same of a store that others write."""
 
-    buffer: OutputBuffer
+    buffer: Any
     channel: int
     layer: Layer
     touched_contrast: bool = False
@@ -48,6 +51,7 @@ class Shown:
     refreshed_at: float = 0.0
     goal: Limits | None = None
     callback: Any = None
+    reading: Background | None = None
 
 
 class ResultLayers(QObject):
@@ -71,7 +75,7 @@ class ResultLayers(QObject):
 
     def __init__(self, viewer: ViewerModel, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self._viewer = viewer
+        self.viewer = viewer
         self._shown: list[Shown] = []
         self._previews: list[Shown] = []
         self._removing = False
@@ -86,7 +90,7 @@ class ResultLayers(QObject):
     @property
     def layers(self) -> tuple[Layer, ...]:
         """The layers of the current run that are in the viewer."""
-        return tuple(s.layer for s in self._shown if s.layer in self._viewer.layers)
+        return tuple(s.layer for s in self._shown if s.layer in self.viewer.layers)
 
     @property
     def blocks(self) -> int:
@@ -95,7 +99,7 @@ class ResultLayers(QObject):
 
     def open(
         self,
-        buffer: OutputBuffer,
+        buffer: Any,
         name: str,
         provenance: Mapping[str, Any],
         stack: ImageStack | None = None,
@@ -106,7 +110,7 @@ class ResultLayers(QObject):
 
         Parameters
         ----------
-        buffer : OutputBuffer
+        buffer : OutputBuffer or GrowingStore
         name : str
         provenance : mapping
             What is known before the run ends.
@@ -122,13 +126,12 @@ class ResultLayers(QObject):
         for channel, (array, grid) in enumerate(zip(buffer.arrays, buffer.grids, strict=True)):
             title = self._unused(f"{name} · channel {channel}" if buffer.channels > 1 else name)
             # what is made from no layer still has to get along with the units of those that are there
-            options = layer_geometry(grid, stack, parent or next(iter(self._viewer.layers[::-1]), None))
+            options = layer_geometry(grid, stack, parent or next(iter(self.viewer.layers[::-1]), None))
             options |= {"name": title, "metadata": {KEY: {**provenance, "grid": grid.model_dump(mode="json")}}}
-            with selection_kept(self._viewer):
+            with selection_kept(self.viewer):
                 layer = self._add(buffer, channel, array, options)
             if buffer.on_disk:
-                # also keeps the buffer, and with it the files, as long as the layer lives
-                weakref.finalize(layer, buffer.release, channel)
+                weakref.finalize(layer, id, buffer)  # keeps the buffer, and with it the file, as long as the layer lives
             if parent is None and self._shown and self._shown[0].buffer is not buffer:
                 layer.visible = False  # truth, PSF and the like of a simulation would cover the recording
             shown = Shown(buffer, channel, layer)
@@ -138,8 +141,8 @@ class ResultLayers(QObject):
             if preview:
                 self._previews.append(shown)
             self._bring_into_view(layer)
-        if parent is None:
-            self._viewer.reset_view()  # it lies on nothing that was being looked at
+        if parent is None and not looks:
+            self.viewer.reset_view()  # it lies on nothing that was being looked at
         self._timer.start()
         return [s.layer for s in self._shown if s.buffer is buffer]
 
@@ -156,10 +159,14 @@ class ResultLayers(QObject):
             self._follow_brightness(shown)
             if boxes:
                 shown.pending = shown.pending or self._in_sight(shown.layer, boxes)
-            in_3d = self._viewer.dims.ndisplay == 3
-            if shown.pending and (not in_3d or time.monotonic() - shown.refreshed_at >= SECONDS_3D):
-                shown.layer.refresh(thumbnail=False, highlight=False, extent=False)
+            in_3d = self.viewer.dims.ndisplay == 3
+            patient = in_3d and time.monotonic() - shown.refreshed_at < SECONDS_3D
+            if shown.pending and not patient and shown.reading is None:
                 shown.refreshed_at, shown.pending = time.monotonic(), False
+                if shown.buffer.on_disk:
+                    self._read(shown)
+                else:
+                    self._refresh(shown)
 
     def finish(self, provenance: Mapping[str, Any], partial: bool) -> tuple[Layer, ...]:
         """End the run: store how the layers were made, show them in full and (but for previews) select them."""
@@ -173,6 +180,8 @@ class ResultLayers(QObject):
                 layer.metadata[KEY]["channel"] = shown.channel
             if partial:
                 layer.name = f"{layer.name} (partial)"
+            if shown.buffer.uri:
+                layer.metadata[PATH] = shown.buffer.uri
             self._unveil(shown)
             shown.goal = shown.buffer.limits(shown.channel, fresh=True)
             self._follow_brightness(shown, step=1.0)
@@ -183,8 +192,8 @@ class ResultLayers(QObject):
                 layer.events.data(value=layer.data)
         kept = self.layers
         if kept and not previewed:
-            self._viewer.layers.selection = set(kept)
-            self._viewer.layers.selection.active = kept[0]
+            self.viewer.layers.selection = set(kept)
+            self.viewer.layers.selection.active = kept[0]
         self._forget()
         return kept
 
@@ -202,12 +211,28 @@ class ResultLayers(QObject):
 
     def readd(self, layer: Layer) -> None:
         """Put a layer back that was removed while it was being filled."""
-        if layer not in self._viewer.layers:
-            self._viewer.add_layer(layer)
+        if layer not in self.viewer.layers:
+            self.viewer.add_layer(layer)
         for shown in self._shown:
             if shown.layer is layer:
                 shown.removed, shown.pending = False, True
         layer.refresh()
+
+    def show_instead(self, layer_data: tuple[Any, ...]) -> Layer:
+        """Show layer data in place of the last preview, keeping how it looked."""
+        from napari.layers import Layer as AnyLayer
+
+        looks = self._drop_previews()
+        layer = self.viewer.add_layer(AnyLayer.create(*layer_data))
+        shown = Shown(None, 0, layer)
+        self._look_like(shown, looks[0] if looks else {})
+        self._previews.append(shown)
+        return layer
+
+    def let_go(self) -> None:
+        """Follow the present run no longer; its layers stay as they are."""
+        self._timer.stop()
+        self._forget()
 
     def close(self, unfinished: bool = False) -> None:
         """Let go of the viewer; layers stay as they are, those of a run that is `unfinished` are called partial."""
@@ -215,29 +240,46 @@ class ResultLayers(QObject):
         for layer in self.layers if unfinished else ():
             layer.name = f"{layer.name} (partial)"
         with suppress(RuntimeError, ValueError, TypeError):
-            self._viewer.layers.events.removed.disconnect(self._on_removed)
+            self.viewer.layers.events.removed.disconnect(self._on_removed)
         self._forget()
 
-    def _add(self, buffer: OutputBuffer, channel: int, array: Any, options: dict[str, Any]) -> Layer:
+    def _add(self, buffer: Any, channel: int, array: Any, options: dict[str, Any]) -> Layer:
         if buffer.spec.kind == "labels":
-            return self._viewer.add_labels(array, multiscale=False, **options)
+            return self.viewer.add_labels(array, multiscale=isinstance(array, list), **options)
         if buffer.channels > 1:
             options |= {"colormap": CHANNEL_COLORMAPS[channel % len(CHANNEL_COLORMAPS)], "blending": "additive"}
         else:
             # told from gray data at a glance; in 3D the stack of views lies in the same place: over it, not through it
             options |= {"colormap": COLORMAP, "blending": "translucent_no_depth"}
-        layer = self._viewer.add_image(array, contrast_limits=(0, 1), multiscale=False, rgb=False, **options)
+        options |= {"multiscale": isinstance(array, list), "rgb": False}
+        layer = self.viewer.add_image(array, contrast_limits=(0, 1), **options)
         layer.metadata[KEY] = options["metadata"][KEY]
         return layer
+
+    def _refresh(self, shown: Shown) -> None:
+        shown.layer.refresh(thumbnail=False, highlight=False, extent=False)
+
+    def _read(self, shown: Shown) -> None:
+        """Show what a file holds now, read in a worker: files may be far away."""
+
+        def done(found: Read) -> None:
+            shown.reading = None
+            shown.buffer.give(shown.channel, found)
+            try:
+                self._refresh(shown)
+            finally:
+                shown.buffer.give(shown.channel, [])
+
+        def failed(_: Exception) -> None:
+            shown.reading = None  # the next block tries again
+
+        shown.reading = call_in_background(shown.buffer.read, shown.channel, done=done, failed=failed, parent=self)
 
     def _follow(self, shown: Shown, looks: Sequence[Mapping[str, Any]]) -> None:
         index = len(self._shown)
         self._shown.append(shown)
         if index < len(looks):
-            for name, value in looks[index].items():
-                with suppress(AttributeError, ValueError):
-                    setattr(shown.layer, name, value)
-            shown.touched_contrast = "contrast_limits" in looks[index]
+            self._look_like(shown, looks[index])
         if shown.buffer.spec.kind == "image":
 
             def touched(event: Any = None) -> None:
@@ -245,6 +287,12 @@ class ResultLayers(QObject):
 
             shown.layer.events.contrast_limits.connect(touched)
             shown.callback = touched
+
+    def _look_like(self, shown: Shown, look: Mapping[str, Any]) -> None:
+        for name, value in look.items():
+            with suppress(AttributeError, ValueError):
+                setattr(shown.layer, name, value)
+        shown.touched_contrast = "contrast_limits" in look
 
     def _unveil(self, shown: Shown) -> None:
         """Show a layer that something was written to, unless the user has made it visible already."""
@@ -274,7 +322,7 @@ class ResultLayers(QObject):
             shown.setting = False
 
     def _in_sight(self, layer: Layer, boxes: Sequence[tuple[slice, ...]]) -> bool:
-        dims = self._viewer.dims
+        dims = self.viewer.dims
         offset = dims.ndim - layer.ndim
         hidden = [d - offset for d in dims.not_displayed if d >= offset]
         thick = layer.projection_mode != "none" and any(dims.thickness[d + offset] > 0 for d in hidden)
@@ -287,7 +335,7 @@ class ResultLayers(QObject):
         """Show the time point that was written last."""
         if not self.follow or "time" not in layer.axis_labels:
             return
-        dims, own = self._viewer.dims, layer.axis_labels.index("time")
+        dims, own = self.viewer.dims, layer.axis_labels.index("time")
         axis = own + dims.ndim - layer.ndim
         if axis in dims.displayed or (self._followed is not None and abs(dims.point[axis] - self._followed) > 1e-9):
             self.follow = False
@@ -297,7 +345,7 @@ class ResultLayers(QObject):
 
     def _bring_into_view(self, layer: Layer) -> None:
         """Move sliders that point beside the new layer to its middle; the camera stays."""
-        dims = self._viewer.dims
+        dims = self.viewer.dims
         offset = dims.ndim - layer.ndim
         low, high = layer.extent.world
         half = np.asarray(layer.scale) / 2
@@ -308,7 +356,7 @@ class ResultLayers(QObject):
                 dims.set_point(axis, float(middle[own]))
 
     def _unused(self, name: str) -> str:
-        taken = {layer.name for layer in self._viewer.layers}
+        taken = {layer.name for layer in self.viewer.layers}
         number = 2
         title = name
         while title in taken:
@@ -320,7 +368,7 @@ class ResultLayers(QObject):
         old, self._previews = self._previews, []
         for shown in old:
             layer = shown.layer
-            if layer in self._viewer.layers:
+            if layer in self.viewer.layers:
                 look = {name: getattr(layer, name) for name in KEPT_BY_PREVIEWS if hasattr(layer, name)}
                 if shown.veiled:
                     del look["opacity"]
@@ -345,7 +393,7 @@ class ResultLayers(QObject):
     def _remove(self, layer: Layer) -> None:
         self._removing = True
         try:
-            self._viewer.layers.remove(layer)
+            self.viewer.layers.remove(layer)
         finally:
             self._removing = False
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from napari.utils.notifications import show_error, show_info, show_warning
@@ -16,6 +18,7 @@ from napari_recon.core.token import CancelToken
 from napari_recon.viewer import preferences
 from napari_recon.viewer.job import BufferOpened, Job, Planned, Runner, job_events, job_title, smaller_tiles, source_layers
 from napari_recon.viewer.kept_models import keep_quietly
+from napari_recon.viewer.large_results import numbered
 from napari_recon.viewer.queue import job_queue
 from napari_recon.viewer.queue_entry import Entry
 from napari_recon.viewer.results import ResultLayers
@@ -43,12 +46,13 @@ class RunController(QObject):
 
     Notes
     -----
-    Signals: ``state_changed(str)`` idle, planning, running, paused, stopping; ``progressed(ProgressState)``;
+    Signals: ``began(Job)``; ``state_changed(str)`` idle, planning, running, paused, stopping; ``progressed(ProgressState)``;
     ``message(text, level)`` with level info, warning or error; ``metric(name, step, value, series)``;
     ``artifact(ArtifactReady)``; ``offered(Offer)``; ``saved(CheckpointSaved)``;
     ``queue_changed(list of titles)``; ``finished(RunResult)`` once per job.
     """
 
+    began = Signal(object)
     state_changed = Signal(str)
     progressed = Signal(object)
     message = Signal(str, str)
@@ -72,6 +76,7 @@ class RunController(QObject):
         self._worker: ReconWorker | None = None
         self._run = Run()
         self._closed = self._alone = False
+        self._out = ""
         self._tick = QTimer(self)
         self._tick.setInterval(TICK_MS)
         self._tick.timeout.connect(self._emit_progress)
@@ -100,6 +105,8 @@ class RunController(QObject):
         """Run `jobs` one after another; behind those already waiting."""
         if self.closed or not jobs:
             return
+        if self._out:
+            jobs = [job if job.preview else replace(job, out=numbered(self._out, n)) for n, job in enumerate(jobs)]
         first = self.queue.add(self, jobs)[0]
         self.queue_changed.emit(self.queued)
         self._set_state("planning", only_from="idle")
@@ -107,6 +114,15 @@ class RunController(QObject):
         if self._worker is None and first.waits:
             self._run = Run(jobs[0])
             self._emit_progress("waiting in the queue")
+
+    @contextmanager
+    def into(self, path: str) -> Iterator[None]:
+        """Write the results of jobs that are started meanwhile to an OME-Zarr, which their layers then show."""
+        self._out = path
+        try:
+            yield
+        finally:
+            self._out = ""
 
     def pause(self) -> None:
         """Hold the running job at its next check."""
@@ -188,6 +204,7 @@ class RunController(QObject):
         self._entry, job = entry, entry.job
         self.queue_changed.emit(self.queued)
         self._run = run = Run(job)
+        self.began.emit(job)
         self._worker = worker = make_worker(job_events, job, self._runner, run.token, token=run.token)
         worker.yielded.connect(self._on_event)
         worker.errored.connect(self._on_error)
@@ -255,6 +272,8 @@ class RunController(QObject):
             "layers": source_layers(run.planned.inputs),
         }
         self.results.open(event.buffer, name, provisional, run.planned.stack, parent, run.job.preview)
+        if event.buffer.on_disk:
+            self._say(f"the result is kept {event.buffer.where}", "info")
 
     def _on_error(self, error: Exception) -> None:
         self._run.error = describe(error)
@@ -323,7 +342,7 @@ class RunController(QObject):
             how = "finished early" if run.token.finishing else "cancelled"
             self._say(f"{how} after {run.watch.seconds:.1f} s; {kept}", "info")
         else:
-            self._say(f"finished in {run.watch.seconds:.1f} s", "info")
+            self._say(f"finished in {run.watch.seconds:.1f} s{run.warned_of}", "warning" if run.warned else "info")
         return RunResult(run.job, run.plan, layers, provenance, partial, run.error, tuple(run.warned))
 
     def _report(self, run: Run, kept: bool) -> None:
