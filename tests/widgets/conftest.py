@@ -13,6 +13,7 @@ from superqt.utils import WorkerBase
 
 from napari_recon.engines import registry
 from napari_recon.widgets.dock import EngineDock
+from tests.viewer.conftest import gate  # noqa: F401
 from tests.viewer.fake import Fake
 
 
