@@ -198,6 +198,7 @@ class ItemRun:
             result=str(first or next(iter(end.paths.values()), "")),
             outputs=end.paths,
             frames=self.plan.frames,
+            apart=self.apart,
             seconds=sum(e.seconds for e in every),
             peak_memory_bytes=max(e.peak_memory_bytes for e in every),
             device=self.plan.compute.device,

@@ -36,12 +36,21 @@ class Settings(Frozen):
 
 
 class Outcome(Frozen):
-    """How a recording ended, as the report shows it; `result` is the main one of its `outputs`."""
+    """How a recording ended, as the report shows it.
+
+    Attributes
+    ----------
+    result : str
+        The main one of its `outputs`.
+    apart : bool
+        Its frames were kept one by one; what is made in one piece begins anew when it is interrupted.
+    """
 
     state: State = "waiting"
     result: str = ""
     outputs: dict[str, str] = Field(default_factory=dict)
     frames: int = 1
+    apart: bool = True
     seconds: float = 0.0
     peak_memory_bytes: int = 0
     device: str = ""

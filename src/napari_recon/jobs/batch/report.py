@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +16,18 @@ from napari_recon.jobs.batch.records import Outcome, Settings, write_text
 from napari_recon.jobs.estimates import describe_seconds
 
 _STYLE = """
-body{font:15px/1.45 system-ui,sans-serif;margin:2rem auto;max-width:70rem;padding:0 1rem;color:#222;background:#fff}
-table{border-collapse:collapse;width:100%}td,th{padding:.45rem .6rem;border-bottom:1px solid #ddd;text-align:left}
-td{vertical-align:top}
-img{image-rendering:pixelated;border-radius:4px;background:#000;max-width:160px}.failed{color:#a11}.done{color:#176}
-small{color:#666}pre{background:#f4f4f4;padding:.8rem;overflow:auto}
+:root{color-scheme:light dark;--line:#8884;--soft:#8881}
+body{font:15px/1.45 system-ui,sans-serif;margin:2rem auto;max-width:75rem;padding:0 1rem}
+h1{margin-bottom:.2rem}h1+p{margin-top:0}
+table{border-collapse:collapse;width:100%}td,th{padding:.5rem .6rem;border-bottom:1px solid var(--line);text-align:left}
+td{vertical-align:top}td.n,th.n{text-align:right;white-space:nowrap}tr:hover{background:var(--soft)}
+img{image-rendering:pixelated;border-radius:4px;background:#000;display:block;width:128px}
+b{display:inline-block;padding:0 .5rem;border-radius:1rem;font-weight:500;background:var(--soft)}
+b.done{background:#1763;}b.failed{background:#c113}b.skipped,b.waiting{background:#8883}
+small,.more{opacity:.75}td p{margin:0 0 .3rem}pre{background:var(--soft);padding:.8rem;overflow:auto}
+summary{cursor:pointer}table+details{margin-top:1.5rem}details ul{margin:.2rem 0;padding-left:1.2rem}
 """
+_NUMBER = re.compile(r"\d+(\.\d+)?(e[+-]?\d+)?")
 
 
 def write_report(out: Path, settings: Settings, outcomes: Mapping[Item, Outcome]) -> tuple[Path, Path]:
@@ -34,7 +43,7 @@ def _row(item: Item, outcome: Outcome) -> dict[str, Any]:
         "recording": item.label,
         "state": outcome.state,
         "result": outcome.result,
-        "frames": outcome.frames,
+        "frames": outcome.frames if outcome.state == "done" else "",
         "seconds": round(outcome.seconds, 2),
         "peak_memory_mb": round(outcome.peak_memory_bytes / 1e6),
         "device": outcome.device,
@@ -48,36 +57,53 @@ def _row(item: Item, outcome: Outcome) -> dict[str, Any]:
 def _page(out: Path, settings: Settings, outcomes: Mapping[Item, Outcome]) -> str:
     import yaml
 
-    counts: dict[str, int] = {}
-    for outcome in outcomes.values():
-        counts[outcome.state] = counts.get(outcome.state, 0) + 1
-    total = describe_seconds(sum(o.seconds for o in outcomes.values()))
-    summary = ", ".join(f"{count} {state}" for state, count in counts.items())
+    states = Counter(outcome.state for outcome in outcomes.values())
+    seconds = sum(o.seconds for o in outcomes.values())
+    summary = " ".join(f"<b class={state}>{count} {state}</b>" for state, count in states.items())
+    devices = ", ".join(sorted({o.device for o in outcomes.values() if o.device}))
+    engines = ", then ".join(str(step.get("engine")) for step in settings.recipe.get("steps", ()))
     rows = "\n".join(_line(out, item, outcome) for item, outcome in outcomes.items())
     recipe = html.escape(yaml.safe_dump(settings.recipe, sort_keys=False, allow_unicode=True))
     return (
-        f"<!doctype html><html lang=en><meta charset=utf-8><title>{html.escape(out.name)}: batch report</title>"
-        f"<style>{_STYLE}</style><h1>{html.escape(out.name)}</h1>"
-        f"<p>{len(outcomes)} recordings of <code>{html.escape(settings.source)}</code>: {summary}. {total} of computing.</p>"
-        "<table><tr><th><th>recording<th>state<th>frames<th>time<th>memory<th>what was said</tr>"
-        f"{rows}</table><h2>Recipe</h2><pre>{recipe}</pre></html>"
+        "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
+        f"<title>{html.escape(out.name)}: batch report</title><style>{_STYLE}</style><h1>{html.escape(out.name)}</h1>"
+        f"<p><small>{html.escape(engines)} of the recordings in <code>{html.escape(settings.source)}</code>, "
+        f"napari-recon {html.escape(settings.version)}, {datetime.now().astimezone():%Y-%m-%d %H:%M}</small></p>"
+        f"<p>{summary} {describe_seconds(seconds) if seconds else ''}{f' on {html.escape(devices)}' if devices else ''} · "
+        "<a href=report.csv>as a table</a></p>"
+        "<table><tr><th><th>recording<th>state<th class=n>frames<th class=n>time<th class=n>memory<th>what was said</tr>"
+        f"{rows}</table><details><summary>Recipe</summary><pre>{recipe}</pre></details></html>"
     )
 
 
 def _line(out: Path, item: Item, outcome: Outcome) -> str:
     picture = f'<img alt="" src="data:image/png;base64,{outcome.thumbnail}">' if outcome.thumbnail else ""
-    result = outcome.result
     name = html.escape(item.label)
-    if result:
-        place = Path(result)
-        link = place.relative_to(out).as_posix() if place.is_relative_to(out) else place.as_posix()
-        name = f'{name}<br><small><a href="{html.escape(link)}">{html.escape(link)}</a></small>'
-    values = [f"{html.escape(key)} {value:.4g}" for key, value in outcome.metrics.items()]
-    words = [html.escape(text) for text in (*outcome.warnings, outcome.message) if text]
-    said = "<br>".join([*([", ".join(values)] if values else []), *words])
+    if outcome.result:
+        place = Path(outcome.result)
+        link = html.escape(place.relative_to(out).as_posix() if place.is_relative_to(out) else place.as_posix())
+        name = f'{name}<br><small><a href="{link}">{link}</a></small>'
+    metrics = ", ".join(f"{html.escape(key)} {value:.4g}" for key, value in outcome.metrics.items())
+    said = "".join(f"<p>{text}</p>" for text in (metrics, html.escape(outcome.message), *grouped(outcome.warnings)) if text)
     memory = f"{outcome.peak_memory_bytes / 1e6:.0f} MB" if outcome.peak_memory_bytes else ""
     time = describe_seconds(outcome.seconds) if outcome.seconds else ""
+    frames = str(outcome.frames) if outcome.state == "done" else ""
+    if frames and outcome.frames > 1 and not outcome.apart:
+        frames += "<br><small title='an interrupted run of this recording begins anew'>in one piece</small>"
     return (
-        f"<tr><td>{picture}<td>{name}<td class={outcome.state}>{outcome.state}<td>{outcome.frames}<td>{time}"
-        f"<td>{memory}<td>{said}</tr>"
+        f"<tr><td>{picture}<td>{name}<td><b class={outcome.state}>{outcome.state}</b><td class=n>{frames}"
+        f"<td class=n>{time}<td class=n>{memory}<td>{said}</tr>"
     )
+
+
+def grouped(sentences: Iterable[str]) -> list[str]:
+    """Return sentences as HTML, those that differ in numbers only (one per frame, say) folded into one."""
+    groups: dict[str, list[str]] = {}
+    for text in sentences:
+        groups.setdefault(_NUMBER.sub("#", text), []).append(html.escape(text))
+    found = []
+    for first, *others in groups.values():
+        more = "".join(f"<li>{text}</li>" for text in others)
+        fold = f"<details><summary class=more>and {len(others)} more like this</summary><ul>{more}</ul></details>"
+        found.append(f"{first}{fold if others else ''}")
+    return found
