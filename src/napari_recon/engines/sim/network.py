@@ -28,7 +28,7 @@ from napari_recon.engines.sim.networks.checkpoint import ARCHITECTURES, ENGINE
 from napari_recon.engines.sim.networks.normalise import CROP, NORM, check_norm, picked
 from napari_recon.engines.sim.networks.shapes import expected_shapes
 from napari_recon.engines.sim.params import OpticsParams, check_calibration, resolved_optics
-from napari_recon.engines.sim.wiener import samples
+from napari_recon.engines.sim.samples import samples
 
 if TYPE_CHECKING:
     from napari_recon.engines.sim.networks.pattern import Pattern

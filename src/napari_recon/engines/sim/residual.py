@@ -22,7 +22,8 @@ from napari_recon.core.token import CancelToken
 from napari_recon.engines.sim.calibration import Calibration
 from napari_recon.engines.sim.layout import RAW, arranged
 from napari_recon.engines.sim.params import OpticsParams, check_calibration, check_transfer, resolved_optics
-from napari_recon.engines.sim.wiener import SimWiener, samples
+from napari_recon.engines.sim.samples import samples
+from napari_recon.engines.sim.wiener import SimWiener
 
 if TYPE_CHECKING:
     from napari_recon.engines.sim.classical.residual_run import ResidualRun

@@ -6,32 +6,25 @@ import copy
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Literal
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
 from napari_recon.core.arrange import Arrangement
 from napari_recon.core.compute import Compute
 from napari_recon.core.engine import EngineInfo, Inputs, InputSpec, OutputInfo, Session
-from napari_recon.core.errors import InputError
 from napari_recon.core.events import Event
-from napari_recon.core.frames import Frame, FrameEngine, Refs, read_frame
+from napari_recon.core.frames import Frame, FrameEngine, Refs
 from napari_recon.core.grid import Grid
 from napari_recon.core.params import param
 from napari_recon.core.plan import ModelRef, OutputSpec, Plan, Resources
 from napari_recon.core.region import Box
-from napari_recon.core.stack import ImageStack
 from napari_recon.core.token import CancelToken
 from napari_recon.engines.sim.calibration import Calibration
 from napari_recon.engines.sim.layout import RAW, arranged
 from napari_recon.engines.sim.params import OpticsParams, check_calibration, check_transfer, resolved_optics
+from napari_recon.engines.sim.samples import samples
 
 if TYPE_CHECKING:
     from napari_recon.engines.sim.classical.run import WienerRun
-
-#: Raw sets of a series that the pattern is found on, and what they may take in memory.
-SAMPLES = 8
-SAMPLE_BYTES = 2**29
 
 
 class SimWienerParams(OpticsParams):
@@ -143,9 +136,8 @@ class SimWiener(FrameEngine[SimWienerParams]):
         fine = outputs[0].grid
         pixels = fine.size("Y") * fine.size("X") / 4
         frames = params.layout.frames
-        # raw sets, their mean and its spectra for the calibration; the bands; the result with its spectrum
-        sets = _sample_count(refs["raw"][0].grid) if refs["raw"][0].grid else 1
-        memory = pixels * (4 * frames * (sets + 6) + 8 * 6 * params.angles + 4 * 4 * 6)
+        # a raw set, the mean of some and its spectra for the calibration; the bands; the result with its spectrum
+        memory = pixels * (4 * frames * 8 + 8 * 6 * params.angles + 4 * 4 * 6)
         return Resources(memory_bytes=int(memory), work=pixels * (100.0 + 40.0 * frames))
 
     def prepared(self, plan: Plan) -> SimWiener:
@@ -175,28 +167,3 @@ class SimWiener(FrameEngine[SimWienerParams]):
         from napari_recon.engines.sim.classical.session import WienerSession
 
         return WienerSession(self.prepared(plan), plan, inputs)
-
-
-def samples(series: ImageStack, spec: InputSpec, channel: int) -> list[NDArray[np.float32]]:
-    """Return some raw sets (N, Y, X) of one channel, evenly spread over time and depth.
-
-    Sets that hold nothing are left out (a dark plane, say), unless all do.
-    """
-    shape = series.grid.size("T"), series.grid.size("Z")
-    total = shape[0] * shape[1]
-    found, problem = [], None
-    for number in np.unique(np.linspace(0, total - 1, _sample_count(series.grid)).round().astype(int)):
-        t, z = np.unravel_index(number, shape)
-        try:
-            found.append(read_frame(series, spec, {"T": int(t), "Z": int(z), "C": channel}))
-        except InputError as error:
-            problem = problem or error
-    if not found and problem is not None:
-        raise problem
-    return found
-
-
-def _sample_count(grid: Grid) -> int:
-    """Return how many raw sets of a series (axes N Y X and looped ones) are looked at together."""
-    one = 4 * grid.size("N") * grid.size("Y") * grid.size("X")
-    return min(SAMPLES, max(2, SAMPLE_BYTES // one), grid.size("T") * grid.size("Z"))

@@ -52,7 +52,7 @@ class ResidualRun:
     def __init__(self, plan: Plan, params: SimResidualParams) -> None:
         self._plan, self._params = plan, params
         self._channels: dict[int, _Channel] = {}
-        self.samples: Callable[[int], list[NDArray[np.float32]]] | None = None
+        self.samples: Callable[[int], Sequence[NDArray[np.float32]]] | None = None
 
     def frame(self, frame: Frame, index: int, token: CancelToken) -> Iterator[Event]:
         """Yield the events of one raw set and its reconstruction."""
@@ -98,8 +98,7 @@ class ResidualRun:
         optics = resolved_optics(params, self._plan.inputs[0], number, given)
         transfer = transfer_of(frame, psf.grid if psf else None, optics)
         # a given pattern needs no frames: the series is not read for it
-        raw = [] if given is not None else self.samples(number) if self.samples else [frame["raw"]]
-        sets = [torch.as_tensor(a) for a in raw]
+        sets: Sequence[NDArray[np.float32]] = self.samples(number) if self.samples and given is None else [frame["raw"]]
         found = calibrated_series(
             sets, optics, params.layout, transfer=transfer, camera_offset=params.camera_offset, given=given, token=token
         )

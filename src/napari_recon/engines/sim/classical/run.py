@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
@@ -38,7 +38,7 @@ class _Channel:
 
     Attributes
     ----------
-    sets : list of Tensor
+    sets : sequence of ndarray
         Raw sets that stand for what a Wiener parameter is chosen for.
     base, calibration : Calibration
         Of the series; of the latest image.
@@ -51,7 +51,7 @@ class _Channel:
     """
 
     transfer: Transfer
-    sets: list[Tensor]
+    sets: Sequence[Array]
     base: Calibration
     each: bool
     calibration: Calibration
@@ -73,7 +73,7 @@ class WienerRun:
     def __init__(self, plan: Plan, params: SimWienerParams) -> None:
         self._plan, self._params = plan, params
         self._channels: dict[int, _Channel] = {}
-        self.samples: Callable[[int], list[Array]] | None = None
+        self.samples: Callable[[int], Sequence[Array]] | None = None
 
     def with_params(self, plan: Plan, params: SimWienerParams) -> WienerRun:
         """Return this run with other live parameters; calibrations and bands are shared."""
@@ -140,7 +140,7 @@ class WienerRun:
         optics = resolved_optics(params, raw, number, given)
         psf = self._plan.input("psf")
         transfer = transfer_of(frame, psf.grid if psf else None, optics)
-        sets = [torch.as_tensor(a) for a in (self.samples(number) if self.samples else [frame["raw"]])]
+        sets: Sequence[Array] = self.samples(number) if self.samples else [frame["raw"]]
         found = calibrated_series(
             sets,
             optics,
@@ -151,7 +151,7 @@ class WienerRun:
             given=given,
             token=token,
         )
-        noise = median(noise_of(frames, found.calibration) for frames in sets)
+        noise = median(noise_of(torch.as_tensor(frames), found.calibration) for frames in sets)
         calibration = found.calibration.model_copy(update={"noise_power": noise})
         reconstructor = self._reconstructor(calibration, transfer)
         return _Channel(transfer, sets, calibration, found.each, calibration, reconstructor)
@@ -160,7 +160,7 @@ class WienerRun:
         """Fit the series' calibration to one image."""
         channel.calibration = refine(channel.base, raw, transfer=channel.transfer, token=token)
         channel.reconstructor = self._reconstructor(channel.calibration, channel.transfer)
-        channel.sets = [raw]
+        channel.sets = [raw.numpy()]
         channel.chosen.clear()
 
     def _filters(self, channel: _Channel) -> Filters:
@@ -171,7 +171,7 @@ class WienerRun:
             return filters._replace(wiener=params.wiener)
         if filters not in channel.chosen:
             choices = []
-            for frames in channel.sets or [torch.as_tensor(channel.latest)]:
+            for frames in map(torch.as_tensor, channel.sets or ([] if channel.latest is None else [channel.latest])):
                 noise = noise_of(frames, channel.calibration)
                 choices.append(choose_wiener(channel.reconstructor, frames, noise, filters))
             channel.chosen[filters] = median(choices)

@@ -6,7 +6,9 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_recon.core.errors import InputError
@@ -31,7 +33,7 @@ class Found(NamedTuple):
 
 
 def calibrated_series(
-    sets: Sequence[Tensor],
+    sets: Sequence[Tensor] | Sequence[NDArray[np.float32]],
     optics: Optics,
     layout: Layout,
     *,
@@ -45,8 +47,8 @@ def calibrated_series(
 
     Parameters
     ----------
-    sets : sequence of Tensor
-        Raw sets (N, Y, X) that stand for the series.
+    sets : sequence of Tensor or ndarray
+        Raw sets (N, Y, X) that stand for the series; may be read when they are asked for, and are one by one.
     calibrate_on : {"auto", "average", "first", "each"}
         auto looks whether the phases of the first, a middle and the last set are the average's.
     given : Calibration, optional
@@ -67,20 +69,27 @@ def calibrated_series(
         return with_offset(found, frames, transfer) if camera_offset == "auto" else found
 
     if len(sets) == 1 or calibrate_on == "first":
-        return Found(on(sets[0]), calibrate_on == "each")
+        return Found(on(torch.as_tensor(sets[0])), calibrate_on == "each")
     try:
-        found = on(torch.stack(list(sets)).mean(dim=0))
+        found = on(_mean(sets))
     except InputError as problem:
         # a pattern that moves may leave nothing in the average
-        alone = [c for c in (_tried(on, frames) for frames in sets) if c is not None]
+        alone = [c for c in (_tried(on, frames) for frames in map(torch.as_tensor, sets)) if c is not None]
         if not alone:
             raise problem
         found = max(alone, key=_clearness)
     if calibrate_on != "auto":
         return Found(found, calibrate_on == "each")
-    looked_at = [sets[0], sets[len(sets) // 2], sets[-1]]
+    looked_at = (torch.as_tensor(sets[n]) for n in (0, len(sets) // 2, len(sets) - 1))
     moves = sorted(_moved(found, refine(found, frames, transfer=transfer, steps=0, token=token)) for frames in looked_at)
     return Found(found, moves[1] > MOVED_RAD)
+
+
+def _mean(sets: Sequence[Tensor] | Sequence[NDArray[np.float32]]) -> Tensor:
+    total = torch.as_tensor(sets[0]).clone()
+    for number in range(1, len(sets)):
+        total += torch.as_tensor(sets[number])
+    return total / len(sets)
 
 
 def _tried(on: Callable[[Tensor], Calibration], frames: Tensor) -> Calibration | None:

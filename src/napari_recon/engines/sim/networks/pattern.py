@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -38,7 +38,7 @@ class Pattern:
     def __init__(self, plan: Plan, params: SimNetworkParams) -> None:
         self._plan, self._params = plan, params
         self._found: dict[int, Found] = {}
-        self.samples: Callable[[int], list[Array]] | None = None
+        self.samples: Callable[[int], Sequence[Array]] | None = None
 
     def of(self, raw: Array, index: int, token: CancelToken) -> Iterator[Event]:
         """Set `calibration` for the `index`-th image of the run, (N, Y, X), and yield what is to be said about it."""
@@ -59,9 +59,9 @@ class Pattern:
     def _calibrated(self, channel: int, raw: Array, token: CancelToken) -> Found:
         given = Calibration.given(self._params.calibration)
         optics = resolved_optics(self._params, self._plan.inputs[0], channel, given)
-        sets = [] if given is not None else self.samples(channel) if self.samples else [raw]
+        sets: Sequence[Array] = self.samples(channel) if self.samples and given is None else [raw]
         return calibrated_series(
-            [torch.from_numpy(np.ascontiguousarray(each)) for each in sets],
+            sets,
             optics,
             self._params.layout,
             transfer=CircularOtf(optics.cutoff_per_um),
