@@ -14,12 +14,16 @@ import numpy as np
 import pytest
 
 import napari_recon
-from napari_recon.core.provenance import Recipe
+from napari_recon.core.errors import InputError
+from napari_recon.core.events import CheckpointSaved
+from napari_recon.core.provenance import InputSource, Recipe, Step
 from napari_recon.core.token import CancelToken
+from napari_recon.engines import registry
 from napari_recon.io import open_stack, read_provenance
 from napari_recon.jobs.batch.records import FOLDER
 from napari_recon.jobs.batch.run import ItemChanged
 from napari_recon.jobs.recipes import read_recipe
+from tests.toy_engine import ToyParams, ToySmooth
 
 DAYS = ("monday", "tuesday")
 
@@ -86,3 +90,47 @@ def test_a_recipe_run_into_a_file_keeps_its_steps_beside_it(recordings, two_step
     result = napari_recon.rerun(recipe, out=tmp_path / "new" / "twice.ome.tif")
     np.testing.assert_array_equal(result["clean"], alone)
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["twice.ome.tif", "twice.report.json"]
+
+
+class _FitParams(ToyParams):
+    resume: str = ""
+
+
+class _Fit(ToySmooth):
+    """Saves a checkpoint, and then is cancelled unless it began from one."""
+
+    Params = _FitParams
+    info = ToySmooth.info.model_copy(update={"name": "toy.fit", "kind": "fit"})
+    token: CancelToken | None = None
+    begun_from: list[str]
+    strict = False
+
+    def process_frame(self, plan, frame, index, token):
+        self.begun_from.append(Path(plan.params["resume"]).name)
+        if self.strict and plan.params["resume"]:
+            raise InputError("resume goes on from a checkpoint of the same data")
+        yield CheckpointSaved(str(self.checkpoint), 10)
+        if self.token is not None:
+            self.token.cancel()
+        token.check()
+        yield from super().process_frame(plan, frame, index, token)
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_a_fit_goes_on_from_its_checkpoint_if_that_is_its_own(tmp_path: Path, image_file: Path, strict: bool) -> None:
+    fit = _Fit()
+    fit.strict = strict
+    fit.checkpoint, fit.token, fit.begun_from = tmp_path / "step-10.pt", CancelToken(), []
+    fit.checkpoint.touch()
+    registry.register("toy.fit", fit)
+    try:
+        step = Step(id="fit", engine="toy.fit", inputs={"image": [InputSource(path="other.tif", axes="TYX")]})
+        options = {"recipe": Recipe(steps=(step,)), "source": image_file, "out": tmp_path / "out"}
+        assert napari_recon.batch(**options, token=fit.token).cancelled
+        fit.token = None
+        (outcome,) = napari_recon.batch(**options, resume=True).outcomes.values()
+        assert fit.begun_from[:2] == ["", "step-10.pt"] and (fit.begun_from[2] == "") == strict
+        assert outcome.state == "done" and not outcome.apart
+        assert Recipe.from_dict(read_provenance(outcome.result)).steps[0].params["resume"] == ""
+    finally:
+        registry.unregister("toy.fit")

@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from pydantic import Field
 
-from napari_recon.core.errors import Cancelled
-from napari_recon.core.events import Decided, Event, Finished, Progress
+from napari_recon.core.errors import Cancelled, InputError
+from napari_recon.core.events import CheckpointSaved, Decided, Event, Finished, OutputOpened, Progress, Warned
 from napari_recon.core.grid import Frozen
 from napari_recon.core.plan import OutputSpec, Plan
-from napari_recon.core.provenance import Record
+from napari_recon.core.provenance import Recipe, Record
 from napari_recon.core.token import CancelToken
 from napari_recon.engines import registry
 from napari_recon.io import create_output, open_stack
@@ -80,6 +81,7 @@ class StepRun:
         self.sources: dict[int, list[Any]] = {}
         self._names = Names(target, self.plan)
         self._whole: Ended | None = None
+        self._checkpoint = ""
 
     @property
     def apart(self) -> bool:
@@ -116,9 +118,10 @@ class StepRun:
         if kept and all(self._there(spec, more) for spec in self.plan.outputs):
             self.frames = {number: FrameRecord(number, *line["record"]) for number, line in kept.items()}
             self.sources = {number: line.get("source", []) for number, line in kept.items()}
-        else:
+        elif self.apart or not same:
             self.clear()
             last = {}
+        self._checkpoint = next((line["checkpoint"] for line in reversed(lines) if "checkpoint" in line), "") if same else ""
         if last != begun:
             self.log.add(begun)
         if self.apart and self.missing:
@@ -163,6 +166,8 @@ class StepRun:
     def run_whole(self, token: CancelToken) -> Iterator[tuple[float, float, str]]:
         """Run in one piece and write the files; yields (done, total, message).
 
+        A fit that was interrupted goes on from its latest checkpoint.
+
         Raises
         ------
         Cancelled
@@ -171,12 +176,36 @@ class StepRun:
         """
         self.target.parent.mkdir(parents=True, exist_ok=True)
         writer, result = OutputWriter(self.target, self.plan, whole=True), Result()
-        for event in writer.through(_unless_cancelled(self.stage.run(token))):
+        for event in writer.through(self._from_checkpoint(token)):
             result.add(event)
+            if isinstance(event, CheckpointSaved):
+                self.log.add({"checkpoint": event.path})
             if isinstance(event, Progress):
                 yield event.done, event.total, event.message
         seconds = result.provenance.get("seconds", 0.0)
         self._whole = self._ended(result, writer.paths, seconds, peak_memory_bytes(self.plan.compute.device))
+
+    def _from_checkpoint(self, token: CancelToken) -> Iterator[Event]:
+        """Yield the events of the run, from the latest checkpoint if that is one of this very run."""
+        params, stage = self.plan.params, self.stage
+        if params.get("resume") == "" and self._checkpoint and Path(self._checkpoint).exists():
+            resumed = self.plan.model_copy(update={"params": {**params, "resume": self._checkpoint}})
+            begun = False
+            try:
+                for event in _unless_cancelled(replace(stage, plan=resumed).run(token)):
+                    yield _without_resume(event)
+                    begun = begun or not isinstance(event, OutputOpened | Warned)
+                return
+            except InputError:
+                if begun:
+                    raise
+                self.log.add({"checkpoint": ""})
+            opened = {spec.name for spec in self.plan.outputs}
+        else:
+            opened = set()
+        for event in _unless_cancelled(stage.run(token)):
+            if not (isinstance(event, OutputOpened) and event.output in opened):
+                yield event
 
     def finish(self) -> Ended:
         """Give the gathered outputs their names and write what else the frames said; returns how it ended."""
@@ -257,6 +286,17 @@ def _once(said: Iterable[dict[str, Any]]) -> Iterator[Event]:
                 continue
             seen.add(key)
         yield as_event(values)
+
+
+def _without_resume(event: Event) -> Event:
+    """Return `Finished` with the recipe of an uninterrupted run, any other event as it is."""
+    if not isinstance(event, Finished) or "recipe" not in event.provenance:
+        return event
+    recipe = Recipe.from_dict(dict(event.provenance))
+    last = recipe.steps[-1]
+    last = last.model_copy(update={"params": {**last.params, "resume": ""}})
+    whole = recipe.model_copy(update={"steps": (*recipe.steps[:-1], last)})
+    return replace(event, provenance={**event.provenance, "recipe": whole.to_dict()})
 
 
 def _unless_cancelled(events: Iterator[Event]) -> Iterator[Event]:
