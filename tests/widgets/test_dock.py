@@ -143,7 +143,7 @@ def test_cancel_and_pause_buttons(dock: FakeDock, viewer: ViewerModel, qtbot: An
     results: list[Any] = []
     dock.controller.finished.connect(results.append)
     dock.run_bar.run_button.click()
-    assert not dock.run_bar.run_button.isEnabled() and "going on" in dock.run_bar.run_button.toolTip()
+    assert not dock.run_bar.preview_button.isEnabled() and "going on" in dock.run_bar.preview_button.toolTip()
     qtbot.waitUntil(lambda: dock.controller.state == "running", timeout=5000)
     dock.run_bar.pause_button.click()
     assert dock.controller.state == "paused" and "ume" in dock.run_bar.pause_button.text()
@@ -233,7 +233,7 @@ def test_closing_lets_go_of_the_viewer_and_the_run_goes_on(viewer: ViewerModel, 
     assert dock.data.combo.layer is None or dock.data.combo.layer.name != "later"
     assert dock.controller.state == "running"
     dock.controller.close()
-    WorkerBase.await_workers(5000)
+    WorkerBase.await_workers(60_000)
 
 
 def test_every_focusable_widget_has_a_name_and_every_disabled_button_a_reason(

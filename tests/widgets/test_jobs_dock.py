@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -111,7 +112,7 @@ def test_what_waits_changes_places_and_goes(jobs: JobsWidget, dock: FakeDock, qt
     for one in others:
         one.let_go()
         qtbot.addWidget(one)
-    WorkerBase.await_workers(5000)
+    WorkerBase.await_workers(60_000)
 
 
 def test_out_of_memory_is_retried_with_smaller_tiles(jobs: JobsWidget, dock: FakeDock, qtbot: Any) -> None:
@@ -148,26 +149,28 @@ def test_a_job_is_duplicated_into_its_dock(jobs: JobsWidget, dock: FakeDock, vie
 
 
 def test_a_dock_puts_further_runs_behind_the_one_that_goes_on(
-    jobs: JobsWidget, dock: FakeDock, qtbot: Any, monkeypatch: pytest.MonkeyPatch
+    jobs: JobsWidget, dock: FakeDock, qtbot: Any, gate: threading.Event
 ) -> None:
-    monkeypatch.setattr(FakeDock, "queues", True)
     button = dock.run_bar.run_button
-    (first,) = start(dock, qtbot, delay=0.1, planes=6)
+    (first,) = start(dock, qtbot, planes=6)
     qtbot.waitUntil(lambda: first.state == "running", timeout=5000)
     assert button.text() == "Add to the &queue" and button.isEnabled() and not dock.run_bar.preview_button.isEnabled()
-    dock.settings.set_values({"delay": 0.0, "planes": 2})
+    dock.settings.set_values({"planes": 2})
     planned(dock, qtbot)
     press(qtbot, button)
     second = job_queue().entries[1]
     assert texts(jobs)[1].startswith("waiting") and "1 waiting" in jobs.summary.text()
+    gate.set()
     qtbot.waitUntil(lambda: second.state == "finished", timeout=8000)
     assert [len(x.data) for x in dock.viewer.layers if "Planes" in x.name] == [6, 2]
     qtbot.waitUntil(lambda: dock.controller.state == "idle", timeout=5000)
     assert button.text() == "&Reconstruct"
 
 
-def test_closing_the_docks_leaves_the_run(jobs: JobsWidget, dock: FakeDock, viewer: ViewerModel, qtbot: Any) -> None:
-    (entry,) = start(dock, qtbot, delay=0.1, planes=8)
+def test_closing_the_docks_leaves_the_run(
+    jobs: JobsWidget, dock: FakeDock, viewer: ViewerModel, qtbot: Any, gate: threading.Event
+) -> None:
+    (entry,) = start(dock, qtbot, planes=8)
     qtbot.waitUntil(lambda: entry.state == "running", timeout=5000)
     dock.close()
     assert entry.state == "running"
@@ -176,6 +179,7 @@ def test_closing_the_docks_leaves_the_run(jobs: JobsWidget, dock: FakeDock, view
     qtbot.addWidget(other)
     other.show()
     assert texts(other)[0] and "planning" not in texts(other)[0]
+    gate.set()
     qtbot.waitUntil(lambda: entry.state == "finished", timeout=5000)
     assert texts(other)[0].startswith("✓ finished in") and "cells · Planes" in viewer.layers
     other.let_go()

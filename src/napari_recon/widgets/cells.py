@@ -81,6 +81,7 @@ class CellsWidget(EngineDock):
         self._rows: list[Mapping[str, Any]] = []
         self._sisters: dict[int, list[Mapping[str, Any]]] = {}
         self._asked: tuple[Any, list[dict[str, Any]]] | None = None
+        self._nuclei: dict[int, list[dict[str, Any]]] = {}
         self._shown_frame = -1
         self._edits = False
         return [data, section("Nuclei", self.seeds), self._cells_section, model, settings, self._region_fold]
@@ -188,12 +189,16 @@ class CellsWidget(EngineDock):
             layer.metadata[KEY] = {**layer.metadata[KEY], "recipe": Recipe.of(estimate.plans[0]).to_dict()}
 
     def _start(self, request: Request, preview: bool) -> None:
+        self.seeds.keep_file()
+        self._nuclei[id(request)] = self.seeds.rows()  # they may be edited before its turn comes
+        super()._start(request, preview)
+
+    def _begin(self, request: Request, preview: bool) -> None:
         self.live.close()
         self.live_line.say("")
         self._rows, self._sisters, self._edits = [], {}, False
-        self._asked = request.inputs["stack"][0], self.seeds.rows()
-        self.seeds.keep_file()
-        super()._start(request, preview)
+        self._asked = request.inputs["stack"][0], self._nuclei.pop(id(request), None) or self.seeds.rows()
+        super()._begin(request, preview)
 
     def _take_artifact(self, event: Any) -> None:
         if event.name == "cells" and isinstance(event.payload, list):

@@ -66,8 +66,6 @@ class EngineDock(LeavingWidget):
         Engine name -> parameters that make a preview lighter.
     needs_pixel_size : bool
         Data without a pixel size can't be used at all.
-    queues : bool
-        While one run goes on, others may be put behind it.
     of_this_run : tuple of str
         Parameters that are not remembered for the next session.
     """
@@ -79,7 +77,6 @@ class EngineDock(LeavingWidget):
     preview_size: ClassVar[int] = 64
     preview_params: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     needs_pixel_size: ClassVar[bool] = False
-    queues: ClassVar[bool] = False
     of_this_run: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, napari_viewer: napari.viewer.Viewer, controller: Any = None) -> None:
@@ -91,11 +88,9 @@ class EngineDock(LeavingWidget):
         self.method_combo = QComboBox()
         describe(self.method_combo, "Method", "How to reconstruct")
         guard_wheel(self.method_combo)
-        for name, text in self.methods.items():
+        for at, (name, text) in enumerate(self.methods.items()):
             self.method_combo.addItem(text, name)
-            self.method_combo.setItemData(
-                self.method_combo.count() - 1, registry.get(name).info.summary, Qt.ItemDataRole.ToolTipRole
-            )
+            self.method_combo.setItemData(at, registry.get(name).info.summary, Qt.ItemDataRole.ToolTipRole)
         self.data = DataPanel(
             self.viewer,
             self.info,
@@ -109,9 +104,8 @@ class EngineDock(LeavingWidget):
         self.model, self.region, self.settings = ModelPanel(), RegionPanel(self.viewer), SettingsPanel()
         self.estimate, self.run_bar, self.curves = EstimateLine(), RunBar(), CurvePanel()
         self.planner = Planner(parent=self)
-        self._closed = False
-        self._jobs_done = 0
-        self._started = self.engine
+        self._closed, self._jobs_done = False, 0
+        self._in_work: Request | None = None
         self._spoken_of: Any = None
         self.sharing = Sharing(self)
         self._lay_out()
@@ -251,21 +245,25 @@ class EngineDock(LeavingWidget):
 
     def _may_queue(self) -> bool:
         """Return whether a run may be put behind the one that goes on."""
-        kinds = {registry.get(engine).info.kind for engine in (self.engine, self._started)}
-        return self.queues and kinds == {"reconstruct"} and self.controller.state != "stopping"
+        return self.controller.state != "stopping"
 
     def _start(self, request: Request, preview: bool) -> None:
         layers, jobs = self.parents(), []
         for box in request.boxes:
             limited = None if preview or not any(True for _ in box.items()) else box
             title = job_title(self.subject(), self.made.get(self.engine, self.methods[self.engine]), limited, preview)
-            jobs.append(request.job(box, title, layers, preview))
-        if self.controller.state == "idle":
-            self.curves.clear()
-            self._jobs_done = 0
-        self._started = self.engine
-        self.run_bar.set_queue(self._may_queue())
+            jobs.append(replace(request.job(box, title, layers, preview), asked=request))
         self.controller.start(jobs)
+
+    def _job_begins(self, job: Any) -> None:
+        if job.asked is not None and job.asked is not self._in_work:
+            self._in_work = job.asked
+            self._begin(job.asked, job.preview)
+
+    def _begin(self, request: Request, preview: bool) -> None:
+        """Let go of what was said of the run before: another one begins."""
+        self.curves.clear()
+        self._jobs_done = 0
 
     def _set_method(self, _: int = 0) -> None:
         self.engine = self.method_combo.currentData()
@@ -279,7 +277,6 @@ class EngineDock(LeavingWidget):
         self._data_section.setVisible(bool(info.inputs))
         self._region_section.setVisible(self.asks_where)
         self.run_bar.set_kind(RUN_TEXTS.get(info.kind, "&Reconstruct"), self._no_preview(), info.kind == "fit")
-        self.run_bar.set_queue(self._may_queue())
         last = self.settings.store.last(self.engine).get("model")
         if last:
             self.model.choose(last)
@@ -404,6 +401,7 @@ class EngineDock(LeavingWidget):
         self.planner.ready.connect(self._planned)
         self.planner.failed.connect(self._not_planned)
         bar, controller = self.run_bar, self.controller
+        bar.set_queue(True)
         bar.preview.connect(self.start_preview)
         bar.run.connect(self.start_run)
         bar.pause.connect(controller.pause)
@@ -414,6 +412,7 @@ class EngineDock(LeavingWidget):
         bar.copy_command.connect(lambda: self.sharing.copy("as_command"))
         bar.save_settings.connect(self.sharing.ask_and_save)
         bar.load_settings.connect(self.sharing.ask_and_load)
+        controller.began.connect(self._job_begins)
         controller.state_changed.connect(bar.set_state)
         controller.progressed.connect(bar.set_progress)
         controller.message.connect(bar.say)

@@ -225,11 +225,11 @@ class Field4DWidget(FieldDock):
         if not self._scrubbing:
             super()._planned(estimate)
 
-    def _start(self, request: Any, preview: bool) -> None:
+    def _begin(self, request: Any, preview: bool) -> None:
         self._new = False
         if request.engine == FIT:
             self.score.clear()
-        super()._start(request, preview)
+        super()._begin(request, preview)
 
     def _take_artifact(self, event: Any) -> None:
         if event.name == "report" and self.engine == FIT:

@@ -167,10 +167,10 @@ class FieldDock(EngineDock):
         layer = self.reference()
         self.region.set_source(layer, letters_of(layer.axis_labels) if layer is not None else "", self._lattice)
 
-    def _start(self, request: Any, preview: bool) -> None:
+    def _begin(self, request: Any, preview: bool) -> None:
         self._saved, self._asked, self.sharing.early = None, request.params, None
         self.controller.results.follow = request.engine == self.fit
-        super()._start(request, preview)
+        super()._begin(request, preview)
 
     def _take_checkpoint(self, event: Any) -> None:
         """See `EngineDock._take_checkpoint`; a cancelled fit offers to go on, so the file need not be spoken of."""

@@ -55,7 +55,6 @@ class LightFieldWidget(EngineDock):
     preview_size: ClassVar[int] = 63
     preview_params: ClassVar[Mapping[str, Mapping[str, Any]]] = {"deconvolution.lightfield_rl": {"iterations": 6}}
     of_this_run: ClassVar[tuple[str, ...]] = ("resume",)
-    queues: ClassVar[bool] = True
     _saved: Any = None
     _trained: Any = None
 
@@ -200,10 +199,10 @@ class LightFieldWidget(EngineDock):
         if "realign it" in sentence:
             self.raw.offer(sentence)
 
-    def _start(self, request: Any, preview: bool) -> None:
+    def _begin(self, request: Any, preview: bool) -> None:
         self._saved = self._trained = None
         self.aberration.hide()
-        super()._start(request, preview)
+        super()._begin(request, preview)
 
     def _add_metric(self, name: str, step: int, value: float, series: str) -> None:
         """See `EngineDock._add_metric`; curves of a comparison would be many for nothing."""

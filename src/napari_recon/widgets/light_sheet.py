@@ -402,10 +402,17 @@ class LightSheetWidget(EngineDock):
         self._choose_input(self.at)
         self._data_changed()
 
-    def _start(self, request: Request, preview: bool) -> None:
-        """See `EngineDock._start`."""
-        self.chain.begun(self.at, preview)
-        super()._start(request, preview)
+    def _may_queue(self) -> bool:
+        """See `EngineDock._may_queue`; the steps of Run all start each other."""
+        return super()._may_queue() and not self.chain.goes_on
+
+    def _job_begins(self, job: Any) -> None:
+        """See `EngineDock._job_begins`."""
+        if job.asked is not None and job.asked is not self._in_work:
+            at = next(n for n, step in enumerate(STEPS) if job.asked.engine in step.methods)
+            self.chain.begun(at, job.parent_layers[0], job.preview)
+            self.run_bar.set_queue(not self.chain.goes_on)
+        super()._job_begins(job)
 
     def _state_changed(self, _: str) -> None:
         if not self._closed:

@@ -110,11 +110,16 @@ class Chain(QObject):
         else:
             dock.run_bar.say("Tick the steps to do first", "warning")
 
-    def begun(self, at: int, preview: bool) -> None:
-        """Take note that a step starts."""
+    @property
+    def goes_on(self) -> bool:
+        """Whether steps are done in a row."""
+        return self._started
+
+    def begun(self, at: int, layer: Any, preview: bool) -> None:
+        """Take note that a step begins, on a layer."""
         row = self._rows[at]
         self._running, self._report, self._before = at, {}, (row.state, row.line.text())
-        self._input = weakref.ref(self._dock.data.layer)
+        self._input = weakref.ref(layer)
         row.show_state("running", "preview" if preview else "")
 
     def take_report(self, event: Any) -> None:

@@ -133,16 +133,17 @@ class MicroscopePanel(LeavingWidget):
 
     def make(self) -> None:
         """Compute the PSF; it streams into a new layer, plane by plane."""
-        if self.controller.state != "idle" or not self.bar.run_button.isEnabled():
+        if not self.bar.run_button.isEnabled():
             return
         self.settings.remember(None)
         request = self.request()
-        self._report = {}
         # beside data the camera stays where it is, and the PSF out of sight
         beside = tuple(self.viewer.layers[-1:])
-        self._covers = bool(beside)
         title = f"PSF · {KINDS[self.engine]}"
         self.controller.start([request.job(request.boxes[0], title, beside)])
+
+    def _begin(self, job: Any) -> None:
+        self._report, self._covers = {}, bool(job.parent_layers)
 
     def let_go(self) -> None:
         """Stop everything; the panel can't be used afterwards."""
@@ -257,6 +258,8 @@ class MicroscopePanel(LeavingWidget):
         bar.pause.connect(controller.pause)
         bar.resume.connect(controller.resume)
         bar.cancel.connect(controller.cancel)
+        bar.set_queue(True)
+        controller.began.connect(self._begin)
         controller.state_changed.connect(bar.set_state)
         controller.progressed.connect(self._progressed)
         controller.message.connect(bar.say)
@@ -296,7 +299,7 @@ class MakeBar(RunBar):
 
     def _allow(self) -> None:
         super()._allow()
-        if self.run_button.isEnabled():
+        if self.run_button.isEnabled() and self._state == "idle":
             allow(self.run_button, "", "Compute the PSF of every view by wave optics")
 
 

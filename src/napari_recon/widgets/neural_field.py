@@ -162,13 +162,13 @@ class NeuralFieldWidget(FieldDock):
     def _hold_out(self, view: int | None) -> None:
         self.settings.change({"held_out": view})
 
-    def _start(self, request: Any, preview: bool) -> None:
+    def _begin(self, request: Any, preview: bool) -> None:
         self._taken.clear()
         if request.engine == FIT:
             self._positions.clear()
             self.verdict.clear(self._time_points(request))
             self.views.show_offsets(())
-        super()._start(request, preview)
+        super()._begin(request, preview)
 
     def _take_artifact(self, event: Any) -> None:
         if event.name == "report" and "verdict" in event.payload:

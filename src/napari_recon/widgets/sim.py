@@ -57,7 +57,6 @@ class SimWidget(EngineDock):
     sample: ClassVar[tuple[str, str] | None] = ("napari-recon", "sim")
     preview_size: ClassVar[int] = 256
     needs_pixel_size: ClassVar[bool] = True
-    queues: ClassVar[bool] = True
     slider_ranges: ClassVar[Mapping[str, tuple[float, float]]] = {"wiener": (0.003, 1.0), "attenuation_fwhm": (0.1, 5.0)}
 
     def sections(self) -> list[QWidget]:
@@ -319,10 +318,10 @@ class SimWidget(EngineDock):
         values = self.settings.values()
         return self.data.layer, {name: values.get(name) for name in SHARED}
 
-    def _start(self, request: Any, preview: bool) -> None:
+    def _begin(self, request: Any, preview: bool) -> None:
         self._asked_inputs = request.inputs
         self.adjuster.drop()
-        super()._start(request, preview)
+        super()._begin(request, preview)
 
     def _take_artifact(self, event: Any) -> None:
         found, job = calibration_in(event.payload), self.controller.job
