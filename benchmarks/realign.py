@@ -1,10 +1,11 @@
 """The grid of lenslets found in simulated raw pictures, against the true one.
 
-    python benchmarks/realign.py [--cases 40] [--seed 1] [--save]
+    python benchmarks/realign.py [--cases 40] [--seeds 1 3] [--save]
 
 Pictures of 300 to 700 pixels with 10 to 24 pixels per lenslet, turned by up to 3 degrees, vignetting up to 70 % in the
-corners, brightest pixels of 30 to 2000 photons and read noise of 2, ten pictures of each kind; the pitch was told to within
-a quarter. Objects are up to six lenslets out of focus, where their light lies on another grid than the lenslets do.
+corners, brightest pixels of 30 to 2000 photons and read noise of 2, ten pictures of each kind and seed; the pitch was told
+to within a quarter. The method was tuned on the pictures of seed 1 and mended on two of seed 2; those of seed 3 are unseen.
+Objects are up to six lenslets out of focus, where their light lies on another grid than the lenslets do.
 """
 
 from __future__ import annotations
@@ -32,6 +33,11 @@ NAMES = {
     "balls": "solid balls on 5 % of their light",
     "beads": "40 beads on nearly nothing",
 }
+ERRORS = (
+    ("pitch_error", "pitch", "%", "<= 0.05"),
+    ("turn_error", "rotation", "degrees", "<= 0.02"),
+    ("centre_error", "centre", "pixel", ""),
+)
 COMMAND = "python benchmarks/realign.py --save"
 
 
@@ -72,37 +78,42 @@ def median(cases: list[dict[str, Any]], name: str) -> float:
     return float(np.median([one[name] for one in cases]))
 
 
+def rows_of(cases: list[dict[str, Any]], seed: int) -> list[Row]:
+    """Return what came out for the pictures of one seed."""
+    good = [one for one in cases if "refused" not in one]
+    rows = [Row(f"seed {seed}, pictures in which the grid was found", 100 * len(good) / len(cases), "%", ">= 100")]
+    for scene, name in NAMES.items():
+        these = [one for one in good if one["scene"] == scene]
+        for key, what, unit, target in ERRORS if these else ():
+            rows += [
+                Row(f"seed {seed}, {name}: {what}, median error", median(these, key), unit),
+                Row(f"seed {seed}, {name}: {what}, largest error", max(one[key] for one in these), unit, target),
+            ]
+    return rows
+
+
 def main() -> None:
     """Measure, print, and keep when asked to."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", type=int, default=40)
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 3])
     parser.add_argument("--save", action="store_true")
     options = parser.parse_args()
-    cases = [case(number, options.seed) for number in range(options.cases)]
-    for number, one in enumerate(cases):
-        print(number, {k: round(v, 5) if isinstance(v, float) else v for k, v in one.items()})
-    good = [one for one in cases if "refused" not in one]
-    rows = [Row("pictures in which the grid was found", 100 * len(good) / len(cases), "%", ">= 100")]
-    for scene in NAMES:
-        these = [one for one in good if one["scene"] == scene]
-        if not these:
-            continue
-        rows += [
-            Row(f"{NAMES[scene]}: pitch, median error", median(these, "pitch_error"), "%"),
-            Row(f"{NAMES[scene]}: pitch, largest error", max(o["pitch_error"] for o in these), "%", "<= 0.05"),
-            Row(f"{NAMES[scene]}: rotation, median error", median(these, "turn_error"), "degrees"),
-            Row(f"{NAMES[scene]}: rotation, largest error", max(o["turn_error"] for o in these), "degrees", "<= 0.02"),
-            Row(f"{NAMES[scene]}: centre, median error", median(these, "centre_error"), "pixel"),
-            Row(f"{NAMES[scene]}: centre, largest error", max(o["centre_error"] for o in these), "pixel"),
-        ]
-    rows.append(Row("time per picture, median", median(good, "seconds"), "s"))
+    rows, seconds = [], []
+    for seed in options.seeds:
+        cases = [case(number, seed) for number in range(options.cases)]
+        for number, one in enumerate(cases):
+            print(seed, number, {k: round(v, 5) if isinstance(v, float) else v for k, v in one.items()}, flush=True)
+        rows += rows_of(cases, seed)
+        seconds += [one for one in cases if "refused" not in one]
+    rows.append(Row("time per picture, median", median(seconds, "seconds"), "s"))
     for row in rows:
-        print(f"{row.what:45s} {row.value:10.4g} {row.unit:10s} {row.target}")
+        print(f"{row.what:65s} {row.value:10.4g} {row.unit:10s} {row.target}")
     if options.save:
-        worst = {row.what: row.value for row in rows if row.target.startswith("<=")}
-        even, vesicle = (worst[f"{NAMES[scene]}: pitch, largest error"] for scene in ("even", "shell"))
-        headline = f"Simulated pictures: pitch within {even:.1g} % (white picture), {vesicle:.1g} % (vesicle)."
+        worst = {
+            scene: max(row.value for row in rows if f"{name}: pitch, largest" in row.what) for scene, name in NAMES.items()
+        }
+        headline = f"Simulated pictures: pitch within {worst['even']:.1g} % (white picture), {worst['beads']:.1g} % (beads)."
         save(
             "realign",
             rows,

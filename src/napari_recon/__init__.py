@@ -15,6 +15,7 @@ _LAZY = {
     "batch": "napari_recon.jobs.batch.api",
     "convert": "napari_recon.jobs.api",
     "compare": "napari_recon.jobs.api",
+    "compare_methods": "napari_recon.jobs.methods",
     "list_engines": "napari_recon.jobs.api",
     "list_parameters": "napari_recon.jobs.api",
 }

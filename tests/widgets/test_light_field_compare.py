@@ -13,13 +13,15 @@ from napari.components import ViewerModel
 from qtpy.QtGui import QImage
 
 from napari_recon import hub
+from napari_recon.core.errors import InputError
 from napari_recon.core.grid import Grid
 from napari_recon.core.stack import ImageStack
 from napari_recon.engines.deconvolution.agreement import halves, residual
+from napari_recon.jobs.methods import CORR, MISFIT, PSNR, TIME, at_the_place_of, compare_methods
 from napari_recon.optics.lightfield_geometry import load_psf_shift
+from napari_recon.viewer.layer_input import stack_from_layer
 from napari_recon.widgets.compare import Column, ComparePanel, Row
 from napari_recon.widgets.light_field import LightFieldWidget
-from napari_recon.widgets.light_field_compare import CORR, MISFIT, PSNR, TIME, at_the_place_of
 from tests.engines.deconvolution.scenes import beads, views_of
 from tests.engines.serenet.examples import drawn_model
 
@@ -101,6 +103,20 @@ def test_a_cancelled_comparison_leaves_no_halves(dock: LightFieldWidget, viewer:
     qtbot.wait(50)
     assert dock.compare.compare_button.isEnabled() and not viewer.canvas.grid.enabled
     assert not [layer for layer in viewer.layers if "half" in layer.name]
+
+
+def test_methods_are_compared_without_a_viewer(viewer: ViewerModel, tmp_path: Path) -> None:
+    raw, truth = (stack_from_layer(layer, axes) for layer, axes in zip(add_scene(viewer), ("VYX", "ZYX"), strict=True))
+    short, long = (f"deconvolution.lightfield_rl:iterations={n}" for n in (1, 4))
+    found = compare_methods(
+        raw, [short, long, "serenet.refocus"], truth=truth, params={"planes": PLANES}, halves=False, out=tmp_path / "t.csv"
+    )
+    assert found[long][MISFIT] < found[short][MISFIT] and found[long][CORR] > found["serenet.refocus"][CORR]
+    with open(tmp_path / "t.csv", newline="") as file:
+        assert [row["method"] for row in csv.DictReader(file)] == list(found)
+    for methods, sentence in (([short, short], "once each"), (["serenet.realign"], "volume of a light field")):
+        with pytest.raises(InputError, match=sentence):
+            compare_methods(raw, methods)
 
 
 def test_the_residual_tells_the_right_volume_from_a_wrong_one() -> None:

@@ -27,6 +27,7 @@ COMMANDS = {
     "simulate": ("simulate:simulate", "Make raw data with ground truth."),
     "models": ("models:app", "List, show, check, import, fetch and remove models."),
     "metrics": ("metrics:metrics", "Compare a result with a reference: PSNR, SSIM, NRMSE, correlation."),
+    "compare": ("compare:compare", "Several methods on one light field: residual, resolution, and the truth where known."),
     "convert": ("convert:convert", "Copy an image into another format, with axes, voxel size and recipe."),
 }
 """Name -> (module:function within this package, one line)."""

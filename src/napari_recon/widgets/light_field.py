@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QWidget
 from napari_recon import hub
 from napari_recon.core.region import TimeRange
 from napari_recon.engines import registry
+from napari_recon.jobs.methods import microscope_of
 from napari_recon.viewer import preferences
 from napari_recon.viewer.run import Offer
 from napari_recon.widgets.aberration import AberrationPanel, wavefront_of
@@ -22,7 +23,7 @@ from napari_recon.widgets.light_field_compare import LightFieldComparePanel, Lig
 from napari_recon.widgets.light_field_train import TRAIN, FineTuneButton, TrainPanel
 from napari_recon.widgets.psf_panel import PsfPanel
 from napari_recon.widgets.raw_light_field import RawLightField
-from napari_recon.widgets.refine import NETWORK, PHYSICS, RefinePanel, microscope_of
+from napari_recon.widgets.refine import NETWORK, PHYSICS, RefinePanel
 from napari_recon.widgets.request import Request
 
 REFOCUS, AO = "serenet.refocus", "serenet.predao"
@@ -166,7 +167,8 @@ class LightFieldWidget(EngineDock):
     def _candidates(self) -> dict[str, tuple[str, Any]]:
         """Return what can be compared: title -> engine and model."""
         plain = {self.methods[engine]: (engine, None) for engine in (PHYSICS, REFOCUS)}
-        cards = [card for card in hub.catalogue(NETWORK) if card.available]
+        # networks that come before a reconstruction are of the same family
+        cards = [card for card in hub.catalogue(NETWORK) if card.available and card.engine == NETWORK]
         return plain | {card.name: (NETWORK, card.ref()) for card in cards}
 
     def compare_methods(self) -> None:

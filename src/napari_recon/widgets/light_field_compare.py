@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QVBoxLayout
 
 from napari_recon.core.errors import InputError
-from napari_recon.core.grid import Grid
 from napari_recon.core.provenance import KEY
 from napari_recon.core.stack import ImageStack
-from napari_recon.metrics import compare as measured
-from napari_recon.metrics import fourier_ring_correlation
+from napari_recon.jobs import methods
+from napari_recon.jobs.methods import CORR, FRC, MIP, MISFIT, PSNR, SSIM, TIME
 from napari_recon.viewer.layer_input import letters_of, result_stack, stack_from_layer
 from napari_recon.viewer.run import Job, RunResult, job_title
 from napari_recon.viewer.side_by_side import link_looks, show_row, take_away
@@ -24,32 +23,31 @@ from napari_recon.viewer.worker import call_in_background
 from napari_recon.widgets.compare import Column, ComparePanel, Comparison, Entry, Row
 from napari_recon.widgets.layer_combo import LayerCombo
 from napari_recon.widgets.look import allow, describe
-from napari_recon.widgets.refine import microscope_of, step_of
+from napari_recon.widgets.refine import step_of
 from napari_recon.widgets.request import Request
 
 COLUMNS = (
-    Column("time", "seconds", "How long the method took, here and now", lambda v: f"{v:.2g} s" if v < 10 else f"{v:.0f} s"),
+    Column("time", TIME, "How long the method took, here and now", lambda v: f"{v:.2g} s" if v < 10 else f"{v:.0f} s"),
     Column(
         "misfit",
-        "re-projection residual",
+        MISFIT,
         "Views of the result against those recorded: root mean square of the difference, relative; noise is in it",
         lambda v: f"{100 * v:.0f} %",
         "low",
     ),
     Column(
         "FRC",
-        "FRC of odd and even views, um",
+        FRC,
         "Finest detail (µm) that two reconstructions share, each from every other view with the rest filled in from its "
         "neighbours: Fourier ring correlation of their planes above 1/7; two voxels is all that the voxels can hold",
         lambda v: f"{v:.2g} µm",
         "low",
     ),
-    Column("PSNR", "PSNR, dB", "Against the truth, brightness aligned; higher is better", lambda v: f"{v:.1f}", "high"),
-    Column("SSIM", "SSIM", "Structural similarity to the truth; 1 is equal", lambda v: f"{v:.3f}".lstrip("0"), "high"),
-    Column("corr", "correlation", "Correlation with the truth; 1 is equal", lambda v: f"{v:.2f}".lstrip("0"), "high"),
-    Column("MIP", "PSNR of the projection, dB", "PSNR of projections along z (dB)", lambda v: f"{v:.1f}", "high"),
+    Column("PSNR", PSNR, "Against the truth, brightness aligned; higher is better", lambda v: f"{v:.1f}", "high"),
+    Column("SSIM", SSIM, "Structural similarity to the truth; 1 is equal", lambda v: f"{v:.3f}".lstrip("0"), "high"),
+    Column("corr", CORR, "Correlation with the truth; 1 is equal", lambda v: f"{v:.2f}".lstrip("0"), "high"),
+    Column("MIP", MIP, "PSNR of projections along z (dB)", lambda v: f"{v:.1f}", "high"),
 )
-TIME, MISFIT, FRC, PSNR, SSIM, CORR, MIP = (column.name for column in COLUMNS)
 
 
 class LightFieldComparePanel(ComparePanel):
@@ -236,22 +234,20 @@ class LightFieldComparison(Comparison):
 
 def half_of(request: Request, odd: bool) -> Request:
     """Return a request for a light field made from half of its views; of the time points only the one asked for."""
-    from napari_recon.engines.deconvolution.agreement import halves
-
-    views: ImageStack = request.inputs["views"][0]
-    time = request.time.start if request.time is not None else 0
-    data = views.read("VYX", **({"t": time} if "T" in views.grid.axes else {}))
-    half = halves(np.asarray(data, np.float32), microscope(request, data.shape[0]))[0 if odd else 1]
-    stack = replace(views, data=half, grid=views.grid.only("VYX"), uri="")
+    views = frame_of(request)
+    stack = methods.half_of(views, microscope(request, views.grid.size("V")), odd)
     return replace(request, inputs={**request.inputs, "views": (stack,)}, time=None)
+
+
+def frame_of(request: Request) -> ImageStack:
+    """Return the light field (V, Y, X) of the time point that is asked for."""
+    return methods.one_frame(request.inputs["views"][0], request.time.start if request.time is not None else 0)
 
 
 def microscope(request: Request, views: int) -> Any:
     """Return the geometry that a request reconstructs with."""
-    from napari_recon.engines.light_field_optics import load_optics
-
     step = {"params": dict(request.params), "model": {"id": request.model.id} if request.model is not None else None}
-    return load_optics(microscope_of(step, views))
+    return methods.microscope(step, views)
 
 
 def numbers_of(
@@ -262,53 +258,14 @@ def numbers_of(
     from_halves: Sequence[NDArray[np.float32]],
 ) -> tuple[dict[str, float], str]:
     """Return what is measured of a result, and what is to be said about it."""
-    from napari_recon.engines.deconvolution.agreement import residual
-
-    outer: dict[str, Any] = {axis.lower(): 0 for axis in result.grid.axes if axis not in "ZYX"}
-    volume = np.asarray(result.read("ZYX", **outer), np.float32)
-    numbers: dict[str, float] = {}
-    remark = ""
-    views: ImageStack = request.inputs["views"][0]
-    frame = {"t": request.time.start} if request.time is not None and "T" in views.grid.axes else {}
-    box = request.boxes[0]
-    recorded = views.read("VYX", **frame)
-    place = tuple(slice(*box.bounds(axis, views.grid.size(axis))) for axis in "YX")
+    views, box = frame_of(request), request.boxes[0]
+    place = {axis: box.bounds(axis, views.grid.size(axis)) for axis in "YX"}
+    cut = replace(views, data=views.data[(slice(None), *(slice(*place[a]) for a in "YX"))], grid=views.grid.cropped(place))
     sigma = float(step_of(record).get("params", {}).get("psf_sigma", 2.0))
-    if box.z is None:  # else light of planes that are not there would be missed
-        geometry = microscope(request, recorded.shape[0]).with_planes(len(volume))
-        numbers[MISFIT] = residual(volume, np.asarray(recorded, np.float32)[:, place[0], place[1]], geometry, sigma)
-    if len(from_halves) == 2:
-        first, second = (half.reshape(-1, *half.shape[-3:])[0] for half in from_halves)
-        if min(first.shape[1:]) >= 8:
-            finest = fourier_ring_correlation(first, second, abs(result.grid.step("Y")), planes=True).resolution
-            if np.isfinite(finest):
-                numbers[FRC] = finest
-    if truth is not None:
-        known = at_the_place_of(truth, result.grid)
-        if known is None:
-            remark = "The truth has other voxels than this result, or does not cover it"
-        elif known.min() < known.max():
-            found = measured(volume, known, align="scale")
-            numbers |= {PSNR: found["psnr"], SSIM: found["ssim"], CORR: found["corr"]}
-            if "mip" in found:
-                numbers[MIP] = found["mip"]["psnr"]
-    return numbers, remark
-
-
-def at_the_place_of(truth: ImageStack, like: Grid) -> NDArray[np.float32] | None:
-    """Return the voxels (Z, Y, X) of the truth that are those of a grid; None when there are none."""
-    index: dict[str, Any] = {}
-    for axis in truth.grid.axes:
-        if axis not in "TZYX":
-            return None
-        origin = like.origin(axis) if axis in like.axes else truth.grid.origin(axis)
-        first = round(truth.grid.to_index(axis, origin))
-        size = like.size(axis) if axis in "ZYX" else 1
-        alike = axis == "T" or abs(truth.grid.step(axis) / like.step(axis) - 1) < 0.01
-        if not alike or first < 0 or first + size > truth.grid.size(axis):
-            return None
-        index[axis.lower()] = first if axis == "T" else slice(first, first + size)
-    return np.asarray(truth.read("ZYX", **index), np.float32)
+    geometry = microscope(request, views.grid.size("V"))
+    numbers = methods.by_the_recording(result, cut, geometry, sigma, from_halves, all_planes=box.z is None)
+    against, remark = methods.by_the_truth(result, truth) if truth is not None else ({}, "")
+    return {**numbers, **against}, remark
 
 
 def truth_axes(layer: Any) -> str:

@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QHBoxLayout, QPushButton, QSpinBox, QVBoxLayout, QWid
 from napari_recon.core.provenance import KEY
 from napari_recon.core.region import TimeRange
 from napari_recon.core.stack import ImageStack
-from napari_recon.optics.lightfield_geometry import GEOMETRY_IDS, VIEW_ORDERS
+from napari_recon.jobs.methods import microscope_of
 from napari_recon.viewer import preferences
 from napari_recon.viewer.layer_input import result_stack
 from napari_recon.viewer.run import Job
@@ -124,16 +124,6 @@ def step_of(record: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the last step of a result's recipe; empty without one."""
     steps = record.get("recipe", {}).get("steps") or [{}]
     return dict(steps[-1])
-
-
-def microscope_of(step: Mapping[str, Any], views: int) -> str:
-    """Return the psf_shift of a network's step: what it says, else the model's own, else the one with so many views."""
-    said = step.get("params", {}).get("psf_shift", "auto")
-    if said != "auto":
-        return str(said)
-    if model := (step.get("model") or {}).get("id"):
-        return str(model)
-    return next((f"geometric-{n}" for n, order in VIEW_ORDERS.items() if views in (len(order), n**2)), GEOMETRY_IDS[0])
 
 
 def _times(stack: ImageStack, time: TimeRange) -> ImageStack:
