@@ -275,8 +275,15 @@ def test_a_watched_folder_may_be_empty(asked: BatchWidget, tmp_path: Path, qtbot
     landed = recording(tmp_path / "landing.ome.tif", 4, frames=2)
     os.replace(landed, tmp_path / "today" / "landed.ome.tif")
     qtbot.waitUntil(lambda: states(asked) == ["✓ done"], timeout=30000)
+    qtbot.waitUntil(lambda: [(x.name, x.data.shape[0]) for x in asked.viewer.layers] == [("landed", 2)])
+    os.replace(recording(tmp_path / "landing.ome.tif", 5, frames=3), tmp_path / "today" / "next.ome.tif")
+    qtbot.waitUntil(lambda: [(x.name, x.data.shape[0]) for x in asked.viewer.layers] == [("next", 3)])
+    asked.newest_box.click()
+    os.replace(recording(tmp_path / "landing.ome.tif", 6, frames=3), tmp_path / "today" / "third.ome.tif")
+    qtbot.waitUntil(lambda: states(asked) == ["✓ done"] * 3, timeout=30000)
+    assert len(asked.viewer.layers) == 1
     asked.newest_button.click()
-    qtbot.waitUntil(lambda: len(asked.viewer.layers) == 1, timeout=10000)
+    qtbot.waitUntil(lambda: len(asked.viewer.layers) == 2, timeout=10000)
     with qtbot.waitSignal(asked.runner.finished, timeout=10000):
         asked.run_bar.cancel_button.click()
 

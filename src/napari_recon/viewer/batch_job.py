@@ -148,8 +148,10 @@ class _Places:
     def __init__(self, prepared: Prepared) -> None:
         self._prepared, self._targets = prepared, dict(prepared.targets)
         self._latest = 0.0
-        outputs = registry.get(prepared.recipe.steps[-1].engine).info.outputs
-        self._output = outputs[0].name if outputs else ""
+        steps = prepared.recipe.steps
+        outputs = registry.get(steps[-1].engine).info.outputs
+        inside = f"{len(steps) - 1}/" if len(steps) > 1 else ""
+        self._store = f"{inside}{outputs[0].name if outputs else ''}.ome.zarr"
 
     def of(self, item: Item) -> tuple[Path, Path, bool]:
         """Return store, target, and whether nothing is newer."""
@@ -163,7 +165,7 @@ class _Places:
             written = Path(item.source.partition("::")[0]).stat().st_mtime
         newest = written >= self._latest
         self._latest = max(written, self._latest)
-        return prepared.folder.work(item) / f"{self._output}.ome.zarr", self._targets[item], newest
+        return prepared.folder.work(item) / self._store, self._targets[item], newest
 
 
 def _outcome(prepared: Prepared, event: ItemChanged) -> Outcome | None:

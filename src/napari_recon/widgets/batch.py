@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QSize, Qt, QUrl
 from qtpy.QtGui import QDesktopServices, QKeySequence, QShortcut
-from qtpy.QtWidgets import QApplication, QFrame, QPushButton, QScrollArea, QSplitter, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QApplication, QCheckBox, QFrame, QPushButton, QScrollArea, QSplitter, QVBoxLayout, QWidget
 
 from napari_recon.core.errors import InputError
 from napari_recon.core.provenance import Recipe
@@ -21,6 +21,7 @@ from napari_recon.jobs.batch.watch import Patience
 from napari_recon.viewer.batch_job import BatchJob, Told
 from napari_recon.viewer.batch_request import BatchRequest, Outlook
 from napari_recon.viewer.batch_run import BatchController, ending
+from napari_recon.viewer.growing import follow
 from napari_recon.viewer.made import record_of
 from napari_recon.viewer.plugin import open_path
 from napari_recon.viewer.run import Offer
@@ -65,6 +66,10 @@ class BatchWidget(FileDrop, LeavingWidget):
         self._follower: Any = None
         self.newest_button, self.report_button = QPushButton("Open newes&t result"), QPushButton("Repor&t…")
         describe(self.newest_button, "Open the newest result")
+        self.newest_box = QCheckBox("S&how the newest")
+        self.newest_box.setChecked(True)
+        self.newest_box.hide()
+        describe(self.newest_box, "Show the newest", "What landed last is a layer here, and follows frame by frame")
         describe(self.report_button, "Report", "A page with thumbnails, time, memory, metrics and warnings")
         self.run_bar.preview_button.hide()
         self._lay_out()
@@ -231,21 +236,20 @@ class BatchWidget(FileDrop, LeavingWidget):
             elif outcome.state == "done":
                 self._latest = self.table.result(event.item)
             self._allow_buttons()
-        if told.newest and self.form.newest_box.isChecked() and event.state in ("running", "done"):
+        if told.newest and self.newest_box.isChecked() and event.state in ("running", "done"):
             self._show_newest(told)
 
     def _show_newest(self, told: Told) -> None:
-        """Let one layer show what is being made of the newest recording."""
-        store, label = told.store, told.event.item.label
-        assert store is not None  # of a watch it is known
-        try:
-            from napari_recon.viewer.growing import follow
-        except ImportError:
+        """Let one layer show what is being made of the newest recording; it is left alone once somebody removed it."""
+        assert told.store is not None  # of a watch it is known
+        shown = Path(self._follower.store) if self._follower is not None else None
+        if told.outcome is None and shown != told.store:
+            place, becomes = told.store, str(told.target)
+        elif told.outcome is not None and shown not in (told.store, Path(told.outcome.result)):  # made in one piece
+            place, becomes = Path(told.outcome.result), ""
+        else:
             return
-        if told.outcome is None:
-            self._follower = follow(self.viewer, store, str(told.target), label, self._follower)
-        elif self._follower is None or Path(self._follower.store) != store:  # it was made in one piece
-            self._follower = follow(self.viewer, told.outcome.result, "", label, self._follower)
+        self._follower = follow(self.viewer, place, becomes, told.event.item.label, self._follower)
 
     def _follow_no_more(self, on: bool = False) -> None:
         if not on and self._follower is not None:
@@ -296,7 +300,8 @@ class BatchWidget(FileDrop, LeavingWidget):
         self.newest_button.clicked.connect(lambda: self._open(self._latest))
         self.report_button.clicked.connect(self._open_report)
         self.form.rows["source"].changed.connect(lambda: setattr(self, "_source_given", True))
-        self.form.newest_box.toggled.connect(self._follow_no_more)
+        self.form.watch_box.toggled.connect(self.newest_box.setVisible)
+        self.newest_box.toggled.connect(self._follow_no_more)
         bar = self.run_bar
         bar.set_queue(True, ANOTHER, ANOTHER_TIP)
         bar.run.connect(self.start)
@@ -337,7 +342,7 @@ class BatchWidget(FileDrop, LeavingWidget):
         self.scroll.setWidgetResizable(True)
         self.scroll.setFrameShape(QFrame.Shape.NoFrame)
         self.scroll.setWidget(self.form)
-        below = column(self.table, beside(self.newest_button, self.report_button))
+        below = column(self.table, self.newest_box, beside(self.newest_button, self.report_button))
         split = QSplitter(Qt.Orientation.Vertical)
         split.setChildrenCollapsible(False)
         split.addWidget(self.scroll)

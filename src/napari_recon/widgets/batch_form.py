@@ -71,9 +71,6 @@ class BatchForm(QWidget):
         self.watch_box = QCheckBox("&Watch the folder for what lands")
         tip = "While the microscope records: what lands is made, the newest frames first, until you cancel"
         describe(self.watch_box, "Watch the folder", tip)
-        self.newest_box = QCheckBox("S&how the newest")
-        self.newest_box.setChecked(True)
-        describe(self.newest_box, "Show the newest", "The result of what landed last is a layer here, frame by frame")
         self.names_line, self.recipe_line = Line(), Line()
         recipe = PathField((".yaml", ".ome.tif", ".ome.zarr"))
         whole = NumberField(True, low=1, high=256)
@@ -100,18 +97,16 @@ class BatchForm(QWidget):
         layout.setContentsMargins(0, 0, 4, 0)
         layout.setSpacing(10)
         layout.addWidget(section("Recipe", self.rows["recipe"], self.recipe_line, self.layer_button))
-        layout.addWidget(section("Recordings", self.rows["source"], self.rows["each"], self.watch_box, self.newest_box))
+        layout.addWidget(section("Recordings", self.rows["source"], self.rows["each"], self.watch_box))
         layout.addWidget(section("Results", self.rows["out"], self.rows["name"], self.rows["existing"], self.names_line))
         layout.addWidget(self.more)
         layout.addStretch(1)
         self._recipe_box: Any = recipe.inputs()[0]
         self._asks = self._recipe_box.placeholderText()
         self._set(EMPTY)
-        self.newest_box.hide()
         self.rows["recipe"].changed.connect(self._recipe_typed)
         for row in self.rows.values():
             row.changed.connect(self.changed)
-        self.watch_box.toggled.connect(self.newest_box.setVisible)
         self.watch_box.clicked.connect(self.changed)
 
     def request(self) -> BatchRequest:
