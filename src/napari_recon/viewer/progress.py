@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 from napari_recon.core.events import Progress
 
-WEIGHT = 0.25
+FORGOTTEN = 0.1
+"""Part of what was counted before that every further unit makes forgotten: one long unit among many does not alarm."""
 UNITS_BEFORE_ESTIMATE = 3
 
 
@@ -43,7 +44,7 @@ class Stopwatch:
 
 
 class Estimator:
-    """Remaining time from a moving average of the time per unit; the first unit (warm-up) is ignored.
+    """Remaining time from the time of the latest units, about ten; the first (warm-up) is ignored.
 
     Parameters
     ----------
@@ -55,7 +56,7 @@ class Estimator:
         self.latest: Progress | None = None
         self._units = 0
         self._at = 0.0
-        self._per_unit: float | None = None
+        self._seconds = self._done = 0.0
 
     def update(self, event: Progress) -> None:
         """Take in how far the run is."""
@@ -64,19 +65,18 @@ class Estimator:
             return
         now = self.watch.seconds
         if before is None or (event.total, event.unit) != (before.total, before.unit) or event.done < before.done:
-            self._units, self._per_unit = int(event.done > 0), None
+            self._units, self._seconds, self._done = int(event.done > 0), 0.0, 0.0
         else:
             self._units += 1
             if self._units > 1:
-                pace = (now - self._at) / (event.done - before.done)
-                old = self._per_unit
-                self._per_unit = pace if old is None else old + WEIGHT * (pace - old)
+                self._seconds += now - self._at - FORGOTTEN * self._seconds
+                self._done += event.done - before.done - FORGOTTEN * self._done
         self._at = now
 
     @property
     def remaining_s(self) -> float | None:
         """Seconds to go; None while it can't be told."""
-        if self.latest is None or self._per_unit is None or self._units < UNITS_BEFORE_ESTIMATE:
+        if self.latest is None or not self._done or self._units < UNITS_BEFORE_ESTIMATE:
             return None
-        left = (self.latest.total - self.latest.done) * self._per_unit
+        left = (self.latest.total - self.latest.done) * self._seconds / self._done
         return max(0.0, left - (self.watch.seconds - self._at))

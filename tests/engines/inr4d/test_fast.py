@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import napari_recon
 from napari_recon.core.errors import Cancelled, InputError
-from napari_recon.core.events import ArtifactReady, CheckpointSaved, Decided, Event
+from napari_recon.core.events import ArtifactReady, CheckpointSaved, Decided, Event, Progress
 from napari_recon.core.stack import ImageStack
 from napari_recon.engines.inr4d.fast.denoise import denoised, noise_of
 from napari_recon.engines.inr4d.fast.motion import MotionSettings, estimated
@@ -134,6 +134,23 @@ def test_a_fit_is_queried(tmp_path: Path) -> None:
     assert np.abs(movie[::2, ::2] - data).mean() < 0.03 * np.ptp(data)
 
 
+def test_one_progress_from_start_to_end() -> None:
+    heard: list[Event] = []
+    napari_recon.run("inr4d.fit", recording(), params=small(), on_event=heard.append)
+    told = [event for event in heard if isinstance(event, Progress)]
+    assert {(event.total, event.unit) for event in told} == {(100.0, "%")} and told[-1].done == 100
+    assert [event.done for event in told] == sorted(event.done for event in told)
+    phases = list(dict.fromkeys(event.message.partition(",")[0] for event in told))
+    assert phases == [*("noise", "first field", "planes", "planes between", "score", "motion", "neighbours", "recording")]
+
+
+def test_torchs_optimisers_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first one imports torch's compiler, a second in which nobody could cancel."""
+    monkeypatch.delattr(torch.optim.Optimizer, "__init__")
+    estimated(torch.rand(2, 4, 6, 6), 1.0, MotionSettings(steps=(1, 1, 1)))
+    PlaneFit(balls([0.0], (9, 24, 24)), 2, 4, 0).advance()
+
+
 @pytest.mark.parametrize("method", ["linear", "cubic", "flow"])
 def test_interpolations_are_at_hand(tmp_path: Path, method: str) -> None:
     napari_recon.train("inr4d.fit", recording(), out=tmp_path / "field.safetensors", params={"method": method})
@@ -233,7 +250,7 @@ def test_a_cancelled_fit_leaves_a_checkpoint_and_a_field(tmp_path: Path) -> None
 
     def stop(event: Event) -> None:
         heard.append(event)
-        if getattr(event, "message", "") == "planes" and getattr(event, "done", 0) == 2:
+        if getattr(event, "message", "").startswith("planes, step 2 "):
             token.cancel()
 
     params = small(checkpoint_folder=str(tmp_path))
@@ -253,7 +270,7 @@ def test_a_fit_that_has_to_finish_is_whole() -> None:
 
     def finish(event: Event) -> None:
         heard.append(event)
-        if getattr(event, "message", "") == "planes":
+        if getattr(event, "message", "").startswith("planes, step"):
             token.finish()
 
     result = napari_recon.run("inr4d.fit", recording(), params=small(steps=500), token=token, on_event=finish)

@@ -8,12 +8,14 @@ than noise are left out, and the windows averaged, those of few cosines more.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn.functional import conv3d, pad
+
+from napari_recon.engines.inr4d.fast.shares import drained
 
 WINDOW = 5
 #: Cosines below this many standard deviations of noise are left out.
@@ -84,7 +86,12 @@ def _line(level: Tensor, variance: Tensor) -> tuple[float, float]:
 
 
 def denoised(volumes: Tensor, noise: Noise, check: Callable[[], None] = lambda: None) -> Tensor:
-    """Return volumes (n, z, y, x) without most of their noise."""
+    """Return what `denoising` returns in the end."""
+    return drained(denoising(volumes, noise, check))
+
+
+def denoising(volumes: Tensor, noise: Noise, check: Callable[[], None] = lambda: None) -> Generator[float, None, Tensor]:
+    """Yield the share that is done; return volumes (n, z, y, x) without most of their noise."""
     if noise.floor <= 0 and noise.gain <= 0:
         return volumes.clone()
     planes, rows, columns = volumes.shape[1:]
@@ -96,6 +103,7 @@ def denoised(volumes: Tensor, noise: Noise, check: Callable[[], None] = lambda: 
             stop = min(start + depth, planes)
             check()
             out[number, start:stop] = noise.restored(_thresholded(padded[start : stop + 2 * halo], check))
+            yield (number + stop / planes) / len(volumes)
     return out
 
 

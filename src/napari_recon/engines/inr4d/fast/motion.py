@@ -7,13 +7,15 @@ The motion of a gap lives on the grid of the frame that is missing in its middle
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from napari_recon.engines.inr4d.fast.adam import Adam
+from napari_recon.engines.inr4d.fast.shares import drained, within
 from napari_recon.fields.motion import sampled
 
 
@@ -61,16 +63,37 @@ QUICK_PLAIN = replace(PLAIN, scales=QUICK.scales, steps=QUICK.steps)
 MOST_VOXELS = 1 << 21
 
 
+def voxel_steps(gaps: int, voxels: int, settings: MotionSettings) -> float:
+    """Return the voxels of all steps together, of which frames have so many each."""
+    limit = _limit(gaps * voxels)
+    return sum(
+        steps * gaps * voxels * (scale * limit) ** 3 for scale, steps in zip(settings.scales, settings.steps, strict=True)
+    )
+
+
+def _limit(voxels: int) -> float:
+    """Return the finest scale of gaps that have so many voxels together."""
+    return min(1.0, float((MOST_VOXELS / voxels) ** (1 / 3)))
+
+
 def estimated(
     frames: Tensor, plane_step: float, settings: MotionSettings = MotionSettings(), check: Callable[[], None] = lambda: None
 ) -> Tensor:
-    """Return the motion (2, gaps, 3, z', y', x') in the gaps between frames (t, z, y, x), scaled to a range of about 1.
+    """Return what `estimating` returns in the end."""
+    return drained(estimating(frames, plane_step, settings, check))
+
+
+def estimating(
+    frames: Tensor, plane_step: float, settings: MotionSettings = MotionSettings(), check: Callable[[], None] = lambda: None
+) -> Generator[float, None, Tensor]:
+    """Yield the share that is done; return the motion (2, gaps, 3, z', y', x') in the gaps between frames (t, z, y, x).
 
     Velocity per half gap and acceleration per gap squared, in voxels along z, y, x, on a grid half as fine as the frames'.
 
     Parameters
     ----------
     frames : Tensor
+        Scaled to a range of about 1.
     plane_step : float
         Distance of planes in pixels.
     settings : MotionSettings
@@ -79,15 +102,17 @@ def estimated(
     """
     knots = tuple(max(2, (n + 1) // 2) for n in frames.shape[1:])
     motion = torch.zeros(2, len(frames) - 1, 3, *knots)
-    limit = (MOST_VOXELS / ((len(frames) - 1) * frames[0].numel())) ** (1 / 3)
-    for wanted, steps in zip(settings.scales, settings.steps, strict=True):
-        scale = wanted * min(1.0, limit)
+    limit = _limit((len(frames) - 1) * frames[0].numel())
+    costs = [steps * scale**3 for scale, steps in zip(settings.scales, settings.steps, strict=True)]
+    for number, (wanted, steps) in enumerate(zip(settings.scales, settings.steps, strict=True)):
+        scale = wanted * limit
         size = tuple(max(min(4, n), round(n * scale)) for n in frames.shape[1:])
         own = tuple(min(a, b) for a, b in zip(knots, size, strict=True))
         small = _resized(frames[:, None], size)[:, 0]
         factors = torch.tensor([n / m for n, m in zip(frames.shape[1:], size, strict=True)])
         unit = torch.tensor([plane_step, 1.0, 1.0])
-        motion = _refined(small, _spread(motion, own), factors, unit, steps, settings, check)
+        refining = _refining(small, _spread(motion, own), factors, unit, steps, settings, check)
+        motion = yield from within(refining, sum(costs[:number]) / sum(costs), costs[number] / sum(costs))
     return _spread(motion, knots)
 
 
@@ -119,7 +144,7 @@ def _resized(values: Tensor, size: tuple[int, ...]) -> Tensor:
     return found
 
 
-def _refined(
+def _refining(
     frames: Tensor,
     start: Tensor,
     factors: Tensor,
@@ -127,24 +152,21 @@ def _refined(
     steps: int,
     settings: MotionSettings,
     check: Callable[[], None],
-) -> Tensor:
-    """Return velocity and acceleration (2, gaps, 3, z, y, x), in full voxels, after so many steps of Adam on a scale.
+) -> Generator[float, None, Tensor]:
+    """Yield the share that is done; return velocity and acceleration (2, gaps, 3, z, y, x), in full voxels, of a scale.
 
-    The unknowns are in pixels of the scale, so that steps along all axes are alike.
+    So many steps of Adam; the unknowns are in pixels of the scale, so that steps along all axes are alike.
     """
     voxel = (factors * unit / (factors * unit)[2]).view(3, 1, 1, 1)  # a voxel of the scale in its pixels
     pixel = float(factors[2])
     to_voxels = (1 / factors).view(3, 1, 1, 1)  # full voxels -> voxels of the scale
     unknown = (start * to_voxels * voxel).requires_grad_()
-    optimiser = torch.optim.Adam([unknown], lr=settings.rate, betas=(0.9, 0.95))
+    optimiser = Adam([unknown], (0.9, 0.95))
     grid = _places(frames.shape[1:])
     gaps = len(frames) - 1
     before, after = frames[:-1, None], frames[1:, None]
     for step in range(steps):
         check()
-        for group in optimiser.param_groups:
-            group["lr"] = settings.rate * (1 - 0.9 * step / steps)
-        optimiser.zero_grad()
         whole = _spread(unknown, tuple(frames.shape[1:]))
         if not settings.bending:
             whole = whole * torch.tensor([1.0, 0.0]).view(2, 1, 1, 1, 1, 1)
@@ -166,8 +188,8 @@ def _refined(
         for part, weight in zip(whole, (1.0, settings.bending), strict=True):
             loss = loss + settings.smoothness * weight * _cost(_slopes(part, voxel), settings.corner_motion, joint=True)
         check()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
+        optimiser.step(loss, settings.rate * (1 - 0.9 * step / steps))
+        yield (step + 1) / steps
     return unknown.detach() / voxel / to_voxels
 
 

@@ -8,7 +8,7 @@ Nothing but the recording's own planes is used; some of them are kept aside to j
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -17,6 +17,9 @@ import numpy as np
 import torch
 from scipy.interpolate import make_interp_spline
 from torch import Tensor, nn
+
+from napari_recon.engines.inr4d.fast.adam import Adam
+from napari_recon.engines.inr4d.fast.shares import drained
 
 #: Pixels of the kept lines that a step learns from, about.
 PIXELS = 8000
@@ -78,7 +81,7 @@ class PlaneFit:
         torch.manual_seed(seed)
         self.network = PlaneNetwork(factor)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._optimiser = torch.optim.Adam(self.network.parameters(), lr=RATE, betas=(0.9, 0.98))
+        self._optimiser = Adam(self.network.parameters(), (0.9, 0.98))
         order = torch.randperm(len(self._planes), generator=torch.Generator().manual_seed(seed))
         aside = min(MOST_ASIDE, len(order) // ASIDE)
         self._aside, self._learnt = order[:aside], order[aside:]
@@ -96,12 +99,8 @@ class PlaneFit:
         lines, missing = self._batch(random)
         falling = 0.01 + 0.99 * (0.5 + 0.5 * math.cos(math.pi * self.step / self.steps))
         rate = RATE * min(1.0, (self.step + 1) / RISE) * falling
-        for group in self._optimiser.param_groups:
-            group["lr"] = rate
-        self._optimiser.zero_grad(set_to_none=True)
         loss = (self.network(lines[:, None]) - missing / self.spread).square().mean()
-        loss.backward()
-        self._optimiser.step()
+        self._optimiser.step(loss, rate)
         self.step += 1
         return float(loss.detach())
 
@@ -123,12 +122,12 @@ class PlaneFit:
     def state(self) -> dict[str, Any]:
         """Return what `restore` needs."""
         network = {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
-        return {"network": network, "optimiser": self._optimiser.state_dict(), "step": self.step}
+        return {"network": network, "optimiser": self._optimiser.state(), "step": self.step}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state` returned."""
         self.network.load_state_dict(state["network"])
-        self._optimiser.load_state_dict(state["optimiser"])
+        self._optimiser.restore(state["optimiser"])
         self.step = int(state["step"])
 
     def filled(self, volume: Tensor, check: Callable[[], None]) -> Tensor:
@@ -151,8 +150,16 @@ class PlaneFit:
         return found
 
     def all_filled(self, volumes: Tensor, check: Callable[[], None]) -> Tensor:
-        """Return volumes (t, z, y, x) with the planes between."""
-        return torch.stack([self.filled(volume, check) for volume in volumes])
+        """Return what `filling` returns in the end."""
+        return drained(self.filling(volumes, check))
+
+    def filling(self, volumes: Tensor, check: Callable[[], None]) -> Generator[float, None, Tensor]:
+        """Yield the share that is done; return volumes (t, z, y, x) with the planes between."""
+        found = []
+        for number, volume in enumerate(volumes, 1):
+            found.append(self.filled(volume, check))
+            yield number / len(volumes)
+        return torch.stack(found)
 
     def forget(self) -> None:
         """Leave cubic splines alone between planes."""

@@ -20,18 +20,18 @@ from napari_recon.core.events import (
     Decided,
     Event,
     MetricLogged,
-    Progress,
     Warned,
 )
 from napari_recon.core.pieces import FramePieces
 from napari_recon.core.plan import Plan
 from napari_recon.core.token import CancelToken
 from napari_recon.engines.inr4d.checkpoint import MOTION
-from napari_recon.engines.inr4d.fast.denoise import denoised, noise_of
-from napari_recon.engines.inr4d.fast.motion import PLAIN, QUICK, QUICK_PLAIN, MotionSettings, estimated
+from napari_recon.engines.inr4d.fast.course import Course, expected
+from napari_recon.engines.inr4d.fast.denoise import denoising, noise_of
+from napari_recon.engines.inr4d.fast.motion import PLAIN, QUICK, QUICK_PLAIN, MotionSettings, estimating
 from napari_recon.engines.inr4d.fast.planes import PlaneFit
 from napari_recon.engines.inr4d.fast.spacing import plane_distance
-from napari_recon.engines.inr4d.fast.together import joined
+from napari_recon.engines.inr4d.fast.together import joining
 from napari_recon.engines.inr4d.fit_params import FitParams
 from napari_recon.engines.inr4d.fit_run import FitRun, Movie
 from napari_recon.fields.motion import MotionField
@@ -51,6 +51,8 @@ class FastRun(FitRun):
         self.folder = Path(params.checkpoint_folder or checkpoint_folder(plan)).expanduser()
         self._shown_next = 0.0
         self._report: dict[str, Any] = {}
+        asked = params.plane_distance
+        self._course = Course(self._expected(max(1, round(self.step())) if asked == "auto" else asked))
 
     def events(self, token: CancelToken) -> Iterator[Event]:
         """Yield the events of the run.
@@ -70,30 +72,32 @@ class FastRun(FitRun):
         if method == "fast":
             noise = noise_of(values)
             if self._params.denoise:
-                yield Progress(0, 1, "step", "noise")
-                frames = denoised(values, noise, token.check)
+                frames = yield from self._course.through("noise", denoising(values, noise, token.check))
                 yield from self.preview(lambda: self._shown(frames, 1, self.middle()), self.middle(), 0)
             factor, said = self._distance(frames)
             yield from said
             clean = frames
+            self._course.expect(self._expected(factor))
             if factor > 1:
-                early = estimated(_scaled(clean), float(factor), QUICK, token.check)
+                moving = estimating(_scaled(clean), float(factor), QUICK, token.check)
+                early = yield from self._course.through("first field", moving, 0.0, 0.5)
                 planes = PlaneFit(frames, factor, self._params.steps, self._plan.compute.seed)
                 self._shown_next = time.monotonic() + FIRST_SECONDS
                 yield self._early(planes, clean, early, token)
+                yield self._course.at("first field", 1.0)
                 yield from self._learnt(planes, clean, early, token)
-                frames = planes.all_filled(clean, token.check)
+                frames = yield from self._course.through("planes between", planes.filling(clean, token.check))
             yield from self._judged(clean, token)
-            yield Progress(0, 1, "step", "motion")
-            motion = estimated(_scaled(frames), factor_step(self.step(), factor), MotionSettings(), token.check)
+            moving = estimating(_scaled(frames), factor_step(self.step(), factor), MotionSettings(), token.check)
+            motion = yield from self._course.through("motion", moving)
             if factor > 1:
-                frames = joined(frames, motion, factor, token.check)
+                frames = yield from self._course.through("neighbours", joining(frames, motion, factor, token.check))
             if self._params.keep_measured:
                 frames = frames.clone()
                 frames[:, ::factor] = values
         elif method == "flow":
-            yield Progress(0, 1, "step", "motion")
-            motion = estimated(_scaled(values), self.step(), PLAIN, token.check)
+            moving = estimating(_scaled(values), self.step(), PLAIN, token.check)
+            motion = yield from self._course.through("motion", moving)
         if motion is not None:
             motion = self._in_samples(motion, frames)
         yield self._model(frames, motion, 1 if method == "linear" else 3)
@@ -104,7 +108,12 @@ class FastRun(FitRun):
             token.check()
             part = {**self.asked, "T": (frame, frame + 1)}
             yield BlockReady("movie", self.place(part), self._shown(frames, factor, part))
-            yield Progress(number + 1, stop - first, "frame", "recording")
+            yield self._course.at("recording", (number + 1) / (stop - first))
+
+    def _expected(self, factor: int) -> dict[str, float]:
+        method, sizes = self._params.method, (self.fitted["T"][1] - self.fitted["T"][0], *self._sizes)
+        moving = PLAIN if method == "flow" else MotionSettings()
+        return expected(method, sizes, factor, self._params.steps, self._params.denoise, self._params.judge, moving)
 
     def step(self) -> float:
         """Return the distance of planes in pixels as far as it is known, else 1."""
@@ -155,7 +164,7 @@ class FastRun(FitRun):
                 if planes.step % JUDGED_EVERY == 0 and (judged := planes.judged(token.check)):
                     gain = _gain(judged.network, judged.cubic)
                     yield MetricLogged("gain over cubic splines (dB)", planes.step, gain, "planes")
-                yield Progress(planes.step, planes.steps, "step", "planes")
+                yield self._course.at("planes", planes.step / planes.steps, f"step {planes.step} of {planes.steps}")
                 if time.monotonic() > self._shown_next and planes.step < planes.steps:
                     yield self._early(planes, clean, early, token)
                 if planes.step % self._params.checkpoint_every == 0:
@@ -182,9 +191,10 @@ class FastRun(FitRun):
         """Yield what a fit without every other frame makes of those frames, as a score, beside linear interpolation."""
         if not self._params.judge or len(clean) < 3 or token.finishing:
             return
-        yield Progress(0, 1, "step", "score")
         kept = clean[::2]
-        motion, flow = (estimated(_scaled(kept), self.step(), how, token.check) for how in (QUICK, QUICK_PLAIN))
+        settled, plain = (estimating(_scaled(kept), self.step(), how, token.check) for how in (QUICK, QUICK_PLAIN))
+        motion = yield from self._course.through("score", settled, 0.0, 0.4)
+        flow = yield from self._course.through("score", plain, 0.4, 0.8)
         aside = range(1, 2 * len(kept) - 2, 2)
         truth = clean[1 : 2 * len(kept) - 2 : 2]
         z, y, x = (torch.arange(n) for n in clean.shape[1:])

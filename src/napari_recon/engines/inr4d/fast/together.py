@@ -6,12 +6,13 @@ light comes from, and the less the more they differ from the frame itself: not a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 
 import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool3d, pad
 
+from napari_recon.engines.inr4d.fast.shares import drained
 from napari_recon.fields.motion import MotionField
 
 #: Weight of a neighbour's plane beside the estimate between planes, in one round after the other.
@@ -25,7 +26,14 @@ VOXELS = 1 << 18
 
 
 def joined(frames: Tensor, motion: Tensor, factor: int, check: Callable[[], None] = lambda: None) -> Tensor:
-    """Return frames (t, z, y, x) whose planes between measured ones are those of the neighbouring frames, too.
+    """Return what `joining` returns in the end."""
+    return drained(joining(frames, motion, factor, check))
+
+
+def joining(
+    frames: Tensor, motion: Tensor, factor: int, check: Callable[[], None] = lambda: None
+) -> Generator[float, None, Tensor]:
+    """Yield the share that is done; return frames (t, z, y, x) whose planes between are those of neighbouring frames, too.
 
     Parameters
     ----------
@@ -37,9 +45,12 @@ def joined(frames: Tensor, motion: Tensor, factor: int, check: Callable[[], None
     check : callable
         Called between slabs; may raise to stop.
     """
-    for measured in MEASURED:
-        field = MotionField(frames, motion, frames.shape)
-        frames = torch.stack([_one(field, frames, number, factor, measured, check) for number in range(len(frames))])
+    for turn, measured in enumerate(MEASURED):
+        field, found = MotionField(frames, motion, frames.shape), []
+        for number in range(len(frames)):
+            found.append(_one(field, frames, number, factor, measured, check))
+            yield (turn + (number + 1) / len(frames)) / len(MEASURED)
+        frames = torch.stack(found)
     return frames
 
 
