@@ -8,6 +8,9 @@ import platform
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import lru_cache
 from pathlib import Path
 
@@ -16,6 +19,9 @@ import psutil
 from napari_recon.core import settings
 from napari_recon.core.errors import InputError
 from napari_recon.core.grid import Frozen
+
+#: How much of the free memory a run may use when nobody says.
+SHARE = 0.6
 
 
 class Compute(Frozen):
@@ -65,24 +71,85 @@ class Compute(Frozen):
             When the asked device is not there.
         """
         device = resolve_device(self.device)
+        machine = _elsewhere.get()
+        memory = self.memory_bytes or (int(SHARE * free_memory(device)) if machine is None else machine.bytes_of(device))
         return Compute(
             device=device,
             threads=self.threads or max(1, (os.cpu_count() or 2) - 1),
             seed=self.seed,
-            memory_bytes=self.memory_bytes or int(0.6 * free_memory(device)),
+            memory_bytes=memory if machine is None else min(memory, machine.bytes_of(device)),
             deterministic=self.deterministic,
         )
 
 
-@lru_cache
+class Machine(Frozen):
+    """Where plans will run when that is not here.
+
+    Attributes
+    ----------
+    backend : str
+        Its best device: ``"cuda"``, ``"mps"`` or ``"cpu"``.
+    threads : int
+        Of one run.
+    memory_bytes, device_bytes : int
+        What a run may use of the host's memory, and of the accelerator's.
+    """
+
+    backend: str = "cpu"
+    threads: int = 1
+    memory_bytes: int = 0
+    device_bytes: int = 0
+
+    @classmethod
+    def here(cls, threads: int = 1, at_most: int = 0) -> Machine:
+        """Return this one, with `at_most` bytes of the host's memory (0: the usual share of what is free)."""
+        backend = torch_backend()
+        host = settings.memory_bytes() or at_most or int(SHARE * free_memory("cpu"))
+        device = int(SHARE * free_memory(backend)) if backend == "cuda" else host
+        return cls(backend=backend, threads=threads, memory_bytes=host, device_bytes=device)
+
+    def bytes_of(self, device: str) -> int:
+        """Return what a run on `device` may use."""
+        return self.device_bytes if device.startswith("cuda") else self.memory_bytes
+
+    def and_also(self, other: Machine) -> Machine:
+        """Return what both can do."""
+        return Machine(
+            backend=self.backend if self.backend == other.backend else "cpu",
+            threads=min(self.threads, other.threads),
+            memory_bytes=min(self.memory_bytes, other.memory_bytes),
+            device_bytes=min(self.device_bytes, other.device_bytes),
+        )
+
+
+_elsewhere: ContextVar[Machine | None] = ContextVar("elsewhere", default=None)
+
+
+@contextmanager
+def planning_for(machine: Machine) -> Iterator[None]:
+    """Plans that are made inside are for `machine`: for its device, and for no more memory than it has."""
+    token = _elsewhere.set(machine)
+    try:
+        yield
+    finally:
+        _elsewhere.reset(token)
+
+
 def torch_backend() -> str:
-    """Return ``"cuda"``, ``"mps"`` or ``"cpu"``: the best device the installed torch build can drive here."""
+    """Return ``"cuda"``, ``"mps"`` or ``"cpu"``: the best device the installed torch build can drive where plans run."""
+    machine = _elsewhere.get()
+    return _torch_backend() if machine is None else machine.backend
+
+
+@lru_cache
+def _torch_backend() -> str:
     spec = importlib.util.find_spec("torch")
     if spec is None or spec.origin is None:
         return "cpu"
     version = Path(spec.origin).with_name("version.py")
     built_for_cuda = version.exists() and re.search(r"^cuda\b[^=]*=\s*['\"]", version.read_text(), re.MULTILINE)
-    if built_for_cuda and (Path("/dev/nvidia0").exists() or shutil.which("nvidia-smi")):
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1", "NoDevFiles")
+    if built_for_cuda and not hidden and (Path("/dev/nvidia0").exists() or shutil.which("nvidia-smi")):
         return "cuda"
     return "mps" if platform.system() == "Darwin" and platform.machine() == "arm64" else "cpu"
 
@@ -109,9 +176,15 @@ def resolve_device(device: str) -> str:
 def free_memory(device: str) -> int:
     """Return the free memory of `device` in bytes (of the host for cpu and mps)."""
     if device.startswith("cuda") and (smi := shutil.which("nvidia-smi")):
-        query = [smi, "--query-gpu=memory.free", "--format=csv,noheader,nounits"]
-        lines = subprocess.run(query, capture_output=True, text=True, timeout=10, check=False).stdout.split()
-        index = int(device.partition(":")[2] or 0)
-        if index < len(lines) and lines[index].isdigit():
-            return int(lines[index]) * 2**20
+        query = [smi, f"--id={_card(device)}", "--query-gpu=memory.free", "--format=csv,noheader,nounits"]
+        found = subprocess.run(query, capture_output=True, text=True, timeout=10, check=False).stdout.strip()
+        if found.isdigit():
+            return int(found) * 2**20
     return int(psutil.virtual_memory().available)
+
+
+def _card(device: str) -> str:
+    """Return what nvidia-smi calls a device: programs count those that ``CUDA_VISIBLE_DEVICES`` shows them."""
+    index = device.partition(":")[2] or "0"
+    shown = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
+    return shown[int(index)] if int(index) < len(shown) else index

@@ -10,28 +10,34 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Self
 
+from napari_recon.core import settings
+from napari_recon.core.compute import SHARE, free_memory, planning_for
 from napari_recon.core.errors import Cancelled, InputError, OutOfMemory, ReconError, describe
+from napari_recon.core.provenance import Recipe
 from napari_recon.core.token import CancelToken
-from napari_recon.jobs.batch.item_run import ItemRun, Order
-from napari_recon.jobs.batch.parts import in_worker, watched
+from napari_recon.jobs.batch.crew import Crew, address_of, check_scheduler, gone
+from napari_recon.jobs.batch.item_run import ItemRun
 from napari_recon.jobs.batch.records import BatchFolder
 from napari_recon.jobs.batch.run import ItemChanged, failure
+from napari_recon.jobs.batch.worker import Home, WorkerUnfit, frames_in_worker, whole_in_worker
 
-#: Tasks per worker that are under way, so that none waits for the client.
+#: Tasks per worker that are under way, so that none waits for the client ...
 AHEAD = 2
+#: ... and some more where others decide on the number of workers, which grows with what is waiting.
+WAITING = 32
 POLL_S = 0.01
-COUNT_EVERY_S = 2.0
-#: One thread each, and nothing about malloc: what dask sets there gives every large array back to the system at once,
-#: and a frame takes two to three times as long.
-WORKER_ENVIRONMENT = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), 1)
+LOOK_EVERY_S = 2.0
+#: A frame that so many unfit workers could not make has a fault of its own.
+TRIES = 5
 
 
-@dataclass(frozen=True)
+@dataclass
 class Task:
-    """A frame of a recording, or a whole one (`number` None)."""
+    """A frame of a recording, or a whole step of it (`number` None)."""
 
     run: ItemRun
     number: int | None
+    tries: int = 0
 
 
 class Workers:
@@ -45,7 +51,7 @@ class Workers:
         Processes to start on this machine, one thread each; ignored with `scheduler`.
     scheduler : str
         Address of a running scheduler, ``tcp://host:8786``, or its scheduler file. Its workers need this package and the
-        same file system.
+        same file system. Each makes one frame at a time, with as many threads as it was given.
 
     Raises
     ------
@@ -62,37 +68,28 @@ class Workers:
             ) from None
         self._cluster: Any = None
         self._client: Any
-        try:
-            if scheduler.endswith(".json"):
-                self._client = distributed.Client(scheduler_file=scheduler, timeout="10s")
-            elif scheduler:
-                self._client = distributed.Client(scheduler, timeout="10s")
-            else:
-                with import_module("dask").config.set({"distributed.nanny.pre-spawn-environ": WORKER_ENVIRONMENT}):
-                    self._cluster = distributed.LocalCluster(
-                        n_workers=count,
-                        threads_per_worker=1,
-                        processes=True,
-                        memory_limit=0,
-                        dashboard_address=None,
-                        scheduler_kwargs={"dashboard_address": ":0"},  # its fixed port is taken when two batches run
-                    )
-                self._client = distributed.Client(self._cluster)
-        except (OSError, ValueError) as error:
-            raise InputError(
-                f"a scheduler was expected at {scheduler}, nobody answered ({error}); check the address"
-            ) from None
+        self._share = self._spare = 0
+        if scheduler:
+            address, self._spare = address_of(scheduler), WAITING
+            self._client = distributed.Client(address, set_as_default=False)
+            check_scheduler(self._client, address)
+            return
+        self._share = int((settings.memory_bytes() or SHARE * free_memory("cpu")) / count)
+        self._cluster = distributed.LocalCluster(
+            n_workers=count,
+            threads_per_worker=1,
+            processes=True,
+            memory_limit=0,
+            dashboard_address=None,
+            scheduler_kwargs={"dashboard_address": ":0"},  # its fixed port is taken when two batches run
+        )
+        self._client = distributed.Client(self._cluster, set_as_default=False)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
         self.close()
-
-    @property
-    def count(self) -> int:
-        """Number of workers there are now."""
-        return len(self._client.scheduler_info(n_workers=-1)["workers"])
 
     def close(self) -> None:
         """Let go of the cluster; workers that were started here end."""
@@ -109,33 +106,67 @@ class Workers:
             After running frames were told to stop; what was finished is noted.
         DiskFull
         """
+        if not todo:
+            return
+        home = Home.of(folder.notes / "batch.json", [run.item.source for run in todo])
+        crew = Crew(self._client, home, self._share)
+        yield from self._awaited(crew, todo[0], token)
+        for run in todo:
+            run.recipe = _for_worker(run.recipe, crew.machine.threads)
         queue = deque(todo)
-        tasks = self._tasks(queue)
+        tasks, again = self._tasks(queue, crew), deque[Task]()
         running: dict[Any, Task] = {}
-        workers, looked = self.count, time.monotonic()
+        looked = time.monotonic()
         try:
             while True:
                 token.check()
-                if time.monotonic() - looked > COUNT_EVERY_S:  # asking the scheduler costs it time
-                    workers, looked = self.count, time.monotonic()
-                while len(running) < AHEAD * max(1, workers) and (task := next(tasks)) is not None:
+                if time.monotonic() - looked > LOOK_EVERY_S:  # asking the scheduler costs it time
+                    yield from _warned(crew.look(), todo[0])
+                    looked = time.monotonic()
+                while len(running) < AHEAD * max(1, len(crew)) + self._spare:
+                    task = again.popleft() if again else next(tasks)
+                    if task is None:
+                        break
                     if isinstance(task, ItemChanged):
                         yield task
-                    else:
-                        running[self._submitted(task, folder)] = task
+                    elif not task.run.given_up:
+                        running[self._submitted(task, crew, home, folder)] = task
                 if not running:
                     break
                 for future in [f for f in running if f.done()]:
-                    yield from self._taken(running.pop(future), future, queue)
+                    if (task := running.pop(future, None)) is None:  # of a recording that was given up meanwhile
+                        continue
+                    if _unfit(error := _error_of(future)) and task.tries < TRIES:
+                        again.append(Task(task.run, task.number, task.tries + 1))
+                        yield from _warned(crew.look(again=True), task.run)
+                        continue
+                    yield from self._taken(task, future, error, queue)
+                    if task.run.given_up:  # what failed once would fail for every frame
+                        others = [f for f, t in running.items() if t.run is task.run]
+                        self._client.cancel(others)
+                        for other in others:
+                            del running[other]
                 time.sleep(POLL_S)
         except Cancelled:
             self._stop(running, folder)
             raise
         finally:
-            if running:
+            if running and self._client.status == "running":
                 self._client.cancel(list(running))
 
-    def _tasks(self, queue: deque[ItemRun]) -> Iterator[Task | ItemChanged | None]:
+    def _awaited(self, crew: Crew, run: ItemRun, token: CancelToken) -> Iterator[ItemChanged]:
+        """Wait for the first worker; a cluster that starts workers for what there is to do gets something."""
+        call: Any = None
+        crew.look()
+        while not len(crew):
+            token.check()
+            if call is None or call.done():
+                yield ItemChanged(run.item, "running", message="waiting for workers")
+                call = self._client.submit(time.sleep, 0, pure=False)
+            time.sleep(10 * POLL_S)
+            crew.look()
+
+    def _tasks(self, queue: deque[ItemRun], crew: Crew) -> Iterator[Task | ItemChanged | None]:
         """Yield the work of each recording when its turn comes, None while there is none; what can't be opened says so."""
         while True:
             if not queue:
@@ -144,7 +175,8 @@ class Workers:
             run = queue.popleft()
             yield ItemChanged(run.item, "running", message="opening")
             try:
-                run.open()
+                with planning_for(crew.machine):
+                    run.open()
             except (ReconError, OSError) as error:
                 yield failure(run, error)
                 continue
@@ -152,22 +184,19 @@ class Workers:
             if not numbers:
                 yield self._finished(run, queue)
             for number in numbers:
-                if run.given_up:  # what failed once would fail for every frame
+                if run.given_up:
                     break
                 yield Task(run, number)
 
-    def _submitted(self, task: Task, folder: BatchFolder) -> Any:
-        keep = {"pure": False, "retries": 0}
+    def _submitted(self, task: Task, crew: Crew, home: Home, folder: BatchFolder) -> Any:
+        keep, stop_file = {"pure": False, "retries": 0}, str(folder.stop_file)
         if task.number is None:
-            return self._client.submit(whole_in_worker, task.run.order(), str(folder.stop_file), **keep)
-        part = task.run.part(task.number, task.number + 1, str(folder.stop_file))
-        return self._client.submit(in_worker, part, **keep)
+            return self._client.submit(whole_in_worker, task.run.order(), crew.machine, stop_file, home, **keep)
+        part = task.run.part(task.number, task.number + 1, stop_file)
+        return self._client.submit(frames_in_worker, part, home, **keep)
 
-    def _taken(self, task: Task, future: Any, queue: deque[ItemRun]) -> Iterator[ItemChanged]:
+    def _taken(self, task: Task, future: Any, error: BaseException | None, queue: deque[ItemRun]) -> Iterator[ItemChanged]:
         run = task.run
-        if run.given_up:
-            return
-        error = future.exception()
         if error is not None:
             run.given_up = True
             yield failure(run, _described(error, run))
@@ -208,15 +237,32 @@ class Workers:
                     running[future].run.took(record)
 
 
-def whole_in_worker(order: Order, stop_file: str) -> bool:
-    """Make the next step of a recording as a whole in a worker process; returns whether it was the last one."""
-    with watched(stop_file) as token:
-        run = ItemRun.of(order)
-        run.open()
-        for _ in run.run_whole(token):
-            token.check()
-        run.finish()
-        return run.done
+def _error_of(future: Any) -> BaseException | None:
+    """Return why a task failed, None when it did not (InputError when the scheduler went away)."""
+    if future.status in ("cancelled", "lost"):
+        raise gone(OSError())
+    error: BaseException | None = future.exception()
+    return error
+
+
+def _unfit(error: BaseException | None) -> bool:
+    return isinstance(error, WorkerUnfit)
+
+
+def _warned(sentences: list[str], run: ItemRun) -> Iterator[ItemChanged]:
+    for sentence in sentences:
+        yield ItemChanged(run.item, "running", warning=f"{sentence}; the others go on")
+
+
+def _for_worker(recipe: Recipe, threads: int) -> Recipe:
+    """Return the recipe for workers, each of which has one device and so many threads."""
+    steps = []
+    for step in recipe.steps:
+        kept = {**step.resolved, "threads": threads}
+        if str(kept.get("device", "")).startswith("cuda:"):  # the card of another machine
+            kept["device"] = "cuda"
+        steps.append(step.model_copy(update={"resolved": kept}))
+    return recipe.model_copy(update={"steps": tuple(steps)})
 
 
 def _described(error: BaseException, run: ItemRun) -> Exception:

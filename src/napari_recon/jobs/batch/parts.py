@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -31,7 +30,6 @@ from napari_recon.jobs.artifacts import plain
 from napari_recon.jobs.measure import peak_memory_bytes
 from napari_recon.jobs.running import reopen
 
-POLL_S = 0.3
 _SAID = {kind.__name__: kind for kind in (ArtifactReady, Decided, MetricLogged, Warned)}
 
 
@@ -116,33 +114,6 @@ def frames_of(part: Part, token: CancelToken | None = None) -> Iterator[FrameRec
             said.append(as_json(event))
         elif isinstance(event, Finished) and event.partial:
             return
-
-
-def in_worker(part: Part) -> list[FrameRecord]:
-    """Make a part in a worker process; a cancelled one gives the frames that were finished."""
-    with watched(part.stop_file) as token:
-        return list(frames_of(part, token))
-
-
-class watched:
-    """A token that is cancelled when a file appears: what a cancel looks like to processes that share nothing else."""
-
-    def __init__(self, stop_file: str) -> None:
-        self._file, self._token, self._end = stop_file, CancelToken(), threading.Event()
-
-    def __enter__(self) -> CancelToken:
-        if self._file:
-            threading.Thread(target=self._watch, daemon=True).start()
-        return self._token
-
-    def __exit__(self, *error: object) -> None:
-        self._end.set()
-
-    def _watch(self) -> None:
-        while not self._end.wait(POLL_S):
-            if Path(self._file).exists():
-                self._token.cancel()
-                return
 
 
 def as_json(event: Event) -> dict[str, Any]:
