@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,21 @@ from napari_recon.core.plan import InputRef, ModelRef, Plan
 from napari_recon.core.region import Selection
 from napari_recon.core.stack import ImageStack
 from napari_recon.core.token import CancelToken
+
+
+class Watched:
+    """An array that knows the number of elements of the largest part that was read of it."""
+
+    def __init__(self, data: Any) -> None:
+        self.shape, self.dtype, self.ndim, self.largest, self._data = data.shape, data.dtype, data.ndim, 0, data
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        part = np.asarray(self._data[key])
+        self.largest = max(self.largest, part.size)
+        return part
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.asarray(self[...], dtype)
 
 
 @dataclass(frozen=True)
@@ -36,6 +52,14 @@ class Example:
     others: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     reshaped: str = ""
     chained: bool = False
+    untouched: tuple[str, ...] = field(init=False, default=())
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "untouched", self.fingerprints())  # before anything runs
+
+    def fingerprints(self) -> tuple[str, ...]:
+        """Digests of every image as it is now."""
+        return tuple(stack.fingerprint() for stacks in self.images.values() for stack in stacks)
 
     @property
     def images(self) -> dict[str, list[ImageStack]]:
@@ -74,6 +98,21 @@ class Example:
     def result(self, plan: Plan) -> np.ndarray:
         """Return the first output after all its events."""
         return collect(self.events(plan), plan.outputs[0].name)
+
+    @cached_property
+    def reference_events(self) -> tuple[Event, ...]:
+        """The events of the plan without changes, run once for every test that compares with them."""
+        return tuple(self.engine.run(self.plan(), {**self.inputs, **self.watched}))
+
+    @cached_property
+    def watched(self) -> dict[str, list[ImageStack]]:
+        """The stacks of every input as that run reads them: their data know how much was read at once."""
+        return {name: [replace(stack, data=Watched(stack.data)) for stack in stacks] for name, stacks in self.images.items()}
+
+    @property
+    def reference(self) -> np.ndarray:
+        """The first output of that run, an array of the caller's own."""
+        return collect(self.reference_events, self.plan().outputs[0].name)
 
 
 def collect(events: Sequence[Event], output: str) -> np.ndarray:
