@@ -103,7 +103,9 @@ def _lightfield_rl() -> Example:
 
 def _lightfield_rl_automatic() -> Example:
     fixed = _lightfield_rl()
-    return Example(fixed.engine, fixed.stacks, {"planes": 5, "voxel": "half", "refine_views": True})
+    views = fixed.main
+    two = ImageStack(np.asarray(views.data)[:2], views.grid.cropped({"T": (0, 2)}), views.name)
+    return Example(fixed.engine, {"views": two}, {"planes": 5, "voxel": "half", "refine_views": True})
 
 
 def _lightfield_rl_psf() -> Example:
@@ -323,7 +325,7 @@ def _train_rldfn() -> Example:
 def _rldfn() -> Example:
     from tests.engines.fusion.rldfn import example
 
-    return example()
+    return example((10, 16, 20))
 
 
 def _pipeline(**params: object) -> Example:
