@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -247,19 +248,38 @@ def _centre(start: int, stop: int, tile: int) -> tuple[int, int]:
     return low, low + size
 
 
+_lock = threading.Lock()
+_running: list[tuple[int, Compute]] = []
+"""Runs that go on, the thread of each; there is one torch for all of them."""
+_before: list[Any] = []
+
+
 @contextmanager
 def torch_settings(compute: Compute) -> Iterator[None]:
-    """Apply threads, seed and determinism to torch (imported here) for the duration of a run."""
+    """Apply threads, seed and determinism to torch (imported here) for the duration of a run.
+
+    The number of threads belongs to the thread that sets it, and new ones begin with it; the rest belongs to the process. Of
+    runs beside each other the first one seeds the common generator, and the last one puts back what was there before.
+    """
     import torch
 
-    threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    torch.set_num_threads(max(1, compute.threads))
-    torch.manual_seed(compute.seed)
-    if compute.deterministic:
-        torch.use_deterministic_algorithms(True, warn_only=True)
+    mine = threading.get_ident(), compute
+    with _lock:
+        threads = torch.get_num_threads()  # torch takes the common number over when a thread asks for the first time
+        alone = all(thread == mine[0] for thread, _ in _running)
+        if not _running:
+            _before[:] = threads, torch.are_deterministic_algorithms_enabled()
+        _running.append(mine)
+        torch.set_num_threads(max(1, compute.threads))
+        if alone:  # else it would change what another run draws
+            torch.manual_seed(compute.seed)
+        if compute.deterministic:
+            torch.use_deterministic_algorithms(True, warn_only=True)
     try:
         yield
     finally:
-        torch.set_num_threads(threads)
-        if compute.deterministic:  # only then: the call loads torch's compiler, which takes seconds
-            torch.use_deterministic_algorithms(deterministic)
+        with _lock:
+            _running.remove(mine)
+            torch.set_num_threads(threads if alone else _before[0])
+            if compute.deterministic and not any(other.deterministic for _, other in _running):
+                torch.use_deterministic_algorithms(_before[1])  # only then: the call loads torch's compiler: seconds
