@@ -289,7 +289,8 @@ def test_a_job_on_a_file_needs_no_layer(viewer, tmp_path) -> None:
     path = tmp_path / "views.npy"
     np.save(path, np.ones((5, 8, 10), np.float32))
     plan, _ = make_plan("fake.planes", {"views": [str(path)]}, {"planes": 2}, compute=Compute(device="cpu"))
-    record = record_of_job("a", plan)
+    record = record_of_job("a", plan, "a.ome.zarr")
+    assert job_again(record, viewer).out == "a.ome.zarr"
     made, inputs = job_again(record, viewer).prepared()
     assert made.params == plan.params and inputs["views"][0].data.shape == (5, 8, 10)
     with pytest.raises(InputError, match="should hold a recipe"):

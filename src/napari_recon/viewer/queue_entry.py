@@ -100,7 +100,7 @@ class Entry:
             return record_of_batch(self.job)
         if self.plan is None or self.job.preview:
             return self.given
-        return record_of_job(self.job.title, self.plan)
+        return record_of_job(self.job.title, self.plan, self.job.out)
 
     @property
     def device(self) -> str:

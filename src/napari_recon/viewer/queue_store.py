@@ -37,6 +37,8 @@ class Record:
         It was left by this process, whose file keeps it.
     batch : dict
         Of a batch, what it was asked for besides the recipe.
+    out : str
+        The file its result is written to.
     """
 
     title: str
@@ -44,6 +46,7 @@ class Record:
     names: dict[str, list[str]] = field(default_factory=dict)
     own: bool = False
     batch: dict[str, Any] = field(default_factory=dict)
+    out: str = ""
 
 
 def record_of_batch(job: BatchJob) -> Record:
@@ -51,12 +54,12 @@ def record_of_batch(job: BatchJob) -> Record:
     return Record(job.title, job.recipe.to_dict(), own=True, batch=job.noted())
 
 
-def record_of_job(title: str, plan: Plan) -> Record:
+def record_of_job(title: str, plan: Plan, out: str = "") -> Record:
     """Return what makes the job again from its plan, even one from headers alone."""
     names: dict[str, list[str]] = {}
     for ref in plan.inputs:
         names.setdefault(ref.name, []).append(ref.label)
-    return Record(title, Recipe.of(plan).to_dict(), names, own=True)
+    return Record(title, Recipe.of(plan).to_dict(), names, own=True, out=out)
 
 
 def job_again(record: Record, viewer: ViewerModel) -> Job | BatchJob:
@@ -91,7 +94,7 @@ def job_again(record: Record, viewer: ViewerModel) -> Job | BatchJob:
         stage = prepare(recipe, inputs)
         return stage.plan, stage.inputs
 
-    return Job(planned, title=record.title, parent_layers=tuple(parents), outline=lambda: planned()[0])
+    return Job(planned, title=record.title, parent_layers=tuple(parents), outline=lambda: planned()[0], out=record.out)
 
 
 def left_text(left: Sequence[Record]) -> str:
@@ -118,7 +121,8 @@ class JobStore:
                 if _alive(int(content["process"]), float(content["since"])):
                     continue
                 for job in content["jobs"]:
-                    found.append(Record(str(job["title"]), job["recipe"], job["names"], batch=job.get("batch", {})))
+                    rest = {name: job[name] for name in ("batch", "out") if name in job}
+                    found.append(Record(str(job["title"]), job["recipe"], job["names"], **rest))
                 self._others.append(path)
             except (OSError, ValueError, KeyError, TypeError):
                 continue
