@@ -8,7 +8,6 @@ import zarr
 from napari.layers import Layer
 
 from napari_recon.core.errors import InputError
-from napari_recon.core.provenance import Recipe
 from napari_recon.io import open_stack
 from napari_recon.viewer import plugin
 from napari_recon.viewer.files import layer_stack, opened_layer, with_suffix
@@ -100,18 +99,3 @@ def test_a_very_large_zarr_opens_at_once_with_its_levels(viewer, tmp_path):
     layer = plugin.add_layer(viewer, data)
     assert layer.multiscale and [tuple(level.shape) for level in layer.data] == shapes
     assert tuple(layer.scale) == (1.0, 1.0, 0.1, 0.1) and tuple(layer.contrast_limits) == (0.0, 1.0)
-
-
-def test_the_data_of_a_recipe_come_with_it_once(viewer, tmp_path):
-    path = tmp_path / "views.npy"
-    np.save(path, np.random.default_rng(0).random((49, 9, 9)).astype(np.float32))
-    source = {"path": str(path), "axes": "VYX", "voxel_size_um": {"y": 0.5, "x": 0.5}}
-    step = {"id": "rl", "engine": "deconvolution.lightfield_rl", "inputs": {"views": [source]}}
-    recipe = Recipe.from_dict({"schema": 1, "steps": [step]})
-    (data,) = plugin.data_of(recipe, viewer)
-    layer = plugin.add_layer(viewer, data)
-    assert layer.axis_labels == ("view", "y", "x") and tuple(layer.scale) == (1.0, 0.5, 0.5)
-    assert plugin.data_of(recipe, viewer) == []
-    path.unlink()
-    viewer.layers.clear()
-    assert plugin.data_of(recipe, viewer) == []

@@ -79,9 +79,10 @@ def opened_layer(path: str, axes: str | None = None, voxel_size_um: Mapping[str,
         When the file is no image or nobody says what its axes are.
     """
     from napari_recon.io import open_stack, read_provenance
+    from napari_recon.io.open import split_uri
 
     stack = open_stack(path, axes, voxel_size_um, default_axes="ZYX")
-    record = read_provenance(path)
+    record = read_provenance(path) if split_uri(path)[0].exists() else None  # a pattern names files that have none
     attributes: dict[str, Any] = {
         "name": stack.name,
         "scale": stack.grid.scale,

@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import napari
-from napari.utils.notifications import show_error, show_info
+from napari.utils.notifications import show_error
 
 from napari_recon.core.errors import InputError, ReconError
-from napari_recon.core.provenance import KEY, Recipe
+from napari_recon.core.provenance import KEY
 from napari_recon.viewer.files import LayerData, layer_stack, opened_layer
-from napari_recon.viewer.layer_input import PATH
 
 PLUGIN = "napari-recon"
 DOCKS = {
@@ -57,36 +56,10 @@ def get_recipe_reader(path: str | list[str]) -> Callable[[str], list[Any]] | Non
 
 def read_recipe(path: str) -> list[Any]:
     """Open the dock of the recipe's engine with its settings, and the data it was made from as layers."""
-    from napari_recon.jobs.recipes import read_recipe as recipe_of
+    from napari_recon.viewer.restore import restore
 
-    viewer = napari.current_viewer()
-    try:
-        recipe = recipe_of(path)
-        dock = open_dock(viewer, recipe.steps[-1].engine)
-        dock.load_settings(path)
-    except ReconError as error:
-        show_error(str(error))
-        return [(None,)]
-    layers = data_of(recipe, viewer)
-    then = "press Run" if layers else "choose the data and press Run"
-    show_info(f"The settings of {Path(path).name} are in the dock; {then}")
-    return list(layers) or [(None,)]
-
-
-def data_of(recipe: Recipe, viewer: Any) -> list[LayerData]:
-    """Return the recordings a recipe starts from that are still there and not open yet, as layer data."""
-    from napari_recon.engines import registry
-
-    main = registry.get(recipe.steps[0].engine).info.inputs[:1]
-    shown = {str(place) for layer in viewer.layers for place in (layer.source.path, layer.metadata.get(PATH)) if place}
-    found = []
-    for source in recipe.steps[0].inputs.get(main[0].name, []) if main else []:
-        if source.axes and source.path not in shown and Path(source.path.partition("::")[0]).exists():
-            try:
-                found.append(opened_layer(source.path, source.axes, source.voxel_size_um))
-            except ReconError as error:
-                show_error(str(error))
-    return found
+    restore(napari.current_viewer(), path, lambda error: show_error(str(error)))
+    return [(None,)]
 
 
 def get_zarr_reader(path: str | list[str]) -> Callable[[str], list[Any]] | None:
@@ -99,7 +72,15 @@ def get_zarr_reader(path: str | list[str]) -> Callable[[str], list[Any]] | None:
 
 
 def read_zarr(path: str) -> list[Any]:
-    """Open an OME-Zarr lazily, whatever its size; a store without an image says so and gives no layer."""
+    """Open an OME-Zarr lazily, or follow one that is being written; a store without an image says so and gives no layer."""
+    from napari_recon.viewer.growing import follow, is_growing
+    from napari_recon.viewer.restore import watch
+
+    viewer = napari.current_viewer()
+    if viewer is not None and is_growing(Path(path)):
+        follow(viewer, path)
+        return [(None,)]
+    watch(viewer)
     try:
         return [opened_layer(path)]
     except ReconError as error:

@@ -6,12 +6,16 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QObject
+from qtpy.QtCore import QEvent, QObject
+from qtpy.QtGui import QDropEvent
 from qtpy.QtWidgets import QApplication, QFileDialog
 
 from napari_recon.core.errors import InputError
 from napari_recon.core.provenance import Recipe
 from napari_recon.viewer.kept_models import is_early, kept_model
+from napari_recon.viewer.large_results import SUFFIX
+from napari_recon.viewer.plugin import RECIPE_SUFFIXES, open_path
+from napari_recon.viewer.restore import Origin, bring_back, origin_of, shown_files, watch
 from napari_recon.viewer.worker import call_in_background
 from napari_recon.widgets.files import FILTER, Settings, read_settings, write_settings
 
@@ -31,6 +35,51 @@ class Sharing(QObject):
         self.early: Any = None
         """The last model of this run that is not its final one."""
         dock.run_bar.batch.connect(self.open_batch)
+        menu = dock.run_bar.menu_button.menu()
+        assert menu is not None  # every run bar has one
+        action = menu.addAction("Run into a &file…")
+        action.setToolTip("Write the result to an OME-Zarr as it is made; it need not fit into memory")
+        action.triggered.connect(self.ask_and_run)
+        dock.setAcceptDrops(True)
+        dock.installEventFilter(self)
+        watch(dock.viewer)
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """Take a single file that is dropped onto the dock, where none of its parts wants it."""
+        if isinstance(event, QDropEvent) and event.type() in (QEvent.Type.DragEnter, QEvent.Type.Drop):
+            data = event.mimeData()
+            if data is not None and len(data.urls()) == 1:
+                event.acceptProposedAction()
+                if event.type() == QEvent.Type.Drop:
+                    self.take_file(data.urls()[0].toLocalFile())
+                return True
+        return False
+
+    def take_file(self, path: str) -> None:
+        """Show the settings of a recipe, a result or a settings file and open its data; open what is just data."""
+        dock = self._dock
+
+        def failed(error: Exception) -> None:
+            dock.run_bar.say(str(error), "error")
+
+        def done(origin: Origin | None) -> None:
+            if origin is None:
+                open_path(dock.viewer, path, failed, dock)
+            else:
+                self._tell(f"Settings loaded from {path}", bring_back, dock.viewer, origin, None, dock)
+
+        if path.lower().endswith((".yaml", ".yml")) and not path.lower().endswith(RECIPE_SUFFIXES):
+            self._tell(f"Settings loaded from {path}", dock.load_settings, path)
+        else:
+            call_in_background(origin_of, path, shown_files(dock.viewer), done=done, failed=failed, parent=dock)
+
+    def ask_and_run(self) -> None:
+        """Ask for a file and run into it."""
+        dock = self._dock
+        path, _ = QFileDialog.getSaveFileName(dock, "Run into a file", "", "OME-Zarr (*.ome.zarr)")
+        if path:
+            with dock.controller.into(path if path.endswith(SUFFIX) else path.removesuffix(".zarr") + SUFFIX):
+                dock.start_run()
 
     def copy(self, how: str) -> None:
         """Put the run onto the clipboard, written by the function `how` of `jobs.code`."""
