@@ -10,12 +10,14 @@ import pytest
 
 import napari_recon
 from napari_recon.core.errors import DiskFull, InputError
+from napari_recon.core.provenance import Recipe
 from napari_recon.core.token import CancelToken
 from napari_recon.io import open_stack
 from napari_recon.io.omezarr import ZarrOutput
 from napari_recon.jobs.batch.parts import Held
 from napari_recon.jobs.batch.records import FOLDER, Log
-from napari_recon.jobs.batch.run import ItemChanged
+from napari_recon.jobs.batch.run import ItemChanged, prepare_batch
+from napari_recon.jobs.recipes import read_recipe
 from napari_recon.samples.files import path
 
 from .conftest import recording
@@ -178,3 +180,14 @@ def test_what_another_version_noted_does_not_count(tmp_path: Path) -> None:
     log = Log(tmp_path / "a.jsonl")
     log.add({"outcome": {"state": "done", "colour": "red"}})
     assert log.outcome().state == "waiting"
+
+
+def test_a_recording_is_what_it_was_for_the_recipe(recordings, recipe, tmp_path) -> None:
+    recording(
+        recordings / "monday" / "more.ome.tif", 5
+    )  # no series: the recipe had a file
+    recording(recordings / "tuesday" / "more.ome.tif", 6)
+    assert len(prepare_batch(recipe, recordings, tmp_path / "out").targets) == 4
+    step = read_recipe(recipe).steps[0]
+    layer = step.model_copy(update={"inputs": {"raw": [step.inputs["raw"][0].model_copy(update={"path": "layer:7"})]}})
+    assert len(prepare_batch(Recipe(steps=(layer,)), recordings, tmp_path / "out").targets) == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -14,6 +15,7 @@ from napari_recon.core.params import describe_parameters, flat, make_params
 from napari_recon.core.provenance import Recipe
 from napari_recon.core.token import CancelToken
 from napari_recon.engines import registry
+from napari_recon.io.suffixes import IMAGES, suffix_of
 from napari_recon.jobs.batch.item_run import ItemRun, sweep
 from napari_recon.jobs.batch.items import DEFAULT_NAME, Each, Item, find_items, result_paths
 from napari_recon.jobs.batch.parts import Held, frames_of
@@ -119,10 +121,11 @@ def prepare_batch(
     InputError
     """
     folder = BatchFolder(Path(out).expanduser().resolve())
+    chosen = with_params(read_recipe(recipe), params or {})
     asked = Settings(
-        recipe=with_params(read_recipe(recipe), params or {}).to_dict(),
+        recipe=chosen.to_dict(),
         source=str(Path(source).expanduser().resolve()),
-        each=each,
+        each=each_of(chosen, each),
         name=name,
         device=device,
     )
@@ -143,16 +146,27 @@ def prepare_batch(
             f"{out} holds a batch with {_difference(before, asked)}; use the same, leave out --resume and add "
             "--existing overwrite to make all of it anew (skip: to keep what is finished), or choose another folder"
         )
-    chosen = Recipe.from_dict(asked.recipe)
-    main_source(chosen)
     try:
-        items = tuple(i for i in find_items(asked.source, each) if not Path(i.source).is_relative_to(folder.out))
+        items = tuple(i for i in find_items(asked.source, asked.each) if not Path(i.source).is_relative_to(folder.out))
     except InputError:
         if not (may_be_empty and Path(asked.source).is_dir()):
             raise
         items = ()
     paths = result_paths(items, folder.out, name)
     return Prepared(asked, chosen, folder, {i: paths[i.id] for i in items}, resumed, existing)
+
+
+def each_of(recipe: Recipe, each: Each) -> Each:
+    """Return what one recording is: with "auto", a file where the recipe was made with one file.
+
+    Raises
+    ------
+    InputError
+        The recipe does not start from one recording.
+    """
+    path = recipe.steps[0].inputs[main_source(recipe)][0].path.partition("::")[0]
+    alone = suffix_of(path) in IMAGES and not glob.has_magic(path)
+    return "file" if each == "auto" and alone else each
 
 
 def run_batch(prepared: Prepared, token: CancelToken | None = None, workers: Any = None) -> Iterator[BatchEvent]:
