@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
@@ -15,6 +16,11 @@ from napari_recon.core.plan import InputRef, ModelRef, OutputSpec, Plan, Resourc
 from napari_recon.core.region import Selection
 
 P = TypeVar("P", bound=EngineParams)
+
+
+def held_bytes(refs: Refs) -> int:
+    """Return the bytes of all pictures of the inputs as float32: what training learns from stays in memory."""
+    return 4 * sum(math.prod(ref.grid.shape) for group in refs.values() for ref in group if ref.grid is not None)
 
 
 class WholeEngine(Engine[P]):

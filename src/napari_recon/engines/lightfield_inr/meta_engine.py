@@ -17,7 +17,7 @@ from napari_recon.core.grid import Grid
 from napari_recon.core.plan import InputRef, ModelRef, OutputSpec, Plan, Resources
 from napari_recon.core.region import Selection
 from napari_recon.core.token import CancelToken
-from napari_recon.core.whole import WholeEngine
+from napari_recon.core.whole import WholeEngine, held_bytes
 from napari_recon.engines.lightfield_inr.fit_engine import PSF, check_pair, network_resources
 from napari_recon.engines.lightfield_inr.meta_params import MetaParams, resolved_meta
 from napari_recon.optics.psf_checks import mended_psf
@@ -110,6 +110,7 @@ class Meta(WholeEngine[MetaParams]):
         preview = OutputSpec(name="preview", grid=psf.only("Z").joined(grids[0].only("YX")))
         one = network_resources(psf, preview.grid, params, Compute().resolved())
         many = {"tiles": params.steps, "work": one.work * params.steps * params.batch_size}
+        many["memory_bytes"] = one.memory_bytes + held_bytes(refs)
         return (preview,), one.model_copy(update=many)
 
     def process(self, plan: Plan, inputs: Inputs, token: CancelToken) -> Iterator[Event]:

@@ -14,7 +14,7 @@ from napari_recon.core.frames import Refs
 from napari_recon.core.grid import Grid
 from napari_recon.core.plan import OutputSpec, Plan, Resources
 from napari_recon.core.token import CancelToken
-from napari_recon.core.whole import WholeEngine
+from napari_recon.core.whole import WholeEngine, held_bytes
 from napari_recon.engines.serenet.training.inputs import (
     PSF,
     VIEWS,
@@ -66,7 +66,9 @@ class Train(WholeEngine[SerenetTrainParams]):
             warnings.append(
                 f"views_per_step is {params.views_per_step}, more than the {geometry.views} views: all are compared"
             )
-        memory = 2**29 + (0 if refs["views"] else kept + 40 * fine) + 4 * voxels * (4 * geometry.views + floats)
+        memory = (
+            2**29 + (held_bytes(refs) if refs["views"] else kept + 40 * fine) + 4 * voxels * (4 * geometry.views + floats)
+        )
         return (OutputSpec(name="preview", grid=_preview(params, geometry)),), Resources(
             tiles=params.steps,
             memory_bytes=int(memory),

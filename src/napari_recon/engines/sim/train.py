@@ -10,7 +10,7 @@ from napari_recon.core.frames import Refs
 from napari_recon.core.grid import Grid
 from napari_recon.core.plan import OutputSpec, Plan, Resources
 from napari_recon.core.token import CancelToken
-from napari_recon.core.whole import WholeEngine
+from napari_recon.core.whole import WholeEngine, held_bytes
 from napari_recon.engines.sim.training.inputs import OBJECTS, RAW, TRUTH, check_inputs, read_objects, read_pairs
 from napari_recon.engines.sim.training.params import SimTrainParams
 
@@ -46,7 +46,10 @@ class Train(WholeEngine[SimTrainParams]):
         layers = 2 * params.groups * params.blocks + params.groups + 7
         return (preview,), Resources(
             tiles=params.steps,
-            memory_bytes=2**28 + 16 * patch * layers * params.batch_size + 80 * params.field**2 * 2 * params.pool,
+            memory_bytes=2**28
+            + 16 * patch * layers * params.batch_size
+            + 80 * params.field**2 * 2 * params.pool
+            + held_bytes(refs),
             work=54.0 * patch * params.features * layers * params.batch_size * params.steps,
         )
 
