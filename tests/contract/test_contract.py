@@ -174,7 +174,7 @@ def test_pause_holds_and_cancel_ends_a_pause(example: Example) -> None:
     time.sleep(0.1)
     assert thread.is_alive() and not seen
     token.cancel()
-    thread.join(20)
+    thread.join(60)
     assert not thread.is_alive()
     assert isinstance(seen[-1], Finished) and seen[-1].partial
 

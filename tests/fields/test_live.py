@@ -193,13 +193,13 @@ def test_the_newest_request_comes_first_and_old_ones_are_dropped(live) -> None:
 def test_a_long_evaluation_shows_coarse_pictures_and_gives_way(live) -> None:
     slow = Slow(rate=3e4)
     field, landed = live(slow, recording((3, 4, 64, 64)))
-    wait_for(lambda: bool(landed), 20)
+    wait_for(lambda: bool(landed))
     landed.clear()
     seen(field, 0, 1, 0)  # 512 x 512 at 30000 per second
-    wait_for(lambda: any(each.kind == "view" for each in landed), 20)
+    wait_for(lambda: any(each.kind == "view" for each in landed))
     assert landed[0].density < 8 and not landed[0].exact
     seen(field, 3, 2, 0)
-    wait_for(lambda: field.exact, 20)
+    wait_for(lambda: field.exact)
     assert sum(each.exact for each in landed) == 1, "it does not wait for the other"
 
 
@@ -232,7 +232,7 @@ def test_other_threads_wait_for_exact_values(live) -> None:
     found: list[np.ndarray] = []
     thread = threading.Thread(target=lambda: found.append(np.asarray(field.arrays[-1][7, 3])))
     thread.start()
-    thread.join(5)
+    thread.join(60)
     spans = field.levels.spans(len(field.arrays) - 1, ((7, 8), (3, 4), (0, 20), (0, 30)))
     np.testing.assert_array_equal(found[0], plane_of(dict(zip("TZYX", spans, strict=True)))[0, 0])
 
@@ -272,7 +272,7 @@ def test_closing_in_the_middle_stops_and_frees(live) -> None:
     seen(field, 0, 3, 3)
     wait_for(lambda: len(slow.calls) > 1)
     field.close()
-    assert field.join(2), "although the evaluation never ends by itself"
+    assert field.join(60), "although the evaluation never ends by itself"
     assert field.store.bytes == 0 and field._evaluate is None
     assert seen(field, 3, 0, 0).shape == (20, 30)
     slow.gate.set()
@@ -329,7 +329,7 @@ def test_a_field_that_cannot_be_opened_is_said() -> None:
     field.failed = said.append
     field.start()
     wait_for(lambda: bool(said))
-    assert isinstance(said[0], InputError) and field.join(2)
+    assert isinstance(said[0], InputError) and field.join(60)
     assert not issubclass(type(said[0]), Cancelled)
 
 

@@ -156,7 +156,7 @@ def test_a_pause_holds_the_run(tmp_path: Path) -> None:
     time.sleep(0.3)
     assert thread.is_alive() and not list(tmp_path.glob("*"))
     token.resume()
-    thread.join(20)
+    thread.join(60)
     assert isinstance(seen[-1], ArtifactReady)
 
 

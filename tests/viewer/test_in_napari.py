@@ -92,7 +92,7 @@ def test_from_view_follows_the_camera(window, qtbot):
     window.camera.center = (0, 100, 50)
     window.camera.zoom = 20
     qtbot.wait(200)
-    assert drawn.from_view()
+    qtbot.waitUntil(drawn.from_view)
     (y0, y1), (x0, x1) = region.box.y, region.box.x
     assert (y0 + y1) / 2 == pytest.approx(200, abs=2) and (x0 + x1) / 2 == pytest.approx(100, abs=2)
     assert 0 < y0 and y1 < 400

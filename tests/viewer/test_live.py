@@ -68,7 +68,7 @@ def test_only_the_newest_value_is_computed(view: LiveView, source: LiveSource, v
 
     def slow(params: Any) -> Iterator[Event]:
         asked.append(params["radius"])
-        go.wait(5)
+        go.wait(60)
         yield from update(params)
 
     session.update = slow

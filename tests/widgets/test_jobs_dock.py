@@ -100,7 +100,7 @@ def test_what_waits_changes_places_and_goes(jobs: JobsWidget, dock: FakeDock, qt
     rows = jobs.rows
     assert rows[b].buttons["down"].isVisible() and not rows[b].buttons["up"].isVisible()
     press(qtbot, rows[b].buttons["down"])
-    assert (jobs.order() == [a, c, b] and rows[b].y() > rows[c].y()) or qtbot.wait(20) or rows[b].y() > rows[c].y()
+    qtbot.waitUntil(lambda: jobs.order() == [a, c, b] and rows[b].y() > rows[c].y())
     press(qtbot, rows[b].buttons["up"])
     assert jobs.order() == [a, b, c]
     press(qtbot, rows[c].buttons["pause"])
