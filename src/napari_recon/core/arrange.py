@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_recon.core.grid import Grid
+from napari_recon.core.errors import InputError
+from napari_recon.core.grid import AXIS_NAMES, Grid
 from napari_recon.core.lazy import PieceArray
 from napari_recon.core.stack import ImageStack
 
@@ -43,6 +44,29 @@ class Arrangement:
 
         data = PieceArray(self.pages.shape, stack.grid.shape[-2:], stack.dtype, load)
         return replace(stack, data=data, grid=self.grid)
+
+
+def one_of(grid: Grid, axis: str, number: int | str) -> Arrangement | None:
+    """Return the arrangement without an outer axis, at one place along it ("auto" is the only one); None without the axis.
+
+    Raises
+    ------
+    InputError
+        A place that is not there, or several and none was said.
+    """
+    if axis not in grid.axes[:-2]:
+        return None
+    name, count = AXIS_NAMES[axis], grid.size(axis)
+    if isinstance(number, str):
+        if count > 1:
+            sizes = ", ".join(f"{a}={n}" for a, n in zip(grid.axes, grid.shape, strict=True))
+            raise InputError(f"one {name} is used, found {sizes}; set {name} to a number from 0 to {count - 1}")
+        number = 0
+    if not 0 <= number < count:
+        raise InputError(f"{name} should be from 0 to {count - 1}, found {number}; set {name}")
+    lead = grid.shape[:-2]
+    pages = np.moveaxis(np.arange(int(np.prod(lead, dtype=int))).reshape(lead), grid.axes.index(axis), 0)[number]
+    return Arrangement(grid.only("".join(a for a in grid.axes if a != axis)), pages)
 
 
 def arrangement(grid: Grid, split: Sequence[tuple[str, int]] = (), join: str = "AP", into: str = "N") -> Arrangement:

@@ -28,7 +28,7 @@ from .recordings import SMALL, fit_example, movie, recording
         ((64, 64, 20, 40), "TZYX", r"of which X looks like time; name the axes .*--axes, for example XYZT"),
         ((30, 20, 7, 40), "TZYX", r"of which Y looks like time; name the axes .*--axes, for example ZYTX"),
         ((9, 1, 12, 14), "TZYX", r"two voxels or more along z"),
-        ((2, 4, 5, 12, 14), "CTZYX", r"found C=2, T=4, Z=5, Y=12, X=14; choose one place along C first"),
+        ((2, 4, 5, 12, 14), "CTZYX", r"one channel is used, found C=2, T=4, Z=5, Y=12, X=14; set channel to"),
     ],
 )
 def test_axes_that_are_none_of_a_movie(shape: tuple[int, ...], axes: str, sentence: str) -> None:

@@ -134,6 +134,15 @@ def test_a_fit_is_queried(tmp_path: Path) -> None:
     assert np.abs(movie[::2, ::2] - data).mean() < 0.03 * np.ptp(data)
 
 
+def test_one_channel_of_several() -> None:
+    values = np.stack([recording().data, recording(seed=1).data], axis=1)
+    stack = ImageStack.of(values, "TCZYX", "two", scale={"Z": 1.0, "Y": 0.25, "X": 0.25}, units={"Z": "micrometer"})
+    found = napari_recon.run("inr4d.fit", stack, params={"method": "linear", "channel": 1})["movie"]
+    assert np.allclose(found, values[:, 1], atol=0.1)
+    with pytest.raises(InputError, match="channel should be from 0 to 1, found 2; set channel"):
+        napari_recon.run("inr4d.fit", stack, params={"method": "linear", "channel": 2})
+
+
 def test_one_progress_from_start_to_end() -> None:
     heard: list[Event] = []
     napari_recon.run("inr4d.fit", recording(), params=small(), on_event=heard.append)

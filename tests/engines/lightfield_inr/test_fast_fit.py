@@ -11,6 +11,7 @@ import pytest
 import napari_recon
 from napari_recon.core.errors import CheckpointError, InputError
 from napari_recon.core.events import ArtifactReady, BlockReady, CheckpointSaved, Finished, MetricLogged, PreviewReady, Warned
+from napari_recon.core.grid import Grid
 from napari_recon.core.stack import ImageStack
 from napari_recon.core.token import CancelToken
 from napari_recon.hub import load_state
@@ -51,6 +52,19 @@ def test_the_volume_explains_the_views_in_counts() -> None:
     data = stacks()
     volume = napari_recon.run("lightfield_inr.fit", data["views"], data["psf"], params={"iterations": 20})["volume"]
     assert volume.sum() * 4 == pytest.approx(np.asarray(data["views"].data, np.float64).sum(), rel=0.15)
+
+
+def test_one_channel_of_several() -> None:
+    data = stacks()
+    views = data["views"]
+    two = ImageStack(np.stack([0 * views.data + 1, views.data]), Grid.of("C", (2,)).joined(views.grid), "two")
+    found, expected = (
+        napari_recon.run("lightfield_inr.fit", each, data["psf"], params={"iterations": 1, "channel": 1})["volume"]
+        for each in (two, views)
+    )
+    assert np.array_equal(found, expected)
+    with pytest.raises(InputError, match=r"one channel is used, found C=2, .*; set channel to a number from 0 to 1"):
+        napari_recon.plan("lightfield_inr.fit", two, data["psf"])
 
 
 def test_queries_of_the_model_are_the_volume_and_interpolate_it() -> None:

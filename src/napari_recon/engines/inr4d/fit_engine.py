@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from napari_recon.core.arrange import Arrangement, one_of
 from napari_recon.core.compute import Compute
 from napari_recon.core.engine import EngineInfo, InputSpec, OutputInfo
 from napari_recon.core.events import Event
@@ -52,7 +53,7 @@ class Fit(FrameEngine[FitParams]):
         """See `Engine.plan`."""
         values, by_name = self.checked(refs, params, model)
         values = resolved_fit(values)
-        grid = checked_movie(by_name["movie"][0].grid, values.axes_checked)
+        grid = checked_movie(self._arranged_ref(MOVIE, by_name["movie"][0], values).grid, values.axes_checked)
         plan = super().plan(refs, values.model_dump(), selection, model, compute)
         resources, fitted = plan.resources, grid
         if values.region_only:
@@ -61,6 +62,10 @@ class Fit(FrameEngine[FitParams]):
             resources = _resources(values, fitted)
         said = [sentence for sentence in (unknown_step(grid), _too_large(resources, plan.compute, fitted)) if sentence]
         return plan.model_copy(update={"resources": resources.model_copy(update={"warnings": tuple(said)})})
+
+    def arranged(self, spec: InputSpec, grid: Grid, params: FitParams) -> Arrangement | None:
+        """See `FrameEngine.arranged`: one channel of several."""
+        return one_of(grid, "C", params.channel) if set(AXES) <= set(grid.axes) else None
 
     def outputs_of(self, refs: Refs, params: FitParams, model: ModelRef | None) -> tuple[OutputSpec, ...]:
         """See `FrameEngine.outputs_of`."""

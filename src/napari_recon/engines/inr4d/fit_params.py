@@ -22,6 +22,9 @@ class FitParams(EngineParams):
         "optical flow; cubic, linear: interpolation of each voxel; upstream: the published networks, sampling, objective "
         "and schedule.",
     )
+    channel: Annotated[int, Field(ge=0)] | Literal["auto"] = param(
+        "auto", "Which channel of the recording is fitted, counted from 0; auto takes the only one.", advanced=True
+    )
     plane_distance: Annotated[int, Field(ge=1, le=8)] | Literal["auto"] = param(
         "auto",
         "fast: distance of planes in pixels as far as what is seen goes: a plane differs from the next as a picture from "

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from napari_recon.core.arrange import Arrangement, one_of
 from napari_recon.core.compute import Compute
 from napari_recon.core.engine import EngineInfo, Inputs, InputSpec, OutputInfo
 from napari_recon.core.errors import InputError
@@ -74,6 +75,7 @@ class Fit(FrameEngine[FitParams]):
     ) -> Plan:
         """See `Engine.plan`."""
         values, by_name = self.checked(refs, params, model)
+        by_name["views"] = [self._arranged_ref(VIEWS, by_name["views"][0], values)]
         views = self.checked_grid(VIEWS, by_name["views"][0])
         values = told(values, by_name)
         if values.modality in TOMOGRAPHY:
@@ -88,6 +90,10 @@ class Fit(FrameEngine[FitParams]):
             planes = psf.size("Z")
         values = resolved_fit(values, (views.size("Y"), views.size("X")), planes, views.size("V"))
         return super().plan(refs, values.model_dump(), selection, model, compute)
+
+    def arranged(self, spec: InputSpec, grid: Grid, params: FitParams) -> Arrangement | None:
+        """See `FrameEngine.arranged`: one channel of several."""
+        return one_of(grid, "C", params.channel) if spec.name == VIEWS.name else None
 
     def outputs_of(self, refs: Refs, params: FitParams, model: ModelRef | None) -> tuple[OutputSpec, ...]:
         """See `FrameEngine.outputs_of`."""
@@ -126,7 +132,7 @@ class Fit(FrameEngine[FitParams]):
     def process(self, plan: Plan, inputs: Inputs, token: CancelToken) -> Iterator[Event]:
         """See `Engine.process`; frames are not independent here, so the loop is the method's own."""
         token.check()
-        first = plan.starts.get("T", 0)
+        inputs, first = self._arranged_inputs(plan, inputs), plan.starts.get("T", 0)
         frames = Frames(lambda number: self._read(VIEWS, inputs["views"], {"T": first + number}), plan.frames)
         static = {spec.name: self._read(spec, inputs.get(spec.name, ()), {}) for spec in (PSF, ANGLES)}
         start = self._read(VIEWS, inputs["views"], {}) if first else frames[0]

@@ -34,6 +34,9 @@ class FitParams(TomographyParams, PtychographyParams, NetworkParams):
         },
     )
 
+    channel: Annotated[int, Field(ge=0)] | Literal["auto"] = param(
+        "auto", "Which channel of the views is fitted, counted from 0; auto takes the only one.", advanced=True
+    )
     method: Literal["fast", "upstream"] = param(
         "fast",
         "fast: deconvolution, then voxels refined under a smoothness penalty (seconds); upstream: the published network, "
