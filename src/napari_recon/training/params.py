@@ -25,25 +25,25 @@ class TrainingParams(EngineParams):
         ge=1,
         le=100,
         advanced=True,
-        title="Halvings of the rate",
+        title="Halvings",
     )
     warmup: float = param(
         0.02, "Part of the run over which the learning rate rises.", ge=0, le=0.5, advanced=True, title="Warm-up"
     )
     weight_decay: float = param(0.0, "Decay of the weights (AdamW); 0 is plain Adam.", ge=0, le=1, advanced=True)
     clip: float = param(
-        1.0, "Largest norm of a step's gradient; 0 lets any through.", ge=0, advanced=True, title="Limit of gradients"
+        1.0, "Largest norm of a step's gradient; 0 lets any through.", ge=0, advanced=True, title="Gradient limit"
     )
     averaging: float = param(
         0.999, "Decay of the running mean of the weights, which is what is validated and kept; 0 keeps the last weights.",
         ge=0, lt=1, advanced=True,
-        title="Averaging of weights",
+        title="Averaging",
     )  # fmt: skip
     precision: Literal["float32", "mixed"] = param(
         "float32", "Arithmetic: float32, or mixed (convolutions in bfloat16: faster where the processor has it)."
     )
     validate_every: int = param(
-        200, "Steps between validations on held-out examples.", ge=1, title="Steps between validations"
+        200, "Steps between validations on held-out examples.", ge=1, title="Validate every"
     )
     patience: int = param(
         0,
@@ -52,13 +52,13 @@ class TrainingParams(EngineParams):
         title="Patience",
     )
     checkpoint_every: int = param(
-        500, "Steps between checkpoints from which a run can be resumed.", ge=1, title="Steps between checkpoints"
+        500, "Steps between checkpoints from which a run can be resumed.", ge=1, title="Save every"
     )
     checkpoint_folder: str = param(
         "",
         "Where checkpoints go; empty is a folder of this run in the user cache.",
         advanced=True,
-        title="Folder for checkpoints",
+        title="Saved to",
     )
     init: str = param(
         "", "A checkpoint, or the id of a model, whose weights the run starts from.", file=CHECKPOINTS, title="Start from"

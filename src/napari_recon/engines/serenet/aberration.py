@@ -25,6 +25,9 @@ Array = NDArray[np.float64]
 AMBIGUOUS = 5.0
 _LITTLE = 0.3
 """Fine pixels: shifts below are not worth a correction."""
+SMOOTH_FROM = 20
+"""Views from which a wavefront of ten numbers is told from what single views say."""
+_ROUNDS = 8
 
 
 def aligned(
@@ -98,14 +101,23 @@ def _published_step(size_yx: tuple[int, ...]) -> Array:
 
 
 def _believed(shifts: Array, confidence: Array, angles: NDArray[np.int64], nnum: int) -> tuple[Array, int]:
-    """Return the shifts with those of views that show too little replaced by what the others' wavefront says."""
+    """Return the shifts that one smooth wavefront explains, and how many views show too little to have a say.
+
+    Single views may follow an object at another depth than the rest, whose parallax is no aberration: they stand out from
+    the wavefront of the others, and count the less the farther they do (Cauchy weights).
+    """
     doubtful = confidence < 0.4 * np.median(confidence)
-    if not doubtful.any() or (~doubtful).sum() < 6:
+    if len(shifts) - doubtful.sum() < SMOOTH_FROM:
         return shifts, 0
-    smooth = fitted(shifts[~doubtful], confidence[~doubtful], angles[~doubtful], nnum, 1.0)
-    kept = shifts.copy()
-    kept[doubtful] = smooth.slopes(angles[doubtful])
-    return kept, int(doubtful.sum())
+    weight = np.where(doubtful, 0.0, confidence)
+    for _ in range(_ROUNDS):
+        smooth = fitted(shifts, weight, angles, nnum, 1.0).slopes(angles)
+        rest = shifts - smooth
+        level = np.median(rest[~doubtful], axis=0)
+        away = np.hypot(*(rest - level).T)
+        usual = max(float(np.median(away[~doubtful])), _LITTLE)
+        weight = np.where(doubtful, 0.0, confidence / (1 + (away / usual) ** 2))
+    return smooth + level, int(doubtful.sum())
 
 
 def _rows(

@@ -68,7 +68,7 @@ class Wavefront:
 
 
 def fitted(shifts: Array, confidence: Array, angles: NDArray[np.int64], nnum: int, slope: float) -> Wavefront:
-    """Return the wavefront whose slopes come nearest to shifts (views, 2) in fine pixels.
+    """Return the wavefront whose slopes come nearest to shifts (views, 2) in fine pixels, whatever view they count from.
 
     Parameters
     ----------
@@ -81,12 +81,14 @@ def fitted(shifts: Array, confidence: Array, angles: NDArray[np.int64], nnum: in
     slope : float
         dW / d rho in um per fine pixel: NA times the fine pixel in um.
     """
-    names = list(TERMS)[: max(1, min(len(TERMS), len(angles) - 2))]
-    design = np.stack([_slopes(name, angles, nnum) for name in names], axis=-1)
+    names = list(TERMS)[: max(1, min(len(TERMS), len(angles) - 3))]
+    # a displacement of all views alike, which no picture tells, is fitted beside them
+    tilts = np.broadcast_to(np.eye(2), (len(angles), 2, 2))
+    design = np.concatenate([np.stack([_slopes(name, angles, nnum) for name in names], axis=-1), tilts], axis=-1)
     weight = np.sqrt(np.maximum(confidence, 0))[:, None]
-    flat = (design * weight[..., None]).reshape(-1, len(names))
+    flat = (design * weight[..., None]).reshape(-1, len(names) + 2)
     values, *_ = np.linalg.lstsq(flat, (shifts * slope * weight).ravel(), rcond=None)
-    return Wavefront(dict(zip(names, (float(v) for v in values), strict=True)), nnum, slope)
+    return Wavefront(dict(zip(names, (float(v) for v in values), strict=False)), nnum, slope)
 
 
 def defocus_of(shifts: Array, angles: NDArray[np.int64]) -> float:

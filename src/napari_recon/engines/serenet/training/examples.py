@@ -22,6 +22,8 @@ from napari_recon.engines.simulate.scene import Canvas
 from napari_recon.optics.lightfield_geometry import LightFieldGeometry
 
 HELD_OUT_SEED = 0x5E7E
+JUDGED_WITHIN = 2
+"""Light-field pixels at the edges of a volume that say nothing about a network."""
 ATTEMPTS = 10
 """Phantoms that are drawn until one can be seen."""
 _CELLS, _LINES, _MIXED, _CLOUDY = 0.15, 0.1, 0.5, 0.2
@@ -151,11 +153,13 @@ class Simulator:
         rng = np.random.default_rng([self._seed, index])
         start, size = round(self._margin * upsampling), self._geometry.volume_yx(params.field, params.field)
         inside = slice(None), slice(start, start + size[0]), slice(start, start + size[1])
+        edge = round(JUDGED_WITHIN * upsampling)
         for _ in range(ATTEMPTS):
             volume = self._phantom(rng)
             views = self._sight(volume).clamp_min(0)
             level = float(torch.quantile(views.flatten()[:: 1 + views.numel() // 2**22], BRIGHT_QUANTILE))
-            if level > 0 and bool(volume[inside].any()):
+            # something must be seen where networks are judged, too, which is not at the very edge
+            if level > 0 and bool(volume[inside][:, edge:-edge, edge:-edge].any()):
                 break
         low, high = math.log(params.photons_from), math.log(params.photons_to)
         factor = (photons or math.exp(rng.uniform(low, high))) / max(level, 1e-9)

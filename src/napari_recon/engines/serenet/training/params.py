@@ -119,7 +119,7 @@ class SerenetTrainParams(TrainingParams):
     size: Literal["small", "published"] = param(
         "small",
         "Channels of a new network: few, which train in an hour or two without a GPU, or as published.",
-        title="Size of a new network",
+        title="Network size",
     )
     intensity: Literal["auto", "unit", "counts"] = param(
         "auto",
@@ -132,7 +132,7 @@ class SerenetTrainParams(TrainingParams):
         True,
         "fserenet: learn the axial U-Net alone and keep what init brings.",
         advanced=True,
-        title="Keep the first layers",
+        title="Freeze fusion",
     )
     crop: int = param(
         36,
@@ -148,10 +148,10 @@ class SerenetTrainParams(TrainingParams):
         unit="light-field pixel",
         ge=6,
         le=600,
-        title="Size of a recording",
+        title="Field size",
     )
     pool: int = param(
-        64, "Simulated recordings that patches are drawn from.", ge=1, le=100_000, advanced=True, title="Recordings at hand"
+        64, "Simulated recordings that patches are drawn from.", ge=1, le=100_000, advanced=True, title="Recordings"
     )
     renewal: int = param(
         4,
@@ -159,16 +159,16 @@ class SerenetTrainParams(TrainingParams):
         ge=1,
         le=10_000,
         advanced=True,
-        title="Steps per new recording",
+        title="Renewed after",
     )
     photons_from: float = param(
         40.0,
         "Photons of bright pixels (99.9 percentile) of the dimmest simulated recordings.",
         unit="photon",
         ge=1,
-        title="Photons of the dimmest",
+        title="Photons, dim",
     )
-    photons_to: float = param(1500.0, "And of the brightest.", unit="photon", ge=1, title="Photons of the brightest")
+    photons_to: float = param(1500.0, "And of the brightest.", unit="photon", ge=1, title="Photons, bright")
     read_noise: float = param(
         3.0, "Noise of the camera, which the loss knows of and which is added to what the network sees.",
         unit="counts", ge=0, le=100,
@@ -183,7 +183,7 @@ class SerenetTrainParams(TrainingParams):
         ge=0,
         le=1000,
         advanced=True,
-        title="Views compared per step",
+        title="Views per step",
     )
     withheld_views: int = param(
         7,
@@ -191,26 +191,26 @@ class SerenetTrainParams(TrainingParams):
         ge=0,
         le=100,
         advanced=True,
-        title="Views kept for the test",
+        title="Withheld views",
     )
     similarity: float = param(
         0.2, "Weight of the structural similarity of predicted and recorded views, besides the photon likelihood.",
         ge=0, le=100,
-        title="Weight of similarity",
+        title="Similarity",
     )  # fmt: skip
     negative: float = param(
-        10.0, "Weight of negative values of the volume.", ge=0, le=1e6, advanced=True, title="Weight of negative values"
+        10.0, "Weight of negative values of the volume.", ge=0, le=1e6, advanced=True, title="Negativity"
     )
     perceptual: float = param(
         0.0, "Weight of LPIPS, as published; needs torchvision's VGG-16 and LPIPS weights, which are not shipped.",
         ge=0, le=100, advanced=True,
-        title="Weight of LPIPS",
+        title="LPIPS",
     )  # fmt: skip
     held_out: int = param(
-        8, "Held-out simulated recordings for validation.", ge=1, le=1000, advanced=True, title="Held-out recordings"
+        8, "Held-out simulated recordings for validation.", ge=1, le=1000, advanced=True, title="Held out"
     )
     steps: int = param(4000, "Optimiser steps of the whole run.", ge=1, le=10_000_000, title="Steps")
-    batch_size: int = param(1, "Examples per step, shared among the devices.", ge=1, le=4096, title="Patches per step")
+    batch_size: int = param(1, "Examples per step, shared among the devices.", ge=1, le=4096, title="Batch size")
 
     @model_validator(mode="before")
     @classmethod

@@ -15,7 +15,15 @@ from torch import Tensor, nn
 
 from napari_recon.engines.light_field_optics import load_optics
 from napari_recon.engines.serenet.networks.build import ARCHITECTURES
-from napari_recon.engines.serenet.training.examples import Patch, Pool, Recording, Simulator, held_out, patch_of
+from napari_recon.engines.serenet.training.examples import (
+    JUDGED_WITHIN,
+    Patch,
+    Pool,
+    Recording,
+    Simulator,
+    held_out,
+    patch_of,
+)
 from napari_recon.engines.serenet.training.params import ENGINES, FROM_VIEWS, INTENSITY, SCALED, SerenetTrainParams
 from napari_recon.engines.serenet.training.sight import Sight
 from napari_recon.optics.lightfield_geometry import GEOMETRY_IDS, LightFieldGeometry
@@ -139,7 +147,7 @@ class LightFieldTask(Task):
     def judged(self, volume: Tensor, patch: Patch) -> dict[str, float]:
         """Return figures of a volume."""
         assert patch.truth is not None
-        return agreement(volume, patch.truth, round(2 * self.geometry.upsampling))
+        return agreement(volume, patch.truth, round(JUDGED_WITHIN * self.geometry.upsampling))
 
     def score(self, metrics: dict[str, float]) -> float:
         """Return how good those figures are."""
