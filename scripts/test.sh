@@ -5,6 +5,6 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 scripts/setup.sh
-arguments=(-n auto --maxprocesses 4 --dist loadgroup --no-loadscope-reorder)
+arguments=(-n auto --maxprocesses 4 --dist loadscope --no-loadscope-reorder)
 eval "arguments+=(${PYTEST_ARGS:-})"
 exec scripts/on_display.sh "${VENV:-.venv}/bin/python" -m pytest "${arguments[@]}"

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, settings
 
 REPO = Path(__file__).parent.parent
 PATIENCE_MS = 60_000
+SCREEN = "screen"
 
 # how fast the machine is decides no test; where changes are accepted, examples are the same every time
 settings.register_profile(
@@ -29,13 +30,10 @@ if sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & set(os.envir
     os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip the tests that need a canvas where there is none; tell several processes how to share the tests."""
+    """Skip the tests that need a canvas where there is none; of several processes, let one begin with what has windows."""
     if "PYTEST_XDIST_WORKER" in os.environ:
-        for item in items:
-            item.add_marker(pytest.mark.xdist_group(_group(item)))
-        items.sort(key=lambda item: (not _on_screen(item), not item.get_closest_marker("slow")))  # long ones first
+        items.sort(key=lambda item: (_share(item.nodeid) != SCREEN, not item.get_closest_marker("slow")))
     if os.environ.get("QT_QPA_PLATFORM") == "offscreen":
         no_canvas = pytest.mark.skip(reason="needs a display (run under xvfb-run)")
         for item in items:
@@ -43,18 +41,26 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(no_canvas)
 
 
-def _group(item: pytest.Item) -> str:
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Share the tests among processes, see `_share`."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Sharing(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return _share(nodeid)
+
+    return Sharing(config, log)
+
+
+def _share(nodeid: str) -> str:
     """Return what one process runs: all with windows, since there is one screen; the contract of an engine; a module."""
-    if _on_screen(item):
-        return "screen"
-    if item.path.parent.name == "contract" and hasattr(item, "callspec"):
-        return str(item.callspec.params.get("example"))
-    return item.path.relative_to(REPO).as_posix()
-
-
-def _on_screen(item: pytest.Item) -> bool:
-    windows = "qtbot" in item.fixturenames or item.get_closest_marker("gl")  # type: ignore[attr-defined]
-    return bool(windows) or item.path.parent.name in ("viewer", "widgets")
+    module, _, rest = nodeid.partition("::")
+    if module.startswith(("tests/viewer/", "tests/widgets/")) or module == "tests/cli/test_others.py":
+        return SCREEN
+    if module == "tests/contract/test_contract.py":
+        return rest.partition("[")[2].rstrip("]").partition("-")[0]
+    return module
 
 
 @pytest.fixture
