@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import socket
 import subprocess
@@ -21,9 +22,9 @@ from napari_recon.core.errors import InputError
 from napari_recon.engines import registry
 from napari_recon.io import open_stack
 from napari_recon.jobs.batch import crew, worker
-from napari_recon.jobs.batch.cluster import Workers
+from napari_recon.jobs.batch.cluster import Workers, _together
 from napari_recon.jobs.batch.crew import Crew, address_of
-from napari_recon.jobs.batch.parts import Held
+from napari_recon.jobs.batch.parts import FrameRecord, Held
 from napari_recon.jobs.batch.records import FOLDER
 from napari_recon.jobs.batch.run import prepare_batch, run_batch
 from napari_recon.jobs.batch.worker import Home, WorkerUnfit, look_around
@@ -168,3 +169,17 @@ def _whole_json(path: Path) -> bool:
         return bool(json.loads(path.read_text()))
     except (OSError, ValueError):
         return False
+
+
+def test_quick_frames_go_together_and_leave_some_for_every_worker() -> None:
+    def of(seconds: float, missing: int, workers: int = 2) -> int:
+        records = {n: FrameRecord(n, [], seconds) for n in range(20)} if seconds else {}
+        return _together(SimpleNamespace(frames=records), missing, workers)
+
+    assert (of(0.0, 100), of(3.0, 100), of(0.1, 100), of(0.1, 17), of(0.1, 3)) == (1, 1, 5, 2, 1)
+
+
+def test_a_script_without_a_guard_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(multiprocessing.current_process(), "_inheriting", True, raising=False)
+    with pytest.raises(InputError, match="if __name__ == '__main__'"):
+        Workers(2)

@@ -8,6 +8,9 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
+from itertools import islice
+from multiprocessing import current_process
+from statistics import median
 from typing import Any, Self
 
 from napari_recon.core import settings
@@ -27,16 +30,21 @@ AHEAD = 2
 WAITING = 32
 POLL_S = 0.01
 LOOK_EVERY_S = 2.0
+#: Frames that are quicker than this go together into one task, since handing one out costs milliseconds of this machine too.
+TASK_S = 0.5
 #: A frame that so many unfit workers could not make has a fault of its own.
 TRIES = 5
 
 
+_GUARD = "processes could not be started; in a script, the call belongs below: if __name__ == '__main__':"
+
+
 @dataclass
 class Task:
-    """A frame of a recording, or a whole step of it (`number` None)."""
+    """Some frames of a recording, one unless they are quick; or a whole step of it (None)."""
 
     run: ItemRun
-    number: int | None
+    frames: range | None
     tries: int = 0
 
 
@@ -74,15 +82,20 @@ class Workers:
             self._client = distributed.Client(address, set_as_default=False)
             check_scheduler(self._client, address)
             return
+        if getattr(current_process(), "_inheriting", False):
+            raise InputError(_GUARD)
         self._share = int((settings.memory_bytes() or SHARE * free_memory("cpu")) / count)
-        self._cluster = distributed.LocalCluster(
-            n_workers=count,
-            threads_per_worker=1,
-            processes=True,
-            memory_limit=0,
-            dashboard_address=None,
-            scheduler_kwargs={"dashboard_address": ":0"},  # its fixed port is taken when two batches run
-        )
+        try:
+            self._cluster = distributed.LocalCluster(
+                n_workers=count,
+                threads_per_worker=1,
+                processes=True,
+                memory_limit=0,
+                dashboard_address=None,
+                scheduler_kwargs={"dashboard_address": ":0"},  # its fixed port is taken when two batches run
+            )
+        except RuntimeError as error:
+            raise InputError(_GUARD) from error
         self._client = distributed.Client(self._cluster, set_as_default=False)
 
     def __enter__(self) -> Self:
@@ -137,7 +150,7 @@ class Workers:
                     if (task := running.pop(future, None)) is None:  # of a recording that was given up meanwhile
                         continue
                     if _unfit(error := _error_of(future)) and task.tries < TRIES:
-                        again.append(Task(task.run, task.number, task.tries + 1))
+                        again.append(Task(task.run, task.frames, task.tries + 1))
                         yield from _warned(crew.look(again=True), task.run)
                         continue
                     yield from self._taken(task, future, error, queue)
@@ -180,19 +193,22 @@ class Workers:
             except (ReconError, OSError) as error:
                 yield failure(run, error)
                 continue
-            numbers: list[int | None] = list(run.missing) if run.apart else [None]
-            if not numbers:
+            if not run.apart:
+                yield Task(run, None)
+                continue
+            if not (missing := run.missing):
                 yield self._finished(run, queue)
-            for number in numbers:
-                if run.given_up:
-                    break
-                yield Task(run, number)
+            while missing and not run.given_up:
+                most = _together(run, len(missing), len(crew))
+                count = next((n for n in range(1, most) if missing[n] != missing[0] + n), most)
+                yield Task(run, range(missing[0], missing[0] + count))
+                missing = missing[count:]
 
     def _submitted(self, task: Task, crew: Crew, home: Home, folder: BatchFolder) -> Any:
         keep, stop_file = {"pure": False, "retries": 0}, str(folder.stop_file)
-        if task.number is None:
+        if task.frames is None:
             return self._client.submit(whole_in_worker, task.run.order(), crew.machine, stop_file, home, **keep)
-        part = task.run.part(task.number, task.number + 1, stop_file)
+        part = task.run.part(task.frames.start, task.frames.stop, stop_file)
         return self._client.submit(frames_in_worker, part, home, **keep)
 
     def _taken(self, task: Task, future: Any, error: BaseException | None, queue: deque[ItemRun]) -> Iterator[ItemChanged]:
@@ -201,7 +217,7 @@ class Workers:
             run.given_up = True
             yield failure(run, _described(error, run))
             return
-        if task.number is None:
+        if task.frames is None:
             run.done = future.result()
             yield self._next(run, queue)
             return
@@ -231,7 +247,7 @@ class Workers:
         end = time.monotonic() + 10
         while any(not f.done() for f in running) and time.monotonic() < end:
             time.sleep(0.05)
-        for future in [f for f in running if f.status == "finished" and running[f].number is not None]:
+        for future in [f for f in running if f.status == "finished" and running[f].frames is not None]:
             with suppress(ReconError, OSError):
                 for record in future.result():
                     running[future].run.took(record)
@@ -243,6 +259,15 @@ def _error_of(future: Any) -> BaseException | None:
         raise gone(OSError())
     error: BaseException | None = future.exception()
     return error
+
+
+def _together(run: ItemRun, missing: int, workers: int) -> int:
+    """Return how many frames the next task has: about `TASK_S` of work, and enough tasks left for every worker."""
+    known = [record.seconds for record in islice(reversed(run.frames.values()), 9) if record.seconds > 0]
+    if not known:
+        return 1
+    quick = int(TASK_S / median(known))
+    return max(1, min(quick, missing // (2 * AHEAD * max(1, workers))))
 
 
 def _unfit(error: BaseException | None) -> bool:
