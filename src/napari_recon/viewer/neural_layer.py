@@ -149,7 +149,7 @@ def get_field_reader(path: str | list[str]) -> Callable[[str], list[Any]] | None
         return None
     place = Path(path if isinstance(path, str) else path[0])
     if place.is_dir():
-        return read_field if place.suffix != ".zarr" else None
+        return read_field if place.suffix not in (".zarr", ".partial") else None
     return read_field if place.suffix in SUFFIXES and may_be_field(place) else None
 
 

@@ -210,23 +210,26 @@ class Restorer(QObject):
     def _found(self, origin: Origin | None, layer: Layer) -> None:
         if origin is None or layer not in self._viewer.layers:
             return
-        describe(layer, origin)
+        if describe(layer, origin) and len(self._viewer.layers) == 1:
+            self._viewer.reset_view()
         try:
             bring_back(self._viewer, origin, layer)
         except ReconError as error:
             show_info(str(error))
 
 
-def describe(layer: Layer, origin: Origin) -> None:
-    """Give a result that another reader opened its place in the world, and how it was made."""
+def describe(layer: Layer, origin: Origin) -> bool:
+    """Give a result that another reader opened its place in the world, and how it was made; returns whether it has moved."""
     if KEY in layer.metadata:
-        return
+        return False
     layer.metadata.update({KEY: origin.record, PATH: origin.path})
     grid = origin.grid
     if grid is not None and tuple(layer.data.shape) == grid.shape and not layer.multiscale:
         layer.axis_labels = tuple(AXIS_NAMES[a] for a in grid.axes)
         layer.units = grid.units
         layer.scale, layer.translate = grid.scale, grid.translate
+        return True
+    return False
 
 
 _watching: WeakKeyDictionary[Any, Restorer] = WeakKeyDictionary()
