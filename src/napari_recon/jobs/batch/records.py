@@ -57,7 +57,7 @@ class Outcome(Frozen):
     metrics: dict[str, float] = Field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     message: str = ""
-    thumbnail: str = ""
+    thumbnail: str = Field(default="", repr=False)
 
 
 class BatchFolder:
