@@ -301,8 +301,9 @@ def test_a_recipe_that_used_another_layer_is_refused(dock: BatchWidget, recipe: 
 
 
 def test_a_batch_outlives_its_dock_and_another_one_waits(
-    asked: BatchWidget, viewer: ViewerModel, tmp_path: Path, qtbot: Any
+    asked: BatchWidget, viewer: ViewerModel, tmp_path: Path, qtbot: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("napari_recon.viewer.batch_job.estimate", lambda plan: 3.0)
     queue = job_queue()
     asked.run_bar.run_button.click()
     qtbot.waitUntil(lambda: asked.runner.state == "running")
@@ -319,6 +320,7 @@ def test_a_batch_outlives_its_dock_and_another_one_waits(
         ("paused", "cpu", "Batch · raw → out"),
         ("waiting", "cpu", "Batch · raw → second"),
     ]
+    qtbot.waitUntil(lambda: queue.entries[1].expected_s == 6.0)
     assert "waiting in the queue" in asked.run_bar.progress_line.text() and not asked.form.isEnabled()
     asked.close()
 

@@ -15,13 +15,12 @@ from napari_recon.core.provenance import Recipe
 from napari_recon.core.token import CancelToken
 from napari_recon.engines import registry
 from napari_recon.jobs.batch.api import workers_for
-from napari_recon.jobs.batch.item_run import ItemRun
 from napari_recon.jobs.batch.items import Item, find_items, result_paths
 from napari_recon.jobs.batch.records import Outcome
 from napari_recon.jobs.batch.run import BatchFinished, ItemChanged, Prepared, kept, run_batch
 from napari_recon.jobs.batch.watch import Patience, watch_batch
 from napari_recon.jobs.estimates import estimate
-from napari_recon.jobs.recipes import read_recipe
+from napari_recon.jobs.recipes import main_source, prepare, read_recipe
 from napari_recon.viewer.batch_request import BatchRequest
 
 #: A recording says at most this often that it goes on.
@@ -85,8 +84,8 @@ class BatchJob:
         todo = [(item, target) for item, target in prepared.targets.items() if _left(prepared, item, target)]
         if not todo or len(prepared.recipe.steps) > 1:
             return None
-        run = ItemRun(todo[0][0], prepared.recipe, todo[0][1], prepared.folder, prepared.settings.device)
-        each = estimate(run.plan)
+        first = {main_source(prepared.recipe): [todo[0][0].source]}
+        each = estimate(prepare(prepared.recipe, first, device=prepared.settings.device).plan)
         return None if each is None else each * len(todo) / max(1, self.request.workers)
 
 
