@@ -274,10 +274,8 @@ def take_batch_pictures(folder: Path) -> None:
     each.set_value("file")
     each.changed.emit()
     planned(dock)
-    ended: list[Any] = []
-    dock.runner.item_ended.connect(lambda *end: ended.append(end))
     dock.run_bar.run_button.click()
-    until(lambda: len(ended) >= 3)
+    until(lambda: len(dock.runner.outcomes) >= 3)
     shoot("batch-running")
     until(lambda: dock.runner.state == "idle")
     planned(dock)
