@@ -51,7 +51,7 @@ class Noise:
         return ((self.gain * values.clamp_min(0) / 2).square() - self.floor - self.gain**2 / 8) / self.gain
 
 
-def noise_of(volumes: Tensor) -> Noise:
+def noise_of(volumes: Tensor, check: Callable[[], None] = lambda: None) -> Noise:
     """Return the noise of volumes (n, z, y, x), from what changes fastest within 4 x 4 x 4 voxels."""
     size = min(4, *volumes.shape[1:])
     step = max(1, math.ceil(volumes.numel() / SAMPLE))
@@ -61,11 +61,20 @@ def noise_of(volumes: Tensor) -> Noise:
     rows = _cosines(size)
     highest = [(a, b, c) for a in range(size) for b in range(size) for c in range(size) if a + b + c >= 3 * (size - 1) - 2]
     filters = torch.stack([torch.einsum("i,j,k->ijk", rows[a], rows[b], rows[c]) for a, b, c in highest])[:, None]
-    mean = conv3d(part[:, None], torch.full_like(filters[:1], size**-3.0)).flatten()
-    fast = conv3d(part[:, None], filters).movedim(1, 0).flatten(1).abs()
+    means, changes = list[Tensor](), list[Tensor]()
+    for volume in part[:, None, None]:
+        check()
+        means.append(conv3d(volume, torch.full_like(filters[:1], size**-3.0)).flatten())
+        changes.append(conv3d(volume, filters).flatten(2)[0].abs())
+    mean, fast = torch.cat(means), torch.cat(changes, dim=1)
+    check()
     bins = mean.argsort().chunk(BINS)
-    level = torch.stack([mean[index].mean() for index in bins]).double()
-    variance = torch.stack([(fast[:, index].median() / 0.6745).square() for index in bins]).double()
+    levels, variances = list[Tensor](), list[Tensor]()
+    for index in bins:
+        check()
+        levels.append(mean[index].mean())
+        variances.append((fast[:, index].median() / 0.6745).square())
+    level, variance = torch.stack(levels).double(), torch.stack(variances).double()
     rise, base = _line(level, variance)
     if rise <= 0 or rise * float(level.max() - level.min()) < 1e-2 * max(base, 0.0):
         return Noise(0.0, float(variance.median()))

@@ -70,7 +70,7 @@ class FastRun(FitRun):
         values = torch.from_numpy(movie)
         frames, motion, factor = values, None, 1
         if method == "fast":
-            noise = noise_of(values)
+            noise = noise_of(values, token.check)
             if self._params.denoise:
                 frames = yield from self._course.through("noise", denoising(values, noise, token.check))
                 yield from self.preview(lambda: self._shown(frames, 1, self.middle()), self.middle(), 0)
