@@ -19,7 +19,7 @@ from napari_recon.core.provenance import Recipe
 from napari_recon.core.settings import config_folder
 from napari_recon.jobs.batch.items import DEFAULT_NAME, Each, Item, find_items, result_paths
 from napari_recon.jobs.batch.records import BatchFolder, Outcome, Settings
-from napari_recon.jobs.batch.run import Existing, Prepared, kept, prepare_batch, with_params
+from napari_recon.jobs.batch.run import Existing, Prepared, each_of, kept, prepare_batch, with_params
 from napari_recon.jobs.code import yaml_text
 from napari_recon.jobs.recipes import main_source, read_recipe
 
@@ -150,7 +150,8 @@ class BatchRequest:
         tried("workers", self._check_workers)
         tried("scheduler", self._check_scheduler)
         tried("device", lambda: self.device and resolve_device(self.device))
-        items = (tried("source", self._items) or ()) if self.source else ()
+        each = self.each if recipe is None else each_of(recipe, self.each)
+        items = (tried("source", self._items, each) or ()) if self.source else ()
         folder = BatchFolder(Path(self.out).expanduser().resolve()) if self.out else None
         held = tried("out", folder.settings) if folder else None
         found = Outlook(recipe, held=held, problems=problems, missing=self._missing())
@@ -185,14 +186,14 @@ class BatchRequest:
                 return text
         return ""
 
-    def _items(self) -> Sequence[Item]:
+    def _items(self, each: Each) -> Sequence[Item]:
         source = Path(self.source).expanduser().resolve()
         if not self.watch:
-            return find_items(source, self.each)
+            return find_items(source, each)
         if not source.is_dir():
             raise InputError(f"a folder to be watched was expected, found {source}; choose a folder that exists")
         try:
-            return find_items(source, self.each)
+            return find_items(source, each)
         except InputError:  # nothing landed yet
             return ()
 
