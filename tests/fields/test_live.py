@@ -197,10 +197,11 @@ def test_a_long_evaluation_shows_coarse_pictures_and_gives_way(live) -> None:
     landed.clear()
     seen(field, 0, 1, 0)  # 512 x 512 at 30000 per second
     wait_for(lambda: any(each.kind == "view" for each in landed))
-    assert landed[0].density < 8 and not landed[0].exact
+    first = next(each for each in landed if each.kind == "view")
+    assert first.density < 8 and not first.exact
     seen(field, 3, 2, 0)
     wait_for(lambda: field.exact)
-    assert sum(each.exact for each in landed) == 1, "it does not wait for the other"
+    assert sum(each.exact for each in landed if each.kind == "view") == 1, "it does not wait for the other"
 
 
 def test_a_shift_computes_only_what_is_new(live) -> None:
