@@ -202,6 +202,7 @@ class RunController(QObject):
     def begin(self, entry: Entry) -> None:
         """Start a job; the queue says when."""
         self._entry, job = entry, entry.job
+        assert isinstance(job, Job)  # batches have their own reader
         self.queue_changed.emit(self.queued)
         self._run = run = Run(job)
         self.began.emit(job)
