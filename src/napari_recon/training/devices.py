@@ -153,6 +153,8 @@ def _relayed(
             continue
         if item is None:
             return
+        if isinstance(item, Cancelled) and not token.cancelled:
+            continue  # by another process, which failed: its sentence follows
         if isinstance(item, ReconError | Cancelled):
             raise item
         yield item
