@@ -28,6 +28,8 @@ _LITTLE = 0.3
 SMOOTH_FROM = 20
 """Views from which a wavefront of ten numbers is told from what single views say."""
 _ROUNDS = 8
+_AGREED = 1.5
+"""Fine pixels that half the views may be off a smooth wavefront which they are said to agree on."""
 
 
 def aligned(
@@ -104,7 +106,8 @@ def _believed(shifts: Array, confidence: Array, angles: NDArray[np.int64], nnum:
     """Return the shifts that one smooth wavefront explains, and how many views show too little to have a say.
 
     Single views may follow an object at another depth than the rest, whose parallax is no aberration: they stand out from
-    the wavefront of the others, and count the less the farther they do (Cauchy weights).
+    the wavefront of the others, and count the less the farther they do (Cauchy weights). Where most views stand out, the
+    wavefront is not smooth: then each view that shows enough keeps its own shift.
     """
     doubtful = confidence < 0.4 * np.median(confidence)
     if len(shifts) - doubtful.sum() < SMOOTH_FROM:
@@ -117,7 +120,8 @@ def _believed(shifts: Array, confidence: Array, angles: NDArray[np.int64], nnum:
         away = np.hypot(*(rest - level).T)
         usual = max(float(np.median(away[~doubtful])), _LITTLE)
         weight = np.where(doubtful, 0.0, confidence / (1 + (away / usual) ** 2))
-    return smooth + level, int(doubtful.sum())
+    found = smooth + level
+    return (found if usual <= _AGREED else np.where(doubtful[:, None], found, shifts)), int(doubtful.sum())
 
 
 def _rows(

@@ -206,9 +206,7 @@ class SerenetTrainParams(TrainingParams):
         ge=0, le=100, advanced=True,
         title="LPIPS",
     )  # fmt: skip
-    held_out: int = param(
-        8, "Held-out simulated recordings for validation.", ge=1, le=1000, advanced=True, title="Held out"
-    )
+    held_out: int = param(8, "Held-out simulated recordings for validation.", ge=1, le=1000, advanced=True, title="Held out")
     steps: int = param(4000, "Optimiser steps of the whole run.", ge=1, le=10_000_000, title="Steps")
     batch_size: int = param(1, "Examples per step, shared among the devices.", ge=1, le=4096, title="Batch size")
 
