@@ -42,9 +42,7 @@ class TrainingParams(EngineParams):
     precision: Literal["float32", "mixed"] = param(
         "float32", "Arithmetic: float32, or mixed (convolutions in bfloat16: faster where the processor has it)."
     )
-    validate_every: int = param(
-        200, "Steps between validations on held-out examples.", ge=1, title="Validate every"
-    )
+    validate_every: int = param(200, "Steps between validations on held-out examples.", ge=1, title="Validate every")
     patience: int = param(
         0,
         "Validations without a better network after which the run ends; 0 goes on to the end. The best is kept anyway.",

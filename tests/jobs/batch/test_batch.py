@@ -183,9 +183,7 @@ def test_what_another_version_noted_does_not_count(tmp_path: Path) -> None:
 
 
 def test_a_recording_is_what_it_was_for_the_recipe(recordings, recipe, tmp_path) -> None:
-    recording(
-        recordings / "monday" / "more.ome.tif", 5
-    )  # no series: the recipe had a file
+    recording(recordings / "monday" / "more.ome.tif", 5)  # no series: the recipe had a file
     recording(recordings / "tuesday" / "more.ome.tif", 6)
     assert len(prepare_batch(recipe, recordings, tmp_path / "out").targets) == 4
     step = read_recipe(recipe).steps[0]
