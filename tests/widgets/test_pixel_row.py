@@ -70,3 +70,22 @@ def test_what_the_file_says_is_proposed_and_its_optics_are_used(
     qtbot.waitUntil(lambda: file_facts(layer).pixel_um is not None, timeout=5000)
     qtbot.waitUntil(lambda: panel.pixel_row.box.value() == pytest.approx(0.061))
     assert stack_from_layer(layer, "VYX").metadata["optics"]["wavelength_um"][0] == pytest.approx(0.525)
+
+
+def test_layer_that_was_open_before_the_panel_is_followed_and_its_file_read(
+    viewer: ViewerModel, qtbot: Any, tmp_path: Path
+) -> None:
+    path = tmp_path / "raw.ome.tif"
+    metadata = {"axes": "CYX", "PhysicalSizeX": 0.061, "PhysicalSizeY": 0.061}
+    metadata |= {"PhysicalSizeXUnit": "µm", "PhysicalSizeYUnit": "µm"}
+    tifffile.imwrite(path, np.arange(400, dtype=np.uint16).reshape(SHAPE), metadata=metadata)
+    with layer_source(path=str(path)):
+        layer = viewer.add_layer(Image(np.asarray(tifffile.imread(path)), name="raw"))
+    panel = DataPanel(viewer, Fake.info, needs_pixel_size=True)
+    qtbot.addWidget(panel)
+    panel.show()
+    qtbot.waitUntil(lambda: panel.pixel_row.box.value() == pytest.approx(0.061), timeout=5000)
+    panel.pixel_row.button.click()
+    assert layer.scale[-1] == pytest.approx(0.061)
+    assert panel.reason() == "" and not panel.pixel_row.isVisible()
+    panel.let_go()

@@ -100,6 +100,7 @@ class DataPanel(QWidget):
         viewer.layers.events.inserted.connect(self._reconsider)
         self.pixel_row.applied.connect(viewer.reset_view)
         self.set_engine(info)
+        self._follow()  # the layer that was open before the dock
 
     @property
     def spec(self) -> InputSpec:
@@ -223,10 +224,13 @@ class DataPanel(QWidget):
     def _axes_of(self, layer: Any) -> str:
         return self._typed.get(layer) or guess_axes(layer, self.spec)
 
-    def _layer_changed(self) -> None:
+    def _follow(self) -> None:
         self._watch(self.layer)
         if self.layer is not None:
             self._looking = look_up(self.layer, self._layer_edited, parent=self)
+
+    def _layer_changed(self) -> None:
+        self._follow()
         self._judge()
         self.changed.emit()
 
