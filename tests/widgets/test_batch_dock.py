@@ -450,9 +450,11 @@ def test_other_docks_hand_their_settings_over(make_napari_viewer: Any, npe2pm: A
     looked(batch, qtbot)
     (step,) = batch.form.request().recipe.steps
     assert step.engine == "fusion.background" and not problem(batch, "recipe")
+    frame = viewer.window._wrapped_dock_widgets[name]
+    frame.hide()
     next(a for a in other.run_bar.menu_button.menu().actions() if "Batch of" in a.text()).trigger()
     qtbot.waitUntil(lambda: batch.form.request().recipe.steps[0].engine == "fusion.pipeline", timeout=20000)
     looked(batch, qtbot)
-    assert not problem(batch, "recipe")
+    assert not problem(batch, "recipe") and not frame.isHidden()
     batch.let_go()
     other.let_go()

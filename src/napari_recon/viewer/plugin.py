@@ -99,7 +99,14 @@ def open_dock(viewer: Any, engine: str) -> Any:
     name = DOCKS.get(engine) or DOCKS.get(engine.partition(".")[0])
     if name is None or viewer is None:
         raise InputError(f"a dock for {engine} was expected, found none; run the recipe with: napari-recon rerun")
-    _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, name)
+    return show_dock(viewer, name)
+
+
+def show_dock(viewer: Any, name: str) -> Any:
+    """Open a dock as a tab of those beside it, or bring the open one to the front, and return its widget."""
+    dock, widget = viewer.window.add_plugin_dock_widget(PLUGIN, name, tabify=True)
+    dock.show()
+    dock.raise_()
     return widget
 
 

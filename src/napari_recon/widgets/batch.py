@@ -110,6 +110,8 @@ class BatchWidget(FileDrop, LeavingWidget):
             signal.connect(slot)
         if controller.job is not None:
             self.form.take_request(controller.job.request)
+        self._latest = next((o.result for o in reversed(controller.outcomes.values()) if o.state == "done"), "")
+        self._allow_buttons()
         self._state(controller.state)
         self._look()
 

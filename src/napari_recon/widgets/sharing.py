@@ -14,7 +14,7 @@ from napari_recon.core.errors import InputError
 from napari_recon.core.provenance import Recipe
 from napari_recon.viewer.kept_models import is_early, kept_model
 from napari_recon.viewer.large_results import SUFFIX
-from napari_recon.viewer.plugin import RECIPE_SUFFIXES, open_path
+from napari_recon.viewer.plugin import RECIPE_SUFFIXES, open_path, show_dock
 from napari_recon.viewer.restore import Origin, bring_back, origin_of, shown_files, watch
 from napari_recon.viewer.worker import call_in_background
 from napari_recon.widgets.files import FILTER, Settings, read_settings, write_settings
@@ -116,7 +116,7 @@ class Sharing(QObject):
             return Recipe.of(request.plan(request.boxes[0])[0])
 
         def show(made: Recipe) -> None:
-            _, batch = dock.viewer.window.add_plugin_dock_widget("napari-recon", "Batch")
+            batch = show_dock(dock.viewer, "Batch")
             batch.take_recipe(made, f"as set in the dock: {title}")
 
         self._copying = call_in_background(recipe, done=show, failed=dock._failed, parent=dock)
