@@ -16,6 +16,7 @@ from napari_recon.core.grid import Grid
 from napari_recon.core.plan import OutputSpec
 from napari_recon.core.stack import ImageStack
 from napari_recon.io import check_writable, create_output, open_stack, output_path, read_provenance, write_stack
+from napari_recon.io.output import replace
 
 SPEC = OutputSpec(name="volume", grid=Grid.of("ZYX", (3, 8, 9)))
 WHOLE = (slice(0, 3), slice(0, 8), slice(0, 9))
@@ -148,3 +149,12 @@ def test_an_existing_folder_takes_outputs_but_a_store_is_a_file(tmp_path):
     assert output_path(tmp_path, "volume", True) == tmp_path / "volume.ome.tif"
     store = write_stack(tmp_path / "a.ome.zarr", ImageStack.of(np.zeros((3, 8, 9)), "ZYX"))
     assert output_path(store, "volume", True) == store
+
+
+def test_the_older_result_stays_when_the_new_one_cannot_take_its_place(tmp_path):
+    older = tmp_path / "a.ome.zarr"
+    older.mkdir()
+    (older / "zarr.json").touch()
+    with pytest.raises(FileNotFoundError):
+        replace(tmp_path / "gone.partial", older)
+    assert [p.name for p in tmp_path.iterdir()] == ["a.ome.zarr"] and (older / "zarr.json").exists()

@@ -136,3 +136,12 @@ def test_a_pattern_of_files_is_opened(tmp_path):
     recipe = {"id": "a", "engine": "fake.planes", "inputs": {"views": [{"path": str(tmp_path / "t*.npy"), "axes": "TVYX"}]}}
     found, notes = restore.sources_of(Recipe.from_dict({"schema": 1, "steps": [recipe]}))
     assert found["views"][0][0].shape == (2, 5, 4, 4) and not notes
+
+
+def test_several_small_recordings_of_one_input_are_opened(viewer, dock, said, files):
+    raw, result = files
+    layers = [(np.full((5, 9, 9), n, np.float32), {"name": f"views {n}"}, "image") for n in range(2)]
+    origin = restore.Origin(str(result), origin_of(str(result)).recipe, sources={"views": layers})
+    restore.bring_back(viewer, origin)
+    assert [layer.name for layer in viewer.layers] == ["views 1", "views 0"]
+    assert dock.data.combo.layer is viewer.layers[1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -242,7 +243,8 @@ class ZarrOutput(OutputFile):
         self._levels.touch(place)
         if self._levels.seconds <= LEVELS_SHARE * (time.monotonic() - self._begun):
             self._levels.settle()
-        os.utime(self._temporary)  # tells who looks on that there is more to see
+        with suppress(OSError):  # some network shares refuse it
+            os.utime(self._temporary)  # tells who looks on that there is more to see
 
     def _finish(self, provenance: dict[str, Any]) -> None:
         if self._kept:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +22,9 @@ from napari_recon.core.plan import OutputSpec
 from napari_recon.core.stack import ImageStack
 from napari_recon.io.found import writing
 from napari_recon.io.suffixes import IMAGES, TIFF, WRITABLE, ZARR, stem_of, suffix_of
+
+#: A finished result waits at most so long for readers of its place.
+PATIENCE_S = 10.0
 
 
 class OutputFile(ABC):
@@ -232,11 +236,28 @@ def replace(temporary: Path, path: Path) -> None:
     """Give `temporary` its final name; an older result under that name goes away only afterwards."""
     if path.is_dir():
         old = path.with_name(f".{path.name}.{secrets.token_hex(4)}.old")
-        path.rename(old)
-        temporary.rename(path)
+        _renamed(path, old)
+        try:
+            _renamed(temporary, path)
+        except OSError:
+            old.rename(path)
+            raise
         remove(old)
     else:
-        os.replace(temporary, path)
+        _renamed(temporary, path)
+
+
+def _renamed(path: Path, to: Path) -> None:
+    """Rename; Windows refuses as long as somebody reads in a folder, which a viewer that shows it does now and then."""
+    end = time.monotonic() + (PATIENCE_S if os.name == "nt" else 0.0)
+    while True:
+        try:
+            os.replace(path, to)
+            return
+        except PermissionError:
+            if time.monotonic() >= end:
+                raise
+            time.sleep(0.05)
 
 
 def remove(path: Path) -> None:

@@ -10,7 +10,7 @@ from napari_recon.core.errors import DiskFull, InputError, OutOfMemory, ReconErr
 from napari_recon.core.events import ArtifactReady, BlockReady, Event, Finished, MetricLogged, OutputOpened, PreviewReady
 from napari_recon.core.plan import Plan
 from napari_recon.core.provenance import Recipe, Record
-from napari_recon.io.suffixes import stem_of, suffix_of
+from napari_recon.io.output import partial_path
 from napari_recon.jobs.artifacts import artifact_suffix, write_artifact, write_table
 from napari_recon.jobs.names import Names, check_file
 
@@ -138,7 +138,7 @@ class OutputWriter:
             self._flush(output, None)
         for name, payload in self._models.items():
             target = self._names.artifact(name, artifact_suffix("model", payload))
-            target = _beside(target) if partial and (beside or target.exists()) else target
+            target = partial_path(target) if partial and (beside or target.exists()) else target
             write_artifact(target, "model", payload)
             self.paths[name] = str(target)
             if self._only_model:
@@ -148,7 +148,7 @@ class OutputWriter:
             return
         for output, file in list(self._files.items()):
             if partial and (beside or file.path.exists()):
-                file.path = _beside(file.path)
+                file.path = partial_path(file.path)
             file.finish(provenance)
             del self._files[output]
             self.paths[output] = str(file.path)
@@ -182,11 +182,6 @@ def write_events(
 ) -> Iterator[Event]:
     """Write `events` of `plan` to files and yield them on; see `OutputWriter`."""
     return OutputWriter(out, plan, recipe_out).through(events)
-
-
-def _beside(path: Path) -> Path:
-    """Return the name of a partial result that must not take the place of another."""
-    return path.with_name(f"{stem_of(path)}.partial{suffix_of(path)}")
 
 
 def _key(slices: Place) -> tuple[Any, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import reduce
@@ -98,6 +99,7 @@ class GrowingStore:
         self._shape = stack.grid.shape
         self._limits: list[dict[int, Limits]] = [{} for _ in self.arrays]
         self._changed: list[list[Box]] = [[] for _ in self.arrays]
+        self._lock = threading.Lock()
 
     @property
     def uri(self) -> str:
@@ -129,13 +131,15 @@ class GrowingStore:
         for channel, shown in enumerate(self.grids):
             whole = tuple(slice(0, n) for n in shown.shape)
             latest = tuple(slice(time, time + 1) if a == "T" else s for a, s in zip(shown.axes, whole, strict=True))
-            self._changed[channel] = [whole, latest]
+            with self._lock:
+                self._changed[channel] = [whole, latest]
         self._stamp = stamp
         return grown
 
     def take(self, channel: int) -> list[Box]:
         """Return the places that may be new, the latest one last, and forget them."""
-        changed, self._changed[channel] = self._changed[channel], []
+        with self._lock:
+            changed, self._changed[channel] = self._changed[channel], []
         return changed
 
     def limits(self, channel: int, fresh: bool = False) -> Limits | None:

@@ -47,10 +47,10 @@ def buffer_for(job: Job, plan: Plan, spec: OutputSpec, parent: Grid | None) -> O
 
 
 def unused(folder: Path, title: str) -> Path:
-    """Return a file for a result in `folder` that is not there yet."""
+    """Return a file for a result in `folder` that is neither there nor being written."""
     stem = re.sub(r"[^\w.+-]+", "_", title).strip("_")
     names = (f"{stem}{SUFFIX}", *(f"{stem}-{n}{SUFFIX}" for n in range(2, 10_000)))
-    return next(folder / name for name in names if not (folder / name).exists())
+    return next(folder / name for name in names if not ((folder / name).exists() or any(folder.glob(f".{name}.*.partial"))))
 
 
 def numbered(path: str, number: int) -> str:

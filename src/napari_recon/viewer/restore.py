@@ -145,9 +145,9 @@ def bring_back(viewer: Any, origin: Origin, result: Layer | None = None, dock: A
         problem = error
     below = viewer.layers.index(result) if result is not None and result in viewer.layers else len(viewer.layers)
     for input_name, layers in origin.sources.items():
-        for data in layers:
+        for number, data in enumerate(layers):
             layer = _insert(viewer, below, data)
-            if len(steps) == 1 and layers.index(data) == 0:
+            if len(steps) == 1 and number == 0:
                 _choose(dock, input_name, layer)
     then = "what it was made from is open" if origin.sources else "choose the data and press Run"
     chain = f"; of its {len(steps)} steps the last one, all are repeated by: napari-recon rerun" if len(steps) > 1 else ""

@@ -80,7 +80,11 @@ class Workers:
         if scheduler:
             address, self._spare = address_of(scheduler), WAITING
             self._client = distributed.Client(address, set_as_default=False)
-            check_scheduler(self._client, address)
+            try:
+                check_scheduler(self._client, address)
+            except InputError:
+                self.close()
+                raise
             return
         if getattr(current_process(), "_inheriting", False):
             raise InputError(_GUARD)

@@ -210,7 +210,8 @@ def run_batch(prepared: Prepared, token: CancelToken | None = None, workers: Any
                     if event.state == "failed":
                         check_there(prepared)
                     if time.monotonic() - written > REPORT_EVERY_S:
-                        write_report(folder.out, prepared.settings, outcomes)
+                        with suppress(ReconError, OSError):  # a table that is open in Excel stops no batch
+                            write_report(folder.out, prepared.settings, outcomes)
                         written = time.monotonic()
                 yield event
             cancelled = False

@@ -182,7 +182,8 @@ def watch_batch(
                         if event.state != "running":
                             ended[item], outcomes[item] = whole_stamp(item), folder.log(item).outcome()
                             del growing[item]
-                            write_report(folder.out, settings, outcomes)
+                            with suppress(ReconError, OSError):  # a table that is open in Excel stops no watch
+                                write_report(folder.out, settings, outcomes)
                         yield event
                 clock.sleep(POLL_S)
         if not growing:
