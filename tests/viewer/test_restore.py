@@ -139,7 +139,7 @@ def test_a_pattern_of_files_is_opened(tmp_path):
 
 
 def test_several_small_recordings_of_one_input_are_opened(viewer, dock, said, files):
-    raw, result = files
+    result = files[1]
     layers = [(np.full((5, 9, 9), n, np.float32), {"name": f"views {n}"}, "image") for n in range(2)]
     origin = restore.Origin(str(result), origin_of(str(result)).recipe, sources={"views": layers})
     restore.bring_back(viewer, origin)
