@@ -23,11 +23,13 @@ def viewer(make_napari_viewer: Any, npe2pm: Any) -> Any:
 
 
 def test_sample_opens_data_and_dock_and_a_box_becomes_a_volume_in_place(viewer: Any, qtbot: Any) -> None:
+    viewer.add_image(np.random.default_rng(0).random((49, 15, 15)), name="what was open before")
     viewer.open_sample("napari-recon", "lightfield")
     _, dock = viewer.window.add_plugin_dock_widget("napari-recon", "Light field")
     assert isinstance(dock, LightFieldWidget)
     raw = dock.data.layer
-    assert raw is not None and dock.data.axes == "TVYX" and dock.data.reason() == ""
+    qtbot.waitUntil(lambda: viewer.layers.selection.active is raw)
+    assert raw.name == "light field" and dock.data.axes == "TVYX" and dock.data.reason() == ""
     dock.settings.set_values({"iterations": 2, "planes": 5})
     dock.region.draw_button.click()
     viewer.layers.selection.active.add_rectangles([[11.6, 11.6], [23.4, 23.4]])

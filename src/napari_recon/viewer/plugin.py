@@ -8,6 +8,7 @@ from typing import Any
 
 import napari
 from napari.utils.notifications import show_error
+from qtpy.QtCore import QTimer
 
 from napari_recon.core.errors import InputError, ReconError
 from napari_recon.core.provenance import KEY
@@ -146,71 +147,76 @@ def sample_light_field() -> list[LayerData]:
     """Open the Light field dock, then return the simulated recording and its hidden ground truth."""
     from napari_recon.samples import light_field
 
-    viewer = napari.current_viewer()
-    if viewer is not None and hasattr(viewer, "window"):
-        open_dock(viewer, "deconvolution.lightfield_rl")
-    return reconcile_units(light_field())
+    return _in_dock("deconvolution.lightfield_rl", reconcile_units(light_field()))
 
 
 def sample_flfm() -> list[LayerData]:
     """Open the Neural field dock, then return the simulated time-lapse, its PSF and its hidden ground truth."""
     from napari_recon.samples import flfm
 
-    viewer = napari.current_viewer()
-    if viewer is not None and hasattr(viewer, "window"):
-        open_dock(viewer, "lightfield_inr.fit")
-    return reconcile_units(flfm())
+    return _in_dock("lightfield_inr.fit", reconcile_units(flfm()))
 
 
 def sample_sim() -> list[LayerData]:
     """Open the SIM dock, then return the simulated raw frames and their hidden ground truth."""
     from napari_recon.samples import sim
 
-    viewer = napari.current_viewer()
-    if viewer is not None and hasattr(viewer, "window"):
-        open_dock(viewer, "sim.wiener")
-    return reconcile_units(sim())
+    return _in_dock("sim.wiener", reconcile_units(sim()))
 
 
 def sample_light_sheet() -> list[LayerData]:
     """Open the Light sheet dock, then return a simulated raw light-sheet stack and its hidden ground truth."""
     from napari_recon.samples import light_sheet
 
-    viewer = napari.current_viewer()
-    if viewer is not None and hasattr(viewer, "window"):
-        open_dock(viewer, "fusion.background").start_with("fusion.background")
-    return reconcile_units(light_sheet())
+    begin = "fusion.background"
+    return _in_dock(begin, reconcile_units(light_sheet()), lambda dock: dock.start_with(begin))
 
 
 def sample_dual_view() -> list[LayerData]:
     """Open the Light sheet dock at its last step, then return two simulated views and, hidden, their PSFs and the truth."""
     from napari_recon.samples import dual_view
 
-    viewer = napari.current_viewer()
-    if viewer is not None and hasattr(viewer, "window"):
-        open_dock(viewer, "fusion.multiview_rl").start_with("fusion.multiview_rl")
-    return reconcile_units(dual_view())
+    begin = "fusion.multiview_rl"
+    return _in_dock(begin, reconcile_units(dual_view()), lambda dock: dock.start_with(begin))
 
 
 def sample_moving_cells() -> list[LayerData]:
     """Open the 4D field dock, then return a simulated movie of cells and, hidden, its truth, which has frames between."""
     from napari_recon.samples import moving_cells
 
-    viewer = napari.current_viewer()
-    if viewer is not None and hasattr(viewer, "window"):
-        dock = open_dock(viewer, "inr4d.fit")
-        dock.settings.change({"steps": SAMPLE_STEPS})
-    return moving_cells()
+    return _in_dock("inr4d.fit", moving_cells(), lambda dock: dock.settings.change({"steps": SAMPLE_STEPS}))
 
 
 def sample_cells() -> list[LayerData]:
     """Open the Cells dock, then return a drawn embryo: membranes, named nuclei, and, hidden, nucleus channel and truth."""
     from napari_recon.samples import cells
 
+    return _in_dock("segmentation.seeded", cells())
+
+
+def _in_dock(engine: str, layers: list[LayerData], begin: Callable[[Any], None] | None = None) -> list[LayerData]:
+    """Open the dock of a sample; its data will be the first of `layers`, whatever else is open, once napari adds it."""
     viewer = napari.current_viewer()
-    if viewer is not None and hasattr(viewer, "window"):
-        open_dock(viewer, "segmentation.seeded")
-    return cells()
+    if viewer is None or not hasattr(viewer, "window"):
+        return layers
+    dock = open_dock(viewer, engine)
+    if begin is not None:
+        begin(dock)
+    inserted = viewer.layers.events.inserted
+
+    def take(event: Any) -> None:
+        if event.value.data is layers[0][0]:
+            inserted.disconnect(take)
+            dock.data.combo.choose(event.value)
+            QTimer.singleShot(0, lambda: select(event.value))
+
+    def select(layer: Any) -> None:
+        active = viewer.layers.selection.active
+        if layer in viewer.layers and active is not None and not active.visible:  # napari selects what came last
+            viewer.layers.selection.active = layer
+
+    inserted.connect(take, position="last")  # when the dock has listed it
+    return layers
 
 
 def reconcile_units(layers: list[LayerData]) -> list[LayerData]:

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Layer
 
-PATIENCE_MS = 300
+PATIENCE_MS = 1500
+"""Of several files that are dropped together, each may take a second to open."""
 OTHERS = ("napari", "napari-recon")
 """Readers whose layers may be results of ours."""
 

@@ -210,12 +210,15 @@ class ItemRun:
 
 
 def sweep(targets: Iterable[Path]) -> None:
-    """Remove what a killed process left beside results; an older result that it had set aside comes back."""
-    for folder in {target.parent for target in targets if target.parent.is_dir()}:
+    """Remove what a killed process left of results and beside them; an older one that it had set aside comes back."""
+    stems: dict[Path, list[str]] = {}
+    for target in targets:
+        stems.setdefault(target.parent, []).append(target.name.partition(".")[0])
+    for folder in filter(Path.is_dir, stems):
         for path in folder.glob(".*"):
             left = _LEFT.fullmatch(path.name)
-            if left is None:
-                continue
+            if left is None or not (left["name"] is None or left["name"].startswith(tuple(stems[folder]))):
+                continue  # somebody else's, who may be writing it
             if left["kind"] == "old" and not (folder / left["name"]).exists():
                 path.rename(folder / left["name"])
             else:
