@@ -36,3 +36,18 @@ def test_the_page_says_what_was_made_in_one_piece_and_takes_names_as_text(tmp_pa
     _, page = write_report(tmp_path, Settings(recipe={"steps": [{"engine": "a.b"}]}, source="/data"), {item: done})
     text = page.read_text()
     assert "in one piece" in text and "a.b of the recordings" in text and "<b>.ome" not in text
+
+
+def test_links_lead_to_any_name_and_a_file_in_use_is_written_beside(tmp_path: Path) -> None:
+    items = {
+        Item(source=f"/data/{n}.tif", folder=".", stem=str(n)): place for n, place in enumerate((tmp_path, tmp_path.parent))
+    }
+    outcomes = {item: Outcome(state="done", result=str(place / "50 % #2?.tif")) for item, place in items.items()}
+    settings = Settings(recipe={"steps": []}, source="/data")
+    (tmp_path / "report.csv").mkdir()  # as good as a table that Excel holds
+    with pytest.raises(OSError):
+        write_report(tmp_path, settings, outcomes)
+    table, page = write_report(tmp_path, settings, outcomes, last=True)
+    text = page.read_text()
+    assert table.name == "report-latest.csv" and table.is_file() and "href=report-latest.csv" in text
+    assert 'href="50%20%25%20%232%3F.tif"' in text and f'href="{(tmp_path.parent / "50 % #2?.tif").as_uri()}"' in text

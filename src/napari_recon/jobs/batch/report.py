@@ -5,11 +5,13 @@ from __future__ import annotations
 import html
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
+from napari_recon.core.errors import ReconError
 from napari_recon.jobs.artifacts import write_table
 from napari_recon.jobs.batch.items import Item
 from napari_recon.jobs.batch.records import Outcome, Settings, write_text
@@ -30,12 +32,34 @@ summary{cursor:pointer}table+details{margin-top:1.5rem}details ul{margin:.2rem 0
 _NUMBER = re.compile(r"\d+(\.\d+)?(e[+-]?\d+)?")
 
 
-def write_report(out: Path, settings: Settings, outcomes: Mapping[Item, Outcome]) -> tuple[Path, Path]:
-    """Write ``report.csv`` and ``report.html`` and return their paths."""
-    table, page = out / "report.csv", out / "report.html"
-    write_table(table, [_row(item, outcome) for item, outcome in outcomes.items()])
-    write_text(page, _page(out, settings, outcomes))
-    return table, page
+def write_report(out: Path, settings: Settings, outcomes: Mapping[Item, Outcome], last: bool = False) -> tuple[Path, Path]:
+    """Write ``report.csv`` and ``report.html`` and return their paths.
+
+    Parameters
+    ----------
+    last : bool
+        There will be no later one: where another program holds the file, one beside it is written.
+
+    Raises
+    ------
+    ReconError, OSError
+    """
+    rows = [_row(item, outcome) for item, outcome in outcomes.items()]
+    table = _written(out / "report.csv", lambda path: write_table(path, rows), last)
+    text = _page(out, settings, outcomes, table.name)
+    return table, _written(out / "report.html", lambda path: write_text(path, text), last)
+
+
+def _written(path: Path, write: Callable[[Path], Any], last: bool) -> Path:
+    """Write a file and return where it is."""
+    try:
+        write(path)
+    except (ReconError, OSError):
+        if not last:
+            raise
+        path = path.with_name(f"{path.stem}-latest{path.suffix}")
+        write(path)
+    return path
 
 
 def _row(item: Item, outcome: Outcome) -> dict[str, Any]:
@@ -54,7 +78,7 @@ def _row(item: Item, outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _page(out: Path, settings: Settings, outcomes: Mapping[Item, Outcome]) -> str:
+def _page(out: Path, settings: Settings, outcomes: Mapping[Item, Outcome], table: str) -> str:
     import yaml
 
     states = Counter(outcome.state for outcome in outcomes.values())
@@ -70,7 +94,7 @@ def _page(out: Path, settings: Settings, outcomes: Mapping[Item, Outcome]) -> st
         f"<p><small>{html.escape(engines)} of the recordings in <code>{html.escape(settings.source)}</code>, "
         f"napari-recon {html.escape(settings.version)}, {datetime.now().astimezone():%Y-%m-%d %H:%M}</small></p>"
         f"<p>{summary} {describe_seconds(seconds) if seconds else ''}{f' on {html.escape(devices)}' if devices else ''} · "
-        "<a href=report.csv>as a table</a></p>"
+        f"<a href={table}>as a table</a></p>"
         "<table><tr><th><th>recording<th>state<th class=n>frames<th class=n>time<th class=n>memory<th>what was said</tr>"
         f"{rows}</table><details><summary>Recipe</summary><pre>{recipe}</pre></details></html>"
     )
@@ -81,8 +105,9 @@ def _line(out: Path, item: Item, outcome: Outcome) -> str:
     name = html.escape(item.label)
     if outcome.result:
         place = Path(outcome.result)
-        link = html.escape(place.relative_to(out).as_posix() if place.is_relative_to(out) else place.as_posix())
-        name = f'{name}<br><small><a href="{link}">{link}</a></small>'
+        below = place.relative_to(out).as_posix() if place.is_relative_to(out) else ""
+        link = quote(below) if below else place.absolute().as_uri()
+        name = f'{name}<br><small><a href="{html.escape(link)}">{html.escape(below or str(place))}</a></small>'
     metrics = ", ".join(f"{html.escape(key)} {value:.4g}" for key, value in outcome.metrics.items())
     said = "".join(f"<p>{text}</p>" for text in (metrics, html.escape(outcome.message), *grouped(outcome.warnings)) if text)
     memory = f"{outcome.peak_memory_bytes / 1e6:.0f} MB" if outcome.peak_memory_bytes else ""

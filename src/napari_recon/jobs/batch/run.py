@@ -217,7 +217,7 @@ def run_batch(prepared: Prepared, token: CancelToken | None = None, workers: Any
             cancelled = False
         if not cancelled:
             folder.tidy()
-        yield BatchFinished(outcomes, *write_report(folder.out, prepared.settings, outcomes), cancelled)
+        yield BatchFinished(outcomes, *write_report(folder.out, prepared.settings, outcomes, last=True), cancelled)
 
 
 @contextmanager

@@ -188,7 +188,7 @@ def watch_batch(
                 clock.sleep(POLL_S)
         if not growing:
             folder.tidy()
-        yield BatchFinished(outcomes, *write_report(folder.out, settings, outcomes), cancelled=bool(growing))
+        yield BatchFinished(outcomes, *write_report(folder.out, settings, outcomes, last=True), cancelled=bool(growing))
 
 
 def _found(prepared: Prepared) -> dict[Item, Path]:
