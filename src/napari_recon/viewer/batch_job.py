@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -56,7 +57,7 @@ class BatchJob:
         """Return everything but the recipe as JSON values."""
         return {name: value for name, value in vars(self.request).items() if name != "recipe"}
 
-    @property
+    @cached_property
     def recipe(self) -> Recipe:
         """What is done to every recording."""
         return read_recipe(self.request.recipe)
@@ -66,9 +67,9 @@ class BatchJob:
         """See `BatchRequest.title`."""
         return self.request.title
 
-    @property
+    @cached_property
     def device(self) -> str:
-        """``cpu``, ``gpu``, `CLUSTER` or `WATCH`."""
+        """``cpu``, ``gpu``, `CLUSTER` or `WATCH`; the queue asks at every turn."""
         if self.request.watch:
             return WATCH
         if self.request.scheduler:
